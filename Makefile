@@ -1,0 +1,80 @@
+# Taming Transformers: the front door. `make` alone prints what there is.
+# Works with GNU make 3.81 (macOS) and newer; on Windows use WSL.
+
+# Not /bin/sh: make then always goes through the shell, which finds `python` by the PATH set below.
+SHELL := bash
+
+# What to run: a name in params/; empty SIZE and HARDWARE mean the run's own; SET="name=value name=value".
+RUN = docs-cpu
+SIZE =
+HARDWARE =
+SET =
+# Where the environment is; VENV= (empty) takes the one that is active, e.g. conda's.
+VENV = .venv
+# What makes the environment, and more options for its pip, e.g. an index that has torch for the CPU only.
+PYTHON = python3
+PIP_ARGS =
+
+# Recipes read these from their environment, so that the shell never parses a value, however odd.
+export RUN SIZE HARDWARE SET VENV PYTHON
+export PYTHONUNBUFFERED = 1
+export PYTHONNOUSERSITE = 1
+unexport PYTHONPATH PYTHONHOME
+
+ifneq ($(strip $(VENV)),)
+BIN := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+endif
+
+# `python -m`, since the scripts in bin/ hold absolute paths and break when the project is moved or copied.
+# Snakemake keeps its cache here and not under the home folder; Hugging Face's models stay where they always are.
+SNAKEMAKE = HF_HOME="$${HF_HOME:-$${XDG_CACHE_HOME:-$$HOME/.cache}/huggingface}" XDG_CACHE_HOME="$$PWD/.cache" \
+	python -m snakemake --cores all --nolock --rerun-incomplete
+# The spaces around SET keep snakemake from taking quotes off its ends.
+CONFIG = --config "run=$$RUN" $${SIZE:+"size=$$SIZE"} $${HARDWARE:+"hardware=$$HARDWARE"} $${SET:+"set= $$SET "}
+# `--quiet all` leaves the chapters' own lines and errors, but would hide a wrong RUN, SIZE or SET: hence a dry run first.
+PREVIEW = mkdir -p .cache && { $(SNAKEMAKE) --dry-run --quiet host progress $(CONFIG) >.cache/plan.txt 2>&1 \
+	|| { sed -e '/^  File "/d' -e '/^InputError in file/{N;s/.*\n/error: /;}' .cache/plan.txt >&2; exit 1; }; }
+
+.DEFAULT_GOAL := help
+.PHONY: help book test setup plan lab sync lint clean
+
+help:
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'Choose with RUN=docs-cpu SIZE=smoke|standard|full HARDWARE=name SET="name=value name=value",'
+	@echo 'e.g. make book SIZE=smoke. README.md says what each run takes and leaves.'
+
+book: setup ## run what RUN still lacks, render it, and print the ladder and where the book is
+	@$(PREVIEW)
+	@$(SNAKEMAKE) --quiet all $(CONFIG) || { echo >&2; \
+	  echo "make: the book stopped at the error above; what is done is kept: mend it and run make again." >&2; exit 1; }
+	@python -m fflib.execute show --run "$$RUN" --size "$$SIZE" --hardware "$$HARDWARE"
+
+test: lint ## lint, then all tests, with a small book from start to end; needs no network
+	@HF_HUB_OFFLINE=1 python -m pytest
+
+setup: ## make the environment; quick when nothing changed
+	@sh .ci/setup $(PIP_ARGS)
+
+plan: setup ## print what `make book` would run, and why
+	@$(PREVIEW)
+	@awk '/^ *output: / { file = $$2; sub(/,$$/, "", file) } /^Nothing to be done/ { print } \
+	  /^ *[Rr]eason: / { sub(/^ *[Rr]eason: */, ""); gsub(/: [^;]*/, ""); print file " (" $$0 ")" }' .cache/plan.txt
+
+lab: setup ## open the notebooks in JupyterLab
+	@python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
+
+sync: setup ## write notebooks/*.ipynb from notebooks/*.py
+	@python -m jupytext --quiet --update --to ipynb notebooks/*.py
+
+lint: setup ## check style with ruff; changes nothing
+	@python -m ruff check --quiet .
+	@python -m ruff format --quiet --check . || { echo "make: mend the layout with: ruff format ." >&2; exit 1; }
+
+clean: ## remove the outputs of RUN (with its HARDWARE, SIZE) and all caches; never outputs/reference
+	@folder="$$RUN$${HARDWARE:+-$$HARDWARE}$${SIZE:+-$$SIZE}"; \
+	case "$$folder" in ""|.*|-*|*/*|reference) echo "make: '$$folder' is no folder of a run" >&2; exit 1;; esac; \
+	echo "removing the outputs of $$folder, and the caches"; rm -rf "$${FFLIB_OUTPUTS:-outputs}/$$folder"
+	@rm -rf .cache .snakemake .pytest_cache .ruff_cache notebooks/.ipynb_checkpoints
+	@find fflib tests notebooks -name __pycache__ -prune -exec rm -rf {} +

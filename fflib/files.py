@@ -1,0 +1,82 @@
+"""Paths, atomic writes and content hashes: what every other module stands on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class InputError(Exception):
+    """Something the user can mend. The message is one sentence: what is wrong, and what to do."""
+
+
+def resolve(path: str | Path) -> Path:
+    """Return ``path`` as an absolute path; a relative one is taken from the project's root, never from the cwd."""
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else ROOT / path
+
+
+def cache_dir(name: str) -> Path:
+    """Return (and make) the cache folder ``name``, under ``$FFLIB_CACHE`` or ``.cache`` in the project's root."""
+    folder = resolve(os.environ.get("FFLIB_CACHE") or ".cache") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def outputs_dir() -> Path:
+    """Return the folder of all runs: ``$FFLIB_OUTPUTS``, or ``outputs`` in the project's root."""
+    return resolve(os.environ.get("FFLIB_OUTPUTS") or "outputs")
+
+
+def shown(path: str | Path) -> str:
+    """Write a path for people and records: relative to the project's root where it lies inside."""
+    path = Path(path)
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; it takes ``path``'s place only if the block ends without an error.
+
+    A reader therefore sees the whole old file or the whole new one, also after Ctrl-C, a kill or a full disk.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"could not write {path}: {error.strerror or error}; check space and permissions") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` to ``path`` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write ``value`` as JSON to ``path`` atomically; NaN and Infinity are refused, for they are not JSON."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def content_hash(*values: Any) -> str:
+    """Return 16 hexadecimal digits that depend on every value: bytes, files (``Path``), or anything JSON can hold."""
+    digest = hashlib.sha256()
+    for value in values:
+        if isinstance(value, Path):
+            value = value.read_bytes()
+        elif not isinstance(value, bytes):
+            value = json.dumps(value, sort_keys=True, default=str).encode()
+        digest.update(len(value).to_bytes(8, "big") + value)
+    return digest.hexdigest()[:16]
