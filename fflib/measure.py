@@ -1,0 +1,146 @@
+"""The timing protocol: check first, then interleave, keep every sample, report medians with an interval.
+
+The timed region of every variant is the same: from a list of token ids to logits, padding included, tokenising not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from fflib import batching, progress
+from fflib.data import TokenizedSplit
+from fflib.files import InputError
+
+Predictor = Callable[[dict[str, np.ndarray]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Check:
+    """How a variant's logits compare with those of the model it stands for, on ``n`` examples."""
+
+    max_abs_difference: float
+    label_agreement: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to serve: a predictor, the groups it is given, and how they are padded. Only a checked one is timed."""
+
+    name: str
+    predict: Predictor
+    plan: batching.Plan
+    pad_to: int | None = None
+    checked: Check | None = None
+
+    def logits(self, examples: TokenizedSplit) -> np.ndarray:
+        """Return the logits [n, classes] of the plan's examples, in ascending order of their index."""
+        parts = [self.predict(batch.inputs) for batch in batching.batches(examples, self.plan, self.pad_to)]
+        return np.concatenate(parts)[np.argsort(np.concatenate(self.plan))]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Raw samples of one variant: seconds of each batch [rounds, batches], and how many requests each batch held."""
+
+    seconds: np.ndarray
+    batch_sizes: np.ndarray
+
+    @property
+    def latencies_ms(self) -> np.ndarray:
+        """Latency of every request of every round: a request is answered when its batch is."""
+        return np.repeat(self.seconds, self.batch_sizes, axis=1).ravel() * 1e3
+
+    @property
+    def latency_p50_ms(self) -> float:
+        """Median latency of a request."""
+        return float(np.percentile(self.latencies_ms, 50))
+
+    @property
+    def latency_p95_ms(self) -> float:
+        """Latency that 95 % of the requests stay below."""
+        return float(np.percentile(self.latencies_ms, 95))
+
+    @property
+    def n_requests(self) -> int:
+        """How many latencies stand behind the percentiles."""
+        return self.latencies_ms.size
+
+    @property
+    def throughput_per_s(self) -> float:
+        """Requests per second: each batch counts with its median over the rounds, so one disturbed round does not."""
+        return float(self.batch_sizes.sum() / np.median(self.seconds, axis=0).sum())
+
+    def throughput_interval(
+        self, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+    ) -> tuple[float, float]:
+        """Bootstrap the rounds of each batch: the interval tells the machine's noise, not the choice of requests."""
+        rng = np.random.default_rng(seed)
+        rounds, count = self.seconds.shape
+        totals = [
+            np.median(np.take_along_axis(self.seconds, rng.integers(rounds, size=(rounds, count)), 0), axis=0).sum()
+            for _ in range(resamples)
+        ]
+        low, high = np.quantile(totals, [(1 + confidence) / 2, (1 - confidence) / 2])
+        return float(self.batch_sizes.sum() / low), float(self.batch_sizes.sum() / high)
+
+
+def check(
+    variant: Variant, examples: TokenizedSplit, expected: np.ndarray, tolerance: float = 1e-3, agreement: float = 1.0
+) -> Variant:
+    """Run ``variant`` and compare its logits with ``expected`` [n, classes]; return it marked as checked.
+
+    Raises:
+        AssertionError: a logit differs by more than ``tolerance``, or fewer labels agree than the share ``agreement``.
+    """
+    got = variant.logits(examples)
+    wanted = expected[np.sort(np.concatenate(variant.plan))]
+    difference = float(np.abs(got - wanted).max())
+    same = float((got.argmax(1) == wanted.argmax(1)).mean())
+    assert difference <= tolerance, f"{variant.name}: a logit is off by {difference:.2g}, more than {tolerance:.2g}"
+    assert same >= agreement, f"{variant.name}: only {same:.1%} of the labels agree"
+    return replace(variant, checked=Check(difference, same, len(got)))
+
+
+def time_interleaved(
+    variants: Sequence[Variant], examples: TokenizedSplit, rounds: int, seed: int = 0
+) -> dict[str, Timing]:
+    """Time every variant in every round, in an order drawn anew each round, after one warm-up batch each.
+
+    A machine that slows down for a while thus slows all variants, and their ratios stay.
+    """
+    for variant in variants:
+        if variant.checked is None:
+            raise InputError(f"variant '{variant.name}' was not checked; call measure.check before timing it")
+        _time_batch(variant, examples, max(variant.plan, key=lambda group: examples.lengths[group].max()))
+    rng = np.random.default_rng(seed)
+    samples: dict[str, list[list[float]]] = {variant.name: [] for variant in variants}
+    bar = progress.bar(rounds * len(variants), "time", "pass")
+    for _ in range(rounds):
+        for i in rng.permutation(len(variants)):
+            variant = variants[i]
+            samples[variant.name].append([_time_batch(variant, examples, group) for group in variant.plan])
+            bar.update()
+    bar.close()
+    return {v.name: Timing(np.array(samples[v.name]), np.array([len(g) for g in v.plan])) for v in variants}
+
+
+def operator_profile(call: Callable[[], object], repeats: int = 5) -> dict[str, float]:
+    """Return the self time in ms of each ATen operator per call, largest first, from PyTorch's profiler."""
+    call()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for _ in range(repeats):
+            call()
+    times = {event.key: event.self_cpu_time_total / repeats / 1e3 for event in profile.key_averages()}
+    return dict(sorted(times.items(), key=lambda item: -item[1]))
+
+
+def _time_batch(variant: Variant, examples: TokenizedSplit, group: np.ndarray) -> float:
+    start = time.perf_counter()
+    variant.predict(batching.collate(examples, group, variant.pad_to).inputs)
+    return time.perf_counter() - start
