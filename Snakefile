@@ -1,0 +1,55 @@
+# The sweep: which chapter of a run needs which other. Called by `make book` and `make plan`; on a cluster by profile.
+#   snakemake --cores all --config run=docs-cpu size=smoke
+# A chapter runs again when its code, the fflib modules it uses, its parameters, the packages or the processor changed
+# (all in `key`), or when a chapter before it ran again.
+import shlex
+import sys
+
+sys.path.insert(0, workflow.basedir)
+from fflib import files, params, provenance  # noqa: E402
+
+NEEDS = {
+    "00_introduction": ["07_story"],  # it opens with the result of the run
+    "01_baseline": [],
+    "02_batching": ["01_baseline"],
+    "07_story": ["01_baseline", "02_batching"],
+}
+TIMED = {"01_baseline", "02_batching"}
+
+WANTED = {name: str(config.get(name, "")) for name in ("run", "size", "hardware")}
+OVERRIDES = shlex.split(str(config.get("set", "")))
+RUN = params.load_run(WANTED["run"] or "docs-cpu", WANTED["size"], WANTED["hardware"], OVERRIDES)
+FOLDER = files.shown(RUN.folder)
+OPTIONS = shlex.join([f"--run={RUN.name}", f"--size={RUN.size}", f"--hardware={RUN.hardware}", "--set", *OVERRIDES])
+
+
+def result(chapter):
+    return f"{FOLDER}/results/{chapter}.json"
+
+
+rule book:
+    input:
+        [result(chapter) for chapter in NEEDS],
+    output:
+        f"{FOLDER}/book/index.html",
+    params:
+        key=provenance.page_key(),
+    shell:
+        f"{shlex.quote(sys.executable)} -m fflib.book {shlex.quote(FOLDER)}"
+
+
+rule chapter:
+    input:
+        lambda wildcards: [result(chapter) for chapter in NEEDS[wildcards.chapter]],
+    output:
+        f"{FOLDER}/results/{{chapter}}.json",
+    params:
+        key=lambda wildcards: provenance.chapter_key(wildcards.chapter, RUN.chapter_values(wildcards.chapter)),
+    # A timed chapter takes every core, so nothing runs beside it; on a cluster `exclusive` asks for a node of its own.
+    threads: lambda wildcards: workflow.cores if wildcards.chapter in TIMED else 1
+    resources:
+        exclusive=lambda wildcards: int(wildcards.chapter in TIMED),
+    wildcard_constraints:
+        chapter="[0-9]{2}_[a-z]+",
+    shell:
+        f"{shlex.quote(sys.executable)} -m fflib.execute chapter {{wildcards.chapter}} {OPTIONS}"

@@ -1,0 +1,190 @@
+"""Every plot of the book: one figure, one message; the title says it, the axes name their units.
+
+Each function takes plain numbers and returns a matplotlib Figure; nothing is measured or read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+STYLE = Path(__file__).with_name("book.mplstyle")
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    matplotlib.color_sequences["okabe_ito"][i] for i in (7, 0, 1, 2, 3, 4, 5, 6)
+)
+LINES = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), (SKY, "P"))
+GREY = "0.45"
+
+# The operators of PyTorch's profiler, by what they do; whatever is not named here is "other".
+OPERATORS = {
+    "matrix products": ("addmm", "mm", "bmm", "linear", "matmul", "mkldnn_linear", "baddbmm"),
+    "attention": ("_scaled_dot_product_flash_attention_for_cpu", "scaled_dot_product_attention", "softmax", "_softmax"),
+    "LayerNorm": ("native_layer_norm", "layer_norm"),
+    "GELU, tanh": ("gelu", "relu", "tanh"),
+    "add": ("add", "add_"),
+    "embedding": ("embedding", "index_select"),
+}
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in the book's style and close the figure, so that a notebook shows it once, where it is returned."""
+
+    @wraps(draw)
+    def wrapper(*arguments: Any, **options: Any) -> Figure:
+        with plt.style.context(STYLE):
+            figure = draw(*arguments, **options)
+            plt.close(figure)
+            return figure
+
+    return wrapper
+
+
+@styled
+def ladder(table: pd.DataFrame, baseline: str, caption: str = "") -> Figure:
+    """Draw a bar per measured rung: its speed-up against ``baseline`` on a log axis, accuracy written beside it."""
+    rows = table[table["speedup_vs_padded"].notna()].reset_index(drop=True)
+    figure, axes = plt.subplots(figsize=(8, 1 + 0.5 * len(rows)))
+    colors = [GREY if name.startswith("reference") else BLUE for name in rows["rung"]]
+    axes.barh(rows.index, rows["speedup_vs_padded"], color=colors, height=0.62)
+    for i, row in rows.iterrows():
+        accuracy = "" if pd.isna(row["accuracy"]) else f"  accuracy {row['accuracy']:.1%}"
+        axes.text(row["speedup_vs_padded"] * 1.05, i, f"{row['speedup_vs_padded']:.1f}x{accuracy}", va="center")
+    axes.set(xscale="log", xlabel=f"times the throughput of the {baseline} (log scale)", yticks=rows.index)
+    axes.set_yticklabels(rows["rung"])
+    axes.set_xlim(min(0.8, rows["speedup_vs_padded"].min() * 0.8), rows["speedup_vs_padded"].max() * 6)
+    axes.xaxis.set_major_formatter("{x:g}x")
+    axes.invert_yaxis()
+    axes.set_title("Each rung against the padded reference")
+    _caption(figure, caption)
+    return figure
+
+
+@styled
+def anatomy(profiles: Mapping[str, Mapping[str, float]], caption: str = "") -> Figure:
+    """Draw where the time of a request goes: a bar a model, the operators of ``operator_profile`` (ms) by kind."""
+    grouped = {name: group_operators(profile) for name, profile in profiles.items()}
+    figure, axes = plt.subplots(figsize=(8, 1.3 + 0.62 * len(grouped)))
+    colors = (BLUE, VERMILION, GREEN, YELLOW, ORANGE, SKY, "0.75")
+    left = np.zeros(len(grouped))
+    for kind, color in zip([*OPERATORS, "other"], colors, strict=True):
+        shares = np.array([groups[kind] / sum(groups.values()) for groups in grouped.values()])
+        axes.barh(range(len(grouped)), shares, left=left, color=color, edgecolor="white", label=kind, height=0.6)
+        for i, share in enumerate(shares):
+            if share > 0.055:
+                axes.text(left[i] + share / 2, i, f"{share:.0%}", ha="center", va="center", fontsize=8)
+        left += shares
+    totals = [f"{name}\n{sum(groups.values()):.0f} ms" for name, groups in grouped.items()]
+    axes.set(yticks=range(len(grouped)), xlabel="share of the time of one request", xlim=(0, 1))
+    axes.set_yticklabels(totals)
+    axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    axes.invert_yaxis()
+    axes.grid(False)
+    axes.set_title("Matrix products take most of the time", pad=30)
+    axes.legend(ncols=7, loc="lower left", bbox_to_anchor=(-0.15, 1.0), fontsize=8, columnspacing=0.9, handlelength=1)
+    _caption(figure, caption)
+    return figure
+
+
+def group_operators(profile: Mapping[str, float]) -> dict[str, float]:
+    """Add up the operators of a profile by the kinds of `OPERATORS`, in ms."""
+    kinds = {operator: kind for kind, operators in OPERATORS.items() for operator in operators}
+    groups = dict.fromkeys([*OPERATORS, "other"], 0.0)
+    for name, milliseconds in profile.items():
+        groups[kinds.get(name.removeprefix("aten::"), "other")] += milliseconds
+    return groups
+
+
+@styled
+def padding(lengths: np.ndarray, rectangles: Mapping[str, np.ndarray], caption: str = "") -> Figure:
+    """Draw the tokens computed over the length histogram: real ones below, padding on top, one panel a way of batching.
+
+    ``rectangles`` maps a panel's name to the padded length of every example [n].
+    """
+    figure, axes = plt.subplots(1, len(rectangles), figsize=(8.4, 3.1), sharey=True, sharex=True)
+    bins = np.arange(0, lengths.max() + 33, 32)
+    centres = (bins[:-1] + bins[1:]) / 2
+    real = np.histogram(lengths, bins, weights=lengths)[0] / 1e3
+    for panel, (name, padded) in zip(np.atleast_1d(axes), rectangles.items(), strict=True):
+        waste = np.histogram(lengths, bins, weights=padded - lengths)[0] / 1e3
+        panel.bar(centres, real, width=28, color=BLUE)
+        panel.bar(centres, waste, width=28, bottom=real, color=ORANGE, hatch="///", edgecolor="white", linewidth=0)
+        panel.set_title(f"{name}\n{1 - lengths.sum() / padded.sum():.0%} is padding", fontsize=10)
+        panel.set_xlabel("length of the request (tokens)")
+    first = np.atleast_1d(axes)[0]
+    first.set_ylabel("tokens computed (thousands)")
+    first.annotate("padding", (0.62, 0.72), xycoords="axes fraction", color=ORANGE, weight="bold")
+    first.annotate("real tokens", (0.62, 0.62), xycoords="axes fraction", color=BLUE, weight="bold")
+    _caption(figure, caption)
+    return figure
+
+
+@styled
+def curves(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    log_x: bool = False,
+    log_y: bool = False,
+    caption: str = "",
+) -> Figure:
+    """Draw lines with markers, labelled at their ends: {panel: {line: (x, y)}}."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(8.4, 3.6), squeeze=False)
+    for panel, (name, lines) in zip(axes[0], panels.items(), strict=True):
+        for (label, (x, y)), (color, marker) in zip(lines.items(), LINES, strict=False):
+            panel.plot(x, y, color=color, marker=marker, label=label)
+        panel.set_xlabel(xlabel)
+        if log_x:
+            panel.set_xscale("log", base=2)
+            ticks = sorted({value for x, _ in lines.values() for value in x})
+            panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            panel.minorticks_off()
+        if log_y:
+            panel.set_yscale("log")
+        else:
+            panel.set_ylim(bottom=0)
+        if len(panels) > 1:
+            panel.set_title(name, fontsize=10, weight="normal")
+        panel.legend(fontsize=8)
+    axes[0][0].set_ylabel(ylabel)
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=11)
+    _caption(figure, caption)
+    return figure
+
+
+@styled
+def training(history: Any, chance: float, caption: str = "") -> Figure:
+    """Draw the training loss and the dev score over the steps; ``chance`` is the score of guessing."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 2.9))
+    if history.loss:
+        left.plot(*zip(*history.loss, strict=True), color=BLUE)
+    left.set(title="Training loss", xlabel="step", ylabel="cross-entropy")
+    right.plot(*zip(*history.dev_score, strict=True), color=VERMILION, marker="s")
+    right.axhline(chance, color=GREY, linestyle="--")
+    right.annotate("guessing", (0.02, chance), xycoords=("axes fraction", "data"), va="bottom", color=GREY)
+    right.set(title="Score on dev", xlabel="step", ylabel="accuracy")
+    right.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    _caption(figure, caption)
+    return figure
+
+
+def vertical_line(axes: Axes, x: float, text: str) -> None:
+    """Mark a value of x with a dashed line and a word."""
+    axes.axvline(x, color=GREY, linestyle="--", linewidth=1)
+    axes.annotate(
+        text, (x, 1), xycoords=("data", "axes fraction"), ha="right", va="top", color=GREY, fontsize=8, rotation=90
+    )
+
+
+def _caption(figure: Figure, caption: str) -> None:
+    if caption:
+        figure.supxlabel(caption, fontsize=7.5, color=GREY, x=0.01, ha="left")

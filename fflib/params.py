@@ -1,0 +1,157 @@
+"""What a run is: read ``params/``, merge run, hardware, size and overrides, and refuse whatever does not fit.
+
+A chapter's parameters cell is the one place where its parameters are declared: name, type, default, help. Papermill
+only warns of an unknown name and takes YAML's ``1e-4`` for a string; here both are refused before a run begins.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import yaml
+
+from fflib.files import ROOT, InputError, outputs_dir, shown
+
+NOTEBOOKS = ROOT / "notebooks"
+PARAMS = ROOT / "params"
+RUN_KEYS = ("description", "hardware", "size")  # of a run's own file; everything else there is a parameter
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell. ``type`` is its annotation: str, int, float, bool or list[...] of these."""
+
+    name: str
+    type: str
+    default: Any
+    help: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: its name, its folder under outputs/, and the parameters its files and overrides set."""
+
+    name: str
+    hardware: str
+    size: str
+    folder: Path
+    values: Mapping[str, Any]
+
+    def chapter_values(self, chapter: str) -> dict[str, Any]:
+        """Return the values for one chapter: its declared parameters, with the run's values over the defaults."""
+        mine = {"run": self.name, "run_dir": shown(self.folder), **self.values}
+        return {name: mine.get(name, parameter.default) for name, parameter in declared(chapter).items()}
+
+
+def chapters() -> list[str]:
+    """Names of the chapters, in the order of the book."""
+    return sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.py"))
+
+
+def declared(chapter: str) -> dict[str, Parameter]:
+    """Read the parameters cell of a chapter, without running anything."""
+    path = NOTEBOOKS / f"{chapter}.py"
+    if not path.exists():
+        raise InputError(f"there is no chapter '{chapter}'; the chapters are {', '.join(chapters())}")
+    cells = jupytext.read(path).cells
+    sources = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(sources) != 1:
+        raise InputError(f"{path.name} needs exactly one cell tagged 'parameters', it has {len(sources)}")
+    lines = sources[0].splitlines()
+    assignments = [node for node in ast.parse(sources[0]).body if isinstance(node, ast.AnnAssign)]
+    return {node.target.id: _parameter(node, lines[node.lineno - 1]) for node in assignments}
+
+
+def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[str] = ()) -> Run:
+    """Read ``params/<name>.yaml`` with its hardware and size files and ``overrides`` ("name=value"); later ones win.
+
+    Raises:
+        InputError: no such file, unknown name, wrong type, or a list or number that YAML read as something else.
+    """
+    own = _read(PARAMS, name, "run")
+    usual_hardware, usual_size = own.get("hardware", "cpu"), own.get("size", "standard")
+    hardware, size = hardware or usual_hardware, size or usual_size
+    values = {key: value for key, value in own.items() if key not in RUN_KEYS}
+    values |= _read(PARAMS / "hardware", hardware, "hardware") | _read(PARAMS / "size", size, "size")
+    values = _checked(values | dict(_override(text) for text in overrides))
+    # Another size or hardware gets a folder of its own, so that it never overwrites the results of the usual one.
+    folder = "-".join(
+        [name, *([hardware] if hardware != usual_hardware else []), *([size] if size != usual_size else [])]
+    )
+    return Run(name, hardware, size, outputs_dir() / folder, {**values, "size": size})
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    known: dict[str, Parameter] = {}
+    for chapter in chapters():
+        known |= declared(chapter)
+    settable = [name for name in known if name not in ("run", "run_dir", "size")]
+    for name in values:
+        if name not in settable:
+            close = difflib.get_close_matches(name, settable, 1)
+            hint = f"did you mean '{close[0]}'?" if close else f"the parameters are {', '.join(sorted(settable))}"
+            raise InputError(f"no chapter has a parameter '{name}'; {hint}")
+    return {name: check_value(known[name], value) for name, value in values.items()}
+
+
+def check_value(parameter: Parameter, value: Any) -> Any:
+    """Return ``value`` if it has the declared type (a whole number does for a float); raise InputError otherwise."""
+    wanted = parameter.type
+    if wanted.startswith("list["):
+        if not isinstance(value, list):
+            raise InputError(f"parameter '{parameter.name}' is a {wanted}, but got {value!r}; write it as [a, b]")
+        element = Parameter(parameter.name, wanted[5:-1], None, parameter.help)
+        return [check_value(element, item) for item in value]
+    if wanted == "float" and type(value) is int:
+        return float(value)
+    if type(value).__name__ == wanted:
+        return value
+    hint = _number_hint(value) if wanted in ("int", "float") else f"give a {wanted}"
+    raise InputError(
+        f"parameter '{parameter.name}' is a {wanted}, but got the {type(value).__name__} {value!r}; {hint}"
+    )
+
+
+def _number_hint(value: Any) -> str:
+    """YAML 1.1 reads 1e-4 as text, since it wants a point in the mantissa: the commonest slip, so it is named."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return "give a number"
+    if isinstance(value, str) and "e" in value.lower():
+        mantissa, exponent = value.lower().split("e")
+        return f"YAML takes this for text: write {mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent):+d}"
+    return "give a plain number of that type, without quotes"
+
+
+def _parameter(node: ast.AnnAssign, line: str) -> Parameter:
+    return Parameter(
+        node.target.id, ast.unparse(node.annotation), ast.literal_eval(node.value), line.partition("#")[2].strip()
+    )
+
+
+def _override(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise InputError(f"the override '{text}' is not of the form name=value")
+    return name.strip(), yaml.safe_load(value)
+
+
+def _read(folder: Path, name: str, kind: str) -> dict[str, Any]:
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        there = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise InputError(f"there is no {kind} '{name}' in params/; there are {there}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path.name} must hold lines of the form 'name: value'")
+    return values

@@ -1,0 +1,403 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 1 · The baseline: what are we faster than?
+#
+# **Claim.** Half of the famous speed-ups are decided before any trick is used: by what they are compared with. This
+# chapter fixes two baselines and a teacher, and shows where the time of a request goes.
+#
+# **Cost.** None in accuracy. The teacher is trained here, the one expensive step of the book.
+#
+# **Needs** nothing before it. **Leaves** the trained teacher and the first four rungs of the ladder.
+
+# %% tags=["parameters"]
+run: str = "docs-cpu"  # name of the run, a file in params
+run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
+task: str = "docs"  # docs or BoolQ
+data_source: str = "auto"  # auto, hub, or a folder of SuperGLUE files
+reference: str = "google-bert/bert-base-uncased"  # the speed reference
+teacher: str = "sentence-transformers/all-MiniLM-L6-v2"  # the model that is fine-tuned
+size: str = "smoke"  # smoke, standard or full; named in the record
+threads: int = 0  # threads of every engine; 0 takes all cores
+usd_per_hour: float = 0.677  # price of this machine, for the cost column
+n_train: int = 96  # training examples; 0 takes all
+n_dev: int = 64  # dev examples, for every choice; 0 takes all
+n_test: int = 96  # test examples, for every reported accuracy; 0 takes all
+train_length: int = 48  # training texts are cut to this many tokens
+epochs: int = 1  # passes over the training set
+batch_size: int = 16  # of training
+learning_rate: float = 1.0e-4  # peak, after the warm-up
+dropout: float = 0.0  # of training; costs random numbers on a CPU
+seeds: list[int] = [0]  # one training run each; the best on dev goes on
+n_requests: int = 8  # requests that are timed
+n_padded_requests: int = 2  # of these, how many are timed padded
+rounds: int = 2  # interleaved timing rounds
+n_resamples: int = 200  # bootstrap resamples of an accuracy interval
+
+# %% tags=["hide-input"]
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown, display
+
+from fflib import (
+    batching,
+    checkpoints,
+    data,
+    figures,
+    files,
+    hardware,
+    measure,
+    pages,
+    results,
+    runtime,
+    tasks,
+    training,
+    weights,
+)
+from fflib.encoder import Attention
+
+chapter = results.Chapter("01_baseline", globals())
+threads = hardware.set_threads(threads)
+chapter.show_summary()
+
+# %%
+machine = hardware.card()
+pages.card(machine, threads)
+
+# %% [markdown]
+# ## 1.1 Idea: four ways to answer the same request
+#
+# A request is a short text, or a pair of texts; the answer is a class. The paper that this book follows, FastFormers,
+# starts from a model that **pads every request to the longest length it can take**. Transformers compute on padding as
+# they compute on words, and then mask it out. Whoever stops doing that is several times faster, and has compressed
+# nothing. So every ladder in this book shows its speed-up twice:
+#
+# - against the **padded** reference, the paper's baseline, and
+# - against the **unpadded** reference, the same model served one request at a time without padding.
+#
+# Both are the stock `transformers` class, in fp32, as a user would call it. Below them stands the *teacher*: the model
+# whose accuracy everything later has to keep.
+
+# %% [markdown]
+# ## 1.2 The task
+#
+# Every number of the run is about this task; its three parts share no source file and no text.
+
+# %%
+the_task = tasks.get_task(task)
+splits = {
+    name: data.load_split(task, name, data_source, limit or None)
+    for name, limit in (("train", n_train), ("dev", n_dev), ("test", n_test))
+}
+chapter.facts["data_fingerprint"] = {name: split.fingerprint for name, split in splits.items()}
+display(Markdown(f"**{the_task.name}.** {the_task.description}"))
+pages.table(
+    pd.DataFrame(
+        [
+            (name, len(split), f"{np.bincount(split.labels).max() / len(split):.1%}", split.fingerprint)
+            for name, split in splits.items()
+        ],
+        columns=["split", "examples", "most frequent class", "fingerprint"],
+    )
+)
+
+# %% [markdown]
+# The tokenizer cuts words into pieces of its vocabulary; a model sees their numbers. What a model has to compute depends
+# on how many there are, and requests differ a lot:
+
+# %%
+tokenizer = checkpoints.load_tokenizer(teacher)
+encoded = {name: data.tokenize(split, tokenizer, the_task.max_length) for name, split in splits.items()}
+lengths = encoded["test"].lengths
+pages.table(
+    pd.DataFrame(
+        {
+            "tokens of a test request": ["mean", "median", "95th percentile", "longest", "padded to"],
+            "": [lengths.mean(), np.median(lengths), np.percentile(lengths, 95), lengths.max(), the_task.max_length],
+        }
+    ),
+    decimals=0,
+)
+
+# %% [markdown]
+# ## 1.3 The model
+#
+# The book has its own encoder, small enough to read, because the stock one cannot hold the pruned shapes of later
+# chapters. Its heart is attention:
+
+# %%
+pages.source(Attention.forward)
+
+# %% [markdown]
+# We train in our encoder and serve the baseline in the stock class: the same weights, which the check below asserts.
+#
+# ## 1.4 The teacher
+#
+# One loop trains everything in this book. Batches hold texts of like length, so that little of the work is padding; the
+# learning rate warms up and decays; the best weights on *dev* are kept. *Test* is not looked at until the end.
+
+# %%
+short = data.tokenize(splits["train"], tokenizer, train_length)
+
+
+def score(logits, labels):
+    return tasks.score(the_task, logits, labels)
+
+
+def fine_tune(seed):
+    recipe = training.Recipe(epochs, batch_size, learning_rate, dropout=dropout, seed=seed)
+    return training.train_or_load(
+        lambda: checkpoints.load_classifier(teacher, the_task.num_labels, seed),
+        chapter.folder / "models" / f"teacher-{seed}",
+        short,
+        encoded["dev"],
+        training.label_loss(short),
+        score,
+        recipe,
+        origin=teacher,
+        tokenizer=tokenizer,
+    )
+
+
+trained = {seed: fine_tune(seed) for seed in seeds}
+
+# %%
+best_seed = max(seeds, key=lambda seed: trained[seed][1].best_score)
+teacher_model, history = trained[best_seed]
+chance = np.bincount(splits["dev"].labels).max() / len(splits["dev"])
+figures.training(history, chance)
+
+# %% [markdown]
+# What the teacher scores on texts it was neither trained nor selected on, with a 95 % bootstrap interval:
+
+
+# %%
+def test_score(model):
+    logits = training.predict(model, encoded["test"])
+    interval = tasks.score_interval(the_task, logits, splits["test"].labels, resamples=n_resamples)
+    return logits, score(logits, splits["test"].labels), interval
+
+
+scores = {seed: test_score(model) for seed, (model, _) in trained.items()}
+teacher_logits, accuracy, interval = scores[best_seed]
+chapter.facts["teacher"] = {
+    "name": teacher,
+    "accuracy": accuracy,
+    "accuracy_interval": interval,
+    "best_seed": best_seed,
+    "folder": files.shown(chapter.folder / "models" / f"teacher-{best_seed}"),
+    "seeds": {
+        str(seed): {"dev": trained[seed][1].best_score, "test": scores[seed][1], "seconds": trained[seed][1].seconds}
+        for seed in seeds
+    },
+}
+pages.table(
+    pd.DataFrame(
+        [
+            (seed, trained[seed][1].best_score, value, f"{low:.1%} to {high:.1%}", trained[seed][1].seconds / 60)
+            for seed, (_, value, (low, high)) in scores.items()
+        ],
+        columns=["seed", "best on dev", "test accuracy", "95 % interval", "minutes of training"],
+    ),
+    decimals=3,
+)
+
+# %% [markdown]
+# ## 1.5 Predict: how long should a request take?
+#
+# A forward pass is mostly matrix products, so its operations can be counted from the shapes alone, and the processor's
+# rate can be measured in a second with one large product. Operations over rate is a lower bound for the time:
+
+# %%
+pages.source(hardware.forward_flop)
+
+# %%
+reference_model = checkpoints.untrained_classifier(reference, the_task.num_labels)
+ceiling = hardware.measure_ceiling()
+typical = int(np.median(lengths))
+configs = {"reference": weights.our_config(reference_model.config.to_dict()), "teacher": teacher_model.encoder.config}
+predicted = {
+    f"{name} {kind}": hardware.forward_flop(config, length) / ceiling.fp32_gflop_per_s / 1e6
+    for name, config in configs.items()
+    for kind, length in (("padded", the_task.max_length), ("unpadded", typical))
+}
+Markdown(
+    f"This machine reaches **{ceiling.fp32_gflop_per_s:.0f} GFLOP/s** in fp32 on {ceiling.threads} threads "
+    f"and moves {ceiling.memory_gb_per_s:.0f} GB/s. The unpadded prediction is for {typical} tokens, the median."
+)
+
+# %% [markdown]
+# ## 1.6 Do it: the stock models
+#
+# The reference's trained weights lie on the hub, so this run times it with untrained ones: a matrix product takes as
+# long whatever its numbers are. It has a speed, therefore, and no accuracy; its accuracy cells stay empty.
+
+# %%
+stock = {"reference": reference_model, "teacher": checkpoints.to_transformers(teacher_model)}
+requests = encoded["test"].take(batching.evenly_by_length(lengths, n_requests))
+one_by_one = batching.in_order(requests.lengths, 1)
+padded_few = [one_by_one[i] for i in batching.evenly_by_length(requests.lengths, n_padded_requests)]
+
+# %% [markdown]
+# The timed requests are spread over the lengths as the whole test set is. Padded, every request costs the same whatever
+# it holds, so fewer of them tell as much.
+
+# %%
+variants = []
+for name, model in stock.items():
+    predict = runtime.torch_predictor(model)
+    variants.append(measure.Variant(f"{name} padded", predict, padded_few, pad_to=the_task.max_length))
+    variants.append(measure.Variant(f"{name} unpadded", predict, one_by_one))
+
+# %% [markdown]
+# ## 1.7 Check
+#
+# Nothing is timed before its logits were compared with those of the model it stands for. Here: the stock classes, one by
+# one and padded, against the same weights in sorted batches; the teacher's in our own encoder, so this also shows that the
+# stock class and ours compute the same.
+
+# %%
+expected = {
+    "reference": training.predict(reference_model, requests),
+    "teacher": training.predict(teacher_model, requests),
+}
+variants = [measure.check(variant, requests, expected[variant.name.split()[0]]) for variant in variants]
+pages.table(
+    pd.DataFrame(
+        [
+            (v.name, v.checked.n, v.checked.max_abs_difference * 1e6, f"{v.checked.label_agreement:.0%}")
+            for v in variants
+        ],
+        columns=["variant", "requests", "largest logit difference (millionths)", "same label"],
+    ),
+    decimals=1,
+)
+
+# %% [markdown]
+# ## 1.8 Measure
+#
+# Every variant is timed in every round, in a new random order, so that a machine that slows down for a while slows them
+# all. From token ids to logits, padding included.
+
+# %%
+timings = measure.time_interleaved(variants, requests, rounds)
+
+# %% [markdown]
+# Prediction and measurement, side by side. *Share of ceiling* is how much of the processor's rate the model reaches; what
+# is missing went into everything that is not a matrix product, and into products too small to fill the cores.
+
+# %%
+rows = [
+    (
+        name,
+        predicted[name],
+        t.latency_p50_ms,
+        predicted[name] / t.latency_p50_ms,
+        t.latency_p95_ms,
+        t.n_requests,
+        t.throughput_per_s,
+    )
+    for name, t in timings.items()
+]
+chapter.facts["predictions"] = {
+    name: {"predicted_ms": p, "measured_p50_ms": m, "share_of_ceiling": s} for name, p, m, s, *_ in rows
+}
+chapter.facts["ceiling"] = vars(ceiling)
+pages.table(
+    pd.DataFrame(
+        rows, columns=["variant", "predicted ms", "p50 ms", "share of ceiling", "p95 ms", "timed", "requests/s"]
+    )
+)
+
+# %%
+for variant in variants:
+    name, kind = variant.name.split()
+    rung = results.Rung(
+        variant.name,
+        "" if variant.name == results.PADDED else f"{name if kind == 'unpadded' else 'reference'} padded",
+        {"reference": reference, "teacher": teacher}[name],
+        "transformers, PyTorch eager",
+        "fp32",
+        f"padded to {the_task.max_length}" if kind == "padded" else "none",
+        1,
+        threads,
+        model_mb=checkpoints.size_mb(stock[name]),
+    )
+    rung.timed(timings[variant.name], variant.checked, usd_per_hour)
+    chapter.add(rung.scored(accuracy, interval, accuracy) if name == "teacher" else rung)
+
+# %% [markdown]
+# ## 1.9 Anatomy: where does the time go?
+#
+# PyTorch's profiler adds up the time inside each operator, for one request. What later chapters attack can be seen here:
+# smaller matrices (distillation, pruning), cheaper numbers in them (quantisation), and everything else (the runtime).
+
+
+# %%
+def one_request(name, pad_to=None):
+    predict = runtime.torch_predictor(stock[name])
+    median = np.argsort(requests.lengths)[len(requests) // 2]
+    inputs = batching.collate(requests, [median], pad_to).inputs
+    return lambda: predict(inputs)
+
+
+calls = {
+    "reference, padded": one_request("reference", the_task.max_length),
+    "reference, unpadded": one_request("reference"),
+    "teacher, unpadded": one_request("teacher"),
+}
+profiles = {name: measure.operator_profile(call) for name, call in calls.items()}
+
+# %%
+figure = figures.anatomy(
+    profiles, caption=f"{machine['cpu']}, {threads} threads; self time of operators, PyTorch profiler"
+)
+chapter.save_figure(figure, "anatomy")
+chapter.facts["anatomy_ms"] = {name: figures.group_operators(profile) for name, profile in profiles.items()}
+figure
+
+# %% [markdown]
+# ## 1.10 What it cost, and what it did not buy
+#
+# Leaving the padding out costs nothing: the check asserts the same logits. It also teaches the first lesson about
+# speed-ups, printed from this run:
+
+# %%
+speedup = timings["reference unpadded"].throughput_per_s / timings["reference padded"].throughput_per_s
+paper = 734.35 / 209.29  # FastFormers, Table 3, first two rows
+assert speedup > 1, "leaving the padding out made the reference slower"
+Markdown(
+    f"Not padding made the reference **{speedup:.2f} times** as fast here (the paper: {paper:.2f} times). "
+    f"Any ladder that starts from the padded model owes that factor to its choice of a baseline."
+)
+
+# %% [markdown]
+# ## 1.11 When it does not pay
+#
+# - When all requests are nearly as long as the limit, there is no padding to leave out.
+# - Some engines compile for one fixed shape and are faster for it; chapter 6 weighs that.
+# - PyTorch's fp32 matrix product is slower than it could be on some AMD processors, which flatters everything that is
+#   compared with it; the *share of ceiling* above is relative to PyTorch's own product. The runtime chapter adds the
+#   comparison with the best fp32 engine.
+#
+# ## 1.12 Exercises
+#
+# 1. Predict the padded time for a limit of 256 tokens, then measure it (`the_task.max_length`).
+# 2. At which length do the products between pairs of tokens overtake the others? Ask `hardware.forward_flop`.
+# 3. Train with `train_length` twice as long. What does it cost, and what does it buy on dev?
+#
+# **Next:** [chapter 2](02_batching.ipynb) serves several requests at once.
+
+# %%
+chapter.save()
