@@ -83,7 +83,7 @@ def _without_copies(docs: Iterator[Doc]) -> list[Doc]:
     """Drop docstrings whose summary, or the start of whose passage, has the same plain words as an earlier one's."""
     kept, seen = [], set()
     for doc in docs:
-        keys = {("summary", _plain(doc.summary)), ("passage", _plain(doc.passage)[:150])}
+        keys = {doc.summary.lower(), _plain(doc.summary), _plain(doc.passage)[:150]}
         if seen.isdisjoint(keys):
             kept.append(doc)
         seen |= keys
@@ -92,7 +92,7 @@ def _without_copies(docs: Iterator[Doc]) -> list[Doc]:
 
 def _plain(text: str) -> str:
     """The text's words without names and numbers, for copies often differ by a class's name only."""
-    return " ".join(re.findall(r"(?<![\w.])[a-z]+(?![\w.(])", text))
+    return " ".join(re.findall(r"(?<![\w.])[a-z]+(?![\w(])", text[:1].lower() + text[1:]))
 
 
 def _split_of(module: str) -> str:

@@ -74,6 +74,8 @@ def package_folder(package: str) -> Path | None:
 
 def split_docstring(text: str) -> tuple[str, str] | None:
     """Return a docstring's first sentence and its rest as plain prose, or None where these would not make a pair."""
+    if len(text.split()) < PASSAGE_WORDS:  # most are one line: do not clean them first
+        return None
     text = "\n".join(_prose(BLOCKS.sub("\n\n", text).splitlines()))
     for pattern, replacement in MARKUP:
         text = re.sub(pattern, replacement, text, flags=re.M)
@@ -130,10 +132,11 @@ def _docstrings(path: Path) -> Iterator[str]:
     except (SyntaxError, ValueError):  # templates and files for other versions of Python
         return
     nodes: list[ast.AST] = [tree]
-    for node in nodes:  # grows while it is walked; statements only, for expressions hold no docstrings
+    for node in nodes:  # grows while it is walked, by statements only: walking the expressions too would take much longer
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield ast.get_docstring(node) or ""
-        nodes += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+        for block in ("body", "orelse", "handlers", "finalbody"):
+            nodes += getattr(node, block, ())
 
 
 @contextmanager

@@ -216,7 +216,7 @@ class _Loop:
             "model": self.model.state_dict(),
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
-            "schedule": {"last_epoch": self.schedule.last_epoch},
+            "schedule": self.schedule.state_dict(),
             "random": torch.get_rng_state(),
         }
         with atomic_path(self.state_file) as temporary:
@@ -237,9 +237,7 @@ class _Loop:
             return
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.last_epoch = state["schedule"]["last_epoch"]
-        for group, rate in zip(self.optimizer.param_groups, self.schedule.get_lr(), strict=True):
-            group["lr"] = rate
+        self.schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["random"])
         self.step, self.best, self._recent = state["step"], state["best"], state["recent"]
         self.bad_evaluations, self.history = state["bad_evaluations"], History(**state["history"])

@@ -43,9 +43,7 @@ def offline(monkeypatch):
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", refuse)
 
 
-def stock_model(
-    kind: str = "bert", head: str = "SequenceClassification", labels: int = 3
-) -> transformers.PreTrainedModel:
+def stock_model(kind: str = "bert", head: str = "SequenceClassification") -> transformers.PreTrainedModel:
     config = transformers.AutoConfig.for_model(
         kind,
         vocab_size=50,
@@ -54,7 +52,7 @@ def stock_model(
         num_attention_heads=4,
         intermediate_size=40,
         max_position_embeddings=20,
-        num_labels=labels,
+        num_labels=3,
     )
     model = getattr(transformers, f"AutoModelFor{head}").from_config(config).eval()
     for parameter in model.parameters():
@@ -173,6 +171,9 @@ def test_the_hubs_cache_comes_before_the_hub(offline, monkeypatch, tmp_path):
     assert checkpoints.resolve("someone/model", "main") == checkpoints.resolve("someone/model@main") == snapshot
     with pytest.raises(hub.NotFound, match="at revision v2"):
         checkpoints.resolve("someone/model@v2")
+    (snapshot / hub.WEIGHTS).unlink()  # as when another program fetched the config only
+    with pytest.raises(hub.NotFound, match="cache"):
+        checkpoints.resolve("someone/model")
 
 
 def test_download_asks_only_for_what_is_needed(monkeypatch, tmp_path):
@@ -332,7 +333,7 @@ def test_untrained_classifier_has_the_known_architecture():
     assert (one.config.num_hidden_layers, one.config.hidden_size, one.config.intermediate_size) == (4, 312, 1200)
     assert one.config.num_attention_heads == 12 and one.config.vocab_size == 30522 and one.untrained
     assert torch.equal(logits(one), logits(same)) and not torch.equal(logits(one), logits(other))
-    assert checkpoints.size_mb(one) == pytest.approx(57.4, abs=0.1)  # 14.35 million parameters, as published
+    assert checkpoints.size_mb(one) == pytest.approx(57.4, abs=0.1)  # 14.35 million parameters; the paper says 14.5
     with pytest.raises(InputError, match="bert-base-uncased"):
         checkpoints.untrained_classifier("someone/model", 2)
 
@@ -375,7 +376,7 @@ def test_save_and_load_are_exact(tmp_path):
     assert torch.equal(logits(loaded), logits(model))
     assert checkpoints.read_config(tmp_path / "m")["extra"] == {"task": "docs", "labels": ["no", "yes"]}
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
-    assert checkpoints.size_mb(model) == pytest.approx((tmp_path / "m" / hub.WEIGHTS).stat().st_size / 1e6, rel=0.05)
+    assert checkpoints.size_mb(model) == pytest.approx((tmp_path / "m" / hub.WEIGHTS).stat().st_size / 1e6, rel=0.1)
 
 
 def test_a_saved_folder_is_a_name_too(tmp_path):

@@ -1,0 +1,34 @@
+"""Shared tiny models and data: invented, random, and small enough for every test to be quick."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fflib import encoder
+from fflib.data import TokenizedSplit
+from fflib.encoder import Classifier
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def examples_of(lengths, seed=0, vocabulary=50) -> TokenizedSplit:
+    """Random token ids of the given lengths; the label says whether token 7 comes up, so it can be learnt."""
+    rng = np.random.default_rng(seed)
+    ids = [rng.integers(8, vocabulary, n) for n in lengths]
+    labels = rng.integers(0, 2, len(lengths))
+    for row, label in zip(ids, labels, strict=True):
+        row[rng.integers(len(row))] = 7 if label else row[0]
+    return TokenizedSplit(ids, [np.zeros(n, np.int64) for n in lengths], labels, f"made-{seed}-{len(lengths)}")
+
+
+def tiny_classifier(num_labels=2, seed=0) -> Classifier:
+    """Two layers of unlike shape."""
+    torch.manual_seed(seed)
+    shapes = (encoder.LayerShape(2, 8, 32), encoder.LayerShape(1, 8, 16))
+    config = encoder.EncoderConfig(vocab_size=50, hidden_size=16, layers=shapes, max_position_embeddings=64)
+    return Classifier(config, num_labels).eval()

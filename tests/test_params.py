@@ -1,0 +1,66 @@
+import pytest
+
+from fflib import params
+from fflib.files import InputError
+from fflib.params import Parameter
+
+
+def refused(**values):
+    with pytest.raises(InputError) as error:
+        params.load_run("docs-cpu", overrides=[f"{name}={value}" for name, value in values.items()])
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_every_run_hardware_and_size_file_is_sound():
+    for run in params.PARAMS.glob("*.yaml"):
+        for size in (params.PARAMS / "size").glob("*.yaml"):
+            for hardware in (params.PARAMS / "hardware").glob("*.yaml"):
+                params.load_run(run.stem, size.stem, hardware.stem)
+
+
+def test_later_files_win_and_overrides_last():
+    assert params.load_run("docs-cpu").values["n_train"] > params.load_run("docs-cpu", "smoke").values["n_train"]
+    assert params.load_run("docs-cpu", "smoke", overrides=["n_train=17"]).values["n_train"] == 17
+
+
+def test_a_mistyped_name_is_refused_with_the_right_one():
+    assert "did you mean 'learning_rate'" in refused(learning_rte="1.0e-4")
+
+
+def test_yaml_text_that_looks_like_a_number_is_refused_with_the_cure():
+    assert "write 1.0e-4" in refused(learning_rate="1e-4")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [("epochs", "2.5", "int"), ("epochs", "yes", "int"), ("task", "3", "str"), ("seeds", "1", "list"),
+     ("seeds", "[1, x]", "int"), ("dropout", "high", "float")],
+)  # fmt: skip
+def test_wrong_types_are_refused(name, value, says):
+    assert says in refused(**{name: value})
+
+
+@pytest.mark.parametrize(("kind", "arguments"), [("run", ("nope",)), ("size", ("docs-cpu", "huge"))])
+def test_unknown_files_are_refused_with_those_there_are(kind, arguments):
+    with pytest.raises(InputError, match=f"no {kind} '.*' in params/; there are"):
+        params.load_run(*arguments)
+
+
+def test_an_override_without_a_value_is_refused():
+    with pytest.raises(InputError, match="name=value"):
+        params.load_run("docs-cpu", overrides=["epochs"])
+
+
+def test_a_whole_number_does_for_a_float():
+    assert params.check_value(Parameter("x", "float", 0.0, ""), 2) == 2.0
+
+
+def test_another_size_gets_its_own_folder():
+    usual, smoke = params.load_run("docs-cpu"), params.load_run("docs-cpu", "smoke")
+    assert usual.folder.name == "docs-cpu" and smoke.folder.name == "docs-cpu-smoke"
+
+
+def test_a_chapter_gets_its_declared_parameters_only():
+    values = params.load_run("docs-cpu", "smoke").chapter_values("07_story")
+    assert set(values) == {"run", "run_dir", "size"} and values["size"] == "smoke"

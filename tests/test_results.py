@@ -1,0 +1,89 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fflib import cost, results
+from fflib.files import InputError
+from fflib.measure import Check, Timing
+from fflib.results import Rung
+
+DESIGN_COLUMNS = [
+    *("rung", "stacks_on", "model", "engine", "precision", "batching", "batch_size", "threads", "instances"),
+    *("latency_p50_ms", "latency_p95_ms", "n_requests", "throughput_per_s"),
+    *("speedup_step", "speedup_vs_padded", "speedup_vs_unpadded"),
+    *("accuracy", "accuracy_low", "accuracy_high", "retention"),
+    *("model_mb", "usd_per_100m", "energy_wh_per_1k", "energy_source", "status"),
+]
+
+
+def rung(name, stacks_on="", seconds=None, **fields):
+    made = Rung(name, stacks_on, "m", "e", "fp32", "none", 1, 2, **fields)
+    timing = Timing(np.array([[seconds, seconds]]), np.array([1, 1])) if seconds else None
+    return vars(made.timed(timing, Check(0, 1, 2), 0.677) if timing else made)
+
+
+LADDER = [
+    rung("reference padded", seconds=0.8), rung("reference unpadded", "reference padded", seconds=0.2),
+    rung("teacher", "reference unpadded", seconds=0.05), rung("broken", "teacher", status="failed: no engine"),
+]  # fmt: skip
+
+
+def test_the_ladders_columns_are_the_public_interface():
+    assert list(results.ladder(LADDER).columns) == DESIGN_COLUMNS
+
+
+def test_speed_ups_are_ratios_of_throughput():
+    table = results.ladder(LADDER).set_index("rung")
+    assert table.loc["teacher", "speedup_step"] == pytest.approx(4)
+    assert table.loc["teacher", "speedup_vs_padded"] == pytest.approx(16)
+    assert table.loc["teacher", "speedup_vs_unpadded"] == pytest.approx(4)
+    assert table.loc["reference padded", "speedup_vs_unpadded"] == pytest.approx(0.25)
+
+
+def test_what_was_not_measured_is_empty_and_a_failed_rung_stays(tmp_path):
+    results.write_ladder(tmp_path, results.ladder(LADDER))
+    lines = (tmp_path / "ladder.csv").read_text().splitlines()
+    broken = dict(zip(DESIGN_COLUMNS, lines[4].split(","), strict=True))
+    assert broken["status"] == "failed: no engine"
+    assert broken["latency_p50_ms"] == broken["speedup_step"] == broken["accuracy"] == ""
+    assert pd.isna(pd.read_csv(tmp_path / "ladder.csv").loc[0, "speedup_step"])
+
+
+def test_two_rungs_of_one_name_are_refused():
+    with pytest.raises(InputError, match="one name"):
+        results.ladder([LADDER[0], LADDER[0]])
+
+
+def test_the_papers_cost_column_comes_out_at_its_price():
+    """FastFormers, Table 3: seconds for the 3,270 BoolQ questions and USD per 100 million queries."""
+    for seconds, usd in ((734.35, 4223), (209.29, 1204), (22.5, 129), (9.97, 57), (5.68, 33), (4.11, 24), (3.14, 18)):
+        assert cost.usd_per_100m(3270 / seconds, 0.677) == pytest.approx(usd, abs=0.5)
+
+
+def test_retention_is_the_share_of_the_teachers_accuracy():
+    scored = Rung("r", "", "m", "e", "fp32", "none", 1, 2).scored(0.81, (0.79, 0.83), 0.9)
+    assert scored.retention == pytest.approx(0.9) and scored.accuracy_low == 0.79
+
+
+def test_a_missing_result_says_what_to_run(tmp_path):
+    with pytest.raises(InputError, match="run chapter 01_baseline first"):
+        results.read(tmp_path, "01_baseline")
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"schema_version": 0}'])
+def test_a_damaged_result_is_refused(tmp_path, text):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "01_baseline.json").write_text(text)
+    with pytest.raises(InputError, match="delete it and run again"):
+        results.read(tmp_path, "01_baseline")
+
+
+def test_results_of_other_code_are_not_mixed_in(tmp_path):
+    (tmp_path / "results").mkdir()
+    record = {"schema_version": 1, "chapter": "07_story", "key": "old", "facts": {}, "rungs": [],
+              "parameters": {"run": "x", "run_dir": "y", "size": "smoke"}}  # fmt: skip
+    (tmp_path / "results" / "07_story.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="other code"):
+        results.read_all(tmp_path)

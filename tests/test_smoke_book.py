@@ -1,0 +1,165 @@
+"""The whole book in `smoke` size, through the commands a reader types; then what a reader may do to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+
+from fflib.files import ROOT
+from fflib.results import COLUMNS
+
+RUNGS = ["reference padded", "reference unpadded", "teacher padded", "teacher unpadded", "best batching"]
+SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "all", "--nolock", "--rerun-incomplete", "--quiet", "all"]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Outputs and snakemake's notes go to a folder of their own, so that the user's results stay as they are."""
+    folder = tmp_path_factory.mktemp("outputs")
+    return os.environ | {"FFLIB_OUTPUTS": str(folder), "HF_HUB_OFFLINE": "1"}
+
+
+def snakemake(environment, *options, **config):
+    settings = [f"{name}={value}" for name, value in ({"run": "docs-cpu", "size": "smoke"} | config).items()]
+    command = [*SNAKEMAKE, "--directory", environment["FFLIB_OUTPUTS"], *options, "--config", *settings]
+    command[3:3] = ["--snakefile", str(ROOT / "Snakefile")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+
+
+def execute(environment, *arguments):
+    command = [sys.executable, "-m", "fflib.execute", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.fixture(scope="module")
+def book(environment):
+    """Run the book once; return its folder."""
+    done = snakemake(environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return Path(environment["FFLIB_OUTPUTS"]) / "docs-cpu-smoke"
+
+
+def test_the_ladder_has_its_columns_and_rungs(book):
+    ladder = pd.read_csv(book / "ladder.csv")
+    assert tuple(ladder.columns) == COLUMNS
+    assert ladder["rung"].tolist() == RUNGS
+    assert (ladder["status"] == "ok").all()
+    assert (ladder["throughput_per_s"] > 0).all() and (ladder["latency_p95_ms"] >= ladder["latency_p50_ms"]).all()
+    reference = ladder["rung"].str.startswith("reference")
+    assert ladder.loc[reference, "accuracy"].isna().all(), "untrained weights have no accuracy"
+    assert ladder.loc[~reference, "accuracy"].between(0.2, 1).all()
+
+
+def test_every_rung_was_checked_before_it_was_timed(book):
+    for chapter in ("01_baseline", "02_batching"):
+        record = json.loads((book / "results" / f"{chapter}.json").read_text())
+        for rung in record["rungs"]:
+            assert rung["evidence"]["check"]["label_agreement"] == 1
+            assert rung["evidence"]["batch_seconds"]
+        assert record["machine"]["versions"]["torch"] and record["key"] and record["parameters"]["size"] == "smoke"
+
+
+def test_the_notebooks_ran_without_an_error_and_fill_in_their_summary(book):
+    for path in sorted(book.glob("*.ipynb")):
+        notebook = nbformat.read(path, 4)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        assert not any(output.output_type == "error" for output in outputs), path.name
+        if path.name.startswith(("01", "02")):
+            summaries = [str(output.get("data", {})) for output in outputs[:3]]
+            assert any("teacher unpadded" in summary for summary in summaries), "the table on top is empty"
+
+
+def test_the_rendered_book_is_there(book):
+    page = (book / "book" / "index.html").read_text()
+    assert "Taming Transformers" in page
+    assert (book / "book" / "01_baseline.html").exists()
+
+
+def test_show_prints_the_ladder_and_the_book(book, environment):
+    shown = execute(environment, "show", "--size", "smoke")
+    assert shown.returncode == 0 and "teacher unpadded" in shown.stdout and "index.html" in shown.stdout
+
+
+def test_a_finished_book_has_nothing_left_to_do(book, environment):
+    before = (book / "results" / "01_baseline.json").stat().st_mtime_ns
+    assert snakemake(environment).returncode == 0
+    assert (book / "results" / "01_baseline.json").stat().st_mtime_ns == before
+
+
+def test_a_changed_parameter_reruns_just_what_depends_on_it(book, environment):
+    plan = snakemake(environment, "--dry-run", "--quiet", "progress", set="max_wait_ms=7.0")
+    assert plan.returncode == 0, plan.stderr[-2000:]
+    text = plan.stdout + plan.stderr
+    assert "02_batching" in text and "07_story" in text and "01_baseline.json" not in _outputs(text)
+
+
+def _outputs(plan):
+    return [line for line in plan.splitlines() if line.strip().startswith("output:")].__str__()
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"), [("learning_rte=1.0e-4", "did you mean"), ("learning_rate=1e-4", "write 1.0e-4")]
+)
+def test_wrong_parameters_stop_before_anything_runs(environment, setting, says):
+    for refused in (snakemake(environment, set=setting), execute(environment, "check", "--set", setting)):
+        assert refused.returncode != 0 and says in refused.stdout + refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [("data_source=/no/such/folder", "/no/such/folder"), ("teacher=nobody/no-such-model", "nobody/no-such-model")],
+)
+def test_a_chapter_that_cannot_start_says_why_and_leaves_its_notebook(tmp_path, environment, setting, says):
+    mine = environment | {"FFLIB_OUTPUTS": str(tmp_path)}
+    options = [setting, "task=BoolQ"] if "data_source" in setting else [setting]
+    failed = execute(mine, "chapter", "01_baseline", "--size", "smoke", "--set", *options)
+    assert failed.returncode == 2
+    message = failed.stderr.strip().splitlines()[-1]
+    assert message.startswith("error: 01_baseline failed:") and says in message
+    assert (tmp_path / "docs-cpu-smoke" / "01_baseline.ipynb").exists()
+    assert not (tmp_path / "docs-cpu-smoke" / "results" / "01_baseline.json").exists()
+
+
+def test_a_killed_kernel_is_told_and_a_plain_rerun_succeeds(book, environment):
+    result = book / "results" / "07_story.json"
+    result.unlink()
+    command = [sys.executable, "-m", "fflib.execute", "chapter", "07_story", "--size", "smoke"]
+    running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    _kill_kernel_of(running.pid)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 138 and "kernel died" in errors
+    assert not result.exists()
+    assert snakemake(environment).returncode == 0 and result.exists()
+
+
+def _kill_kernel_of(pid, timeout_s=30):
+    stop = time.time() + timeout_s
+    while time.time() < stop:
+        for child in psutil.Process(pid).children(recursive=True):
+            if "ipykernel_launcher" in " ".join(child.cmdline()):
+                time.sleep(0.5)
+                child.send_signal(signal.SIGKILL)
+                return
+        time.sleep(0.05)
+    raise AssertionError("no kernel came up")
+
+
+def test_two_runs_at_once_are_refused(environment):
+    code = "from fflib import execute\nwith execute._alone(): input()"
+    holder = subprocess.Popen([sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, cwd=ROOT)
+    try:
+        time.sleep(3)
+        refused = execute(environment, "chapter", "07_story", "--size", "smoke")
+        assert refused.returncode == 2 and "another chapter is running" in refused.stderr
+    finally:
+        holder.kill()

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import torch
+from conftest import examples_of, tiny_classifier
+
+from fflib import training
+from fflib.training import Recipe
+
+TRAIN, DEV = examples_of([6 + i % 9 for i in range(64)], seed=1), examples_of([8] * 32, seed=2)
+RECIPE = Recipe(epochs=2, batch_size=8, learning_rate=3e-3, evaluations_per_epoch=2)
+
+
+def accuracy(logits, labels):
+    return float((logits.argmax(1) == labels).mean())
+
+
+def weights(model):
+    return torch.cat([tensor.flatten() for tensor in model.state_dict().values()])
+
+
+def fit(recipe=RECIPE, **options):
+    model = tiny_classifier()
+    history = training.fit(model, TRAIN, DEV, training.label_loss(TRAIN), accuracy, recipe, **options)
+    return model, history
+
+
+def test_it_learns_a_learnable_task():
+    more = examples_of([6 + i % 9 for i in range(512)], seed=3)
+    recipe = Recipe(epochs=10, batch_size=8, learning_rate=5e-3)
+    history = training.fit(tiny_classifier(), more, DEV, training.label_loss(more), accuracy, recipe)
+    assert history.best_score > 0.9
+    assert history.loss[-1][1] < history.loss[0][1]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+    first, second = fit()[0], fit()[0]
+    assert torch.equal(weights(first), weights(second))
+    assert not torch.equal(weights(first), weights(fit(Recipe(2, 8, 3e-3, seed=1))[0]))
+
+
+def test_the_best_weights_on_dev_are_kept():
+    model, history = fit()
+    assert (
+        accuracy(training.predict(model, DEV), DEV.labels) == history.best_score == max(s for _, s in history.dev_score)
+    )
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0)
+    whole, _ = fit()
+    state, calls = tmp_path / "state", 0
+
+    def interrupt(logits, labels):
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return accuracy(logits, labels)
+
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(tiny_classifier(), TRAIN, DEV, training.label_loss(TRAIN), interrupt, RECIPE, state)
+    assert state.exists()
+    resumed, history = fit(state_file=state)
+    assert history.resumed == 1 and not state.exists()
+    torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("content", [b"", b"half a file", b"PK\x03\x04"])
+def test_a_damaged_state_is_ignored(tmp_path, content, capsys):
+    state = tmp_path / "state"
+    state.write_bytes(content)
+    model, history = fit(state_file=state)
+    assert history.resumed == 0 and torch.equal(weights(model), weights(fit()[0]))
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_the_state_of_another_recipe_is_ignored(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0)
+    state = tmp_path / "state"
+    with pytest.raises(ZeroDivisionError):
+        training.fit(
+            tiny_classifier(),
+            TRAIN,
+            DEV,
+            training.label_loss(TRAIN),
+            lambda *_: 1 / 0 if state.exists() else 0.5,
+            RECIPE,
+            state,
+        )
+    _, history = fit(Recipe(epochs=1, batch_size=8, learning_rate=3e-3), state_file=state)
+    assert history.resumed == 0
+
+
+def test_patience_stops_early():
+    scores = iter([0.9, *[0.1] * 99])
+    history = training.fit(
+        tiny_classifier(), TRAIN, DEV, training.label_loss(TRAIN), lambda *_: next(scores), Recipe(20, 8, patience=2)
+    )
+    assert len(history.dev_score) == 3 and history.best_score == 0.9
+
+
+def test_predictions_come_in_the_order_of_the_examples():
+    model = tiny_classifier(num_labels=3)
+    few, many = training.predict(model, DEV, max_tokens=8), training.predict(model, DEV, max_tokens=4096)
+    np.testing.assert_allclose(few, many, atol=1e-5)
+    one = training.predict(model, DEV.take([5]))
+    np.testing.assert_allclose(one[0], many[5], atol=1e-5)
+
+
+def test_a_saved_model_is_taken_again_only_if_nothing_changed(tmp_path):
+    def get(recipe=RECIPE, origin="tiny"):
+        return training.train_or_load(
+            tiny_classifier, tmp_path / "model", TRAIN, DEV, training.label_loss(TRAIN), accuracy, recipe, origin
+        )
+
+    first, history = get()
+    again, known = get()
+    assert torch.equal(weights(first), weights(again)) and known.seconds == history.seconds
+    assert get(origin="another")[1].seconds != history.seconds
+    assert get(Recipe(1, 8, 3e-3))[1].dev_score[-1][0] == 8  # one epoch of eight steps was really trained
+
+
+def test_the_schedule_warms_up_and_ends_at_zero():
+    loop = training._Loop(tiny_classifier(), Recipe(learning_rate=1.0, warmup=0.2), 10, None, "")
+    rates = []
+    for _ in range(10):
+        rates.append(loop.optimizer.param_groups[0]["lr"])
+        loop.optimizer.step()
+        loop.schedule.step()
+    expected = [0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]
+    assert rates == pytest.approx(expected)
