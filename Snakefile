@@ -17,7 +17,7 @@ NEEDS = {
 TIMED = {"01_baseline", "02_batching"}
 
 WANTED = {name: str(config.get(name, "")) for name in ("run", "size", "hardware")}
-OVERRIDES = shlex.split(str(config.get("set", "")))
+OVERRIDES = params.split_overrides(str(config.get("set", "")))
 RUN = params.load_run(WANTED["run"] or "docs-cpu", WANTED["size"], WANTED["hardware"], OVERRIDES)
 FOLDER = files.shown(RUN.folder)
 OPTIONS = shlex.join([f"--run={RUN.name}", f"--size={RUN.size}", f"--hardware={RUN.hardware}", "--set", *OVERRIDES])

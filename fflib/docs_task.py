@@ -36,7 +36,8 @@ PACKAGES = (
 )
 SPLIT_ENDS = {"train": 0.76, "dev": 0.85, "test": 1.0}  # 76 % of the files are train, 9 % dev, 15 % test
 MINIMUM = {"train": 6000, "dev": 1000, "test": 1500}  # examples
-SAME_MEANING = 0.6  # a summary this close to the true one (TF-IDF cosine) may be right too: no fair "no"
+RIVALS = 24  # wrong summaries are the hardest among so many: the same number in every split, or train would be harder
+SAME_MEANING = 0.5  # a summary this close to the true one (TF-IDF cosine) may be right too: no fair "no"
 
 Record = dict[str, str]
 
@@ -104,7 +105,8 @@ def _pair_up(docs: list[Doc]) -> list[Record]:
     """Turn the docstrings of one package and split into records, half "yes" and half "no"."""
     docs = sorted(docs, key=lambda doc: chance("side", doc.summary))
     true, false = docs[: len(docs) // 2], docs[len(docs) // 2 :]
-    wrong = [(doc, other) for doc, other in zip(false, _hardest(false), strict=True) if other]
+    others = [other for start in range(0, len(false), RIVALS) for other in _hardest(false[start : start + RIVALS])]
+    wrong = [(doc, other) for doc, other in zip(false, others, strict=True) if other]
     right = [(doc, doc) for doc in true[: len(wrong)]]
     labelled = [("yes", pair) for pair in right] + [("no", pair) for pair in wrong[: len(right)]]
     return [

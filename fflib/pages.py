@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,12 +29,12 @@ def card(machine: Mapping[str, Any], threads: int) -> Markdown:
         "versions": versions,
         "commit": machine["commit"] or "not in git",
     }
-    return table(pd.DataFrame(rows.items(), columns=["this machine", ""]))
+    return table([{"this machine": name, "": value} for name, value in rows.items()])
 
 
-def table(frame: pd.DataFrame, decimals: int = 2) -> Markdown:
-    """Show a table; floats with ``decimals`` digits, empty cells for what was not measured."""
-    text = frame.map(lambda value: _cell(value, decimals)).to_markdown(index=False, disable_numparse=True)
+def table(rows: pd.DataFrame | Sequence[Mapping[str, Any]], decimals: int = 2) -> Markdown:
+    """Show rows, {column: value}, as a table; floats with ``decimals`` digits; empty: not measured."""
+    text = pd.DataFrame(rows).map(lambda value: _cell(value, decimals)).to_markdown(index=False, disable_numparse=True)
     return Markdown(text)
 
 

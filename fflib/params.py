@@ -100,6 +100,18 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: check_value(known[name], value) for name, value in values.items()}
 
 
+def split_overrides(text: str) -> list[str]:
+    """Split "name=value name=[1, 2]" as a shell would, but keep lists whole; spaces within brackets do not split."""
+    parts, depth, current = [], 0, ""
+    for character in text:
+        depth += (character == "[") - (character == "]")
+        if character.isspace() and depth <= 0:
+            parts, current = [*parts, current], ""
+        else:
+            current += character
+    return [part for part in [*parts, current] if part]
+
+
 def check_value(parameter: Parameter, value: Any) -> Any:
     """Return ``value`` if it has the declared type (a whole number does for a float); raise InputError otherwise."""
     wanted = parameter.type

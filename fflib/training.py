@@ -40,6 +40,7 @@ class Recipe:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     dropout: float = 0.1
+    freeze_words: bool = False  # the word embeddings stay as they are; on a CPU their update costs more than a layer's
     evaluations_per_epoch: int = 2
     patience: int = 0
     seed: int = 0
@@ -84,13 +85,14 @@ def fit(
         state_file: where to keep the state for resuming; removed at the end. A state of other inputs is ignored.
     """
     torch.manual_seed(recipe.seed)
+    _set_dropout(model, recipe.dropout)
+    model.encoder.embeddings.word.requires_grad_(not recipe.freeze_words)
     plans = [_epoch_plan(train, recipe, epoch) for epoch in range(recipe.epochs)]
     batches = [group for plan in plans for group in plan]
     evaluate_at = _evaluation_steps([len(plan) for plan in plans], recipe.evaluations_per_epoch)
     loop = _Loop(
         model, recipe, len(batches), state_file, content_hash(asdict(recipe), train.fingerprint, dev.fingerprint)
     )
-    _set_dropout(model, recipe.dropout)
     bar = progress.bar(len(batches), "train", "step")
     bar.update(loop.step)
     while loop.step < len(batches) and not loop.stopped:
@@ -245,7 +247,7 @@ class _Loop:
 
     def finish(self) -> History:
         self.model.load_state_dict(self.best)
-        self.model.eval()
+        self.model.eval().requires_grad_(True)
         if self.state_file is not None:
             self.state_file.unlink(missing_ok=True)
         return self.history

@@ -47,7 +47,6 @@ n_resamples: int = 200  # bootstrap resamples of an accuracy interval
 
 # %% tags=["hide-input"]
 import numpy as np
-import pandas as pd
 from IPython.display import Markdown, display
 
 from fflib import (
@@ -102,14 +101,17 @@ splits = {
 }
 chapter.facts["data_fingerprint"] = {name: split.fingerprint for name, split in splits.items()}
 display(Markdown(f"**{the_task.name}.** {the_task.description}"))
+most = {name: np.bincount(split.labels).max() / len(split) for name, split in splits.items()}
 pages.table(
-    pd.DataFrame(
-        [
-            (name, len(split), f"{np.bincount(split.labels).max() / len(split):.1%}", split.fingerprint)
-            for name, split in splits.items()
-        ],
-        columns=["split", "examples", "most frequent class", "fingerprint"],
-    )
+    [
+        {
+            "split": name,
+            "examples": len(split),
+            "most frequent class": f"{most[name]:.1%}",
+            "fingerprint": split.fingerprint,
+        }
+        for name, split in splits.items()
+    ]
 )
 
 # %% [markdown]
@@ -120,15 +122,14 @@ pages.table(
 tokenizer = checkpoints.load_tokenizer(teacher)
 encoded = {name: data.tokenize(split, tokenizer, the_task.max_length) for name, split in splits.items()}
 lengths = encoded["test"].lengths
-pages.table(
-    pd.DataFrame(
-        {
-            "tokens of a test request": ["mean", "median", "95th percentile", "longest", "padded to"],
-            "": [lengths.mean(), np.median(lengths), np.percentile(lengths, 95), lengths.max(), the_task.max_length],
-        }
-    ),
-    decimals=0,
-)
+shape = {
+    "mean": lengths.mean(),
+    "median": np.median(lengths),
+    "95th percentile": np.percentile(lengths, 95),
+    "longest": lengths.max(),
+    "padded to": the_task.max_length,
+}
+pages.table([{"tokens of a test request": name, "": f"{value:.0f}"} for name, value in shape.items()])
 
 # %% [markdown]
 # ## 1.3 The model
@@ -191,27 +192,27 @@ def test_score(model):
 
 scores = {seed: test_score(model) for seed, (model, _) in trained.items()}
 teacher_logits, accuracy, interval = scores[best_seed]
+
+# %%
+seed_rows = [
+    {
+        "seed": seed,
+        "dev": trained[seed][1].best_score,
+        "test": scores[seed][1],
+        "minutes": trained[seed][1].seconds / 60,
+    }
+    for seed in seeds
+]
 chapter.facts["teacher"] = {
     "name": teacher,
     "accuracy": accuracy,
     "accuracy_interval": interval,
-    "best_seed": best_seed,
     "folder": files.shown(chapter.folder / "models" / f"teacher-{best_seed}"),
-    "seeds": {
-        str(seed): {"dev": trained[seed][1].best_score, "test": scores[seed][1], "seconds": trained[seed][1].seconds}
-        for seed in seeds
-    },
+    "best_seed": best_seed,
+    "seeds": seed_rows,
 }
-pages.table(
-    pd.DataFrame(
-        [
-            (seed, trained[seed][1].best_score, value, f"{low:.1%} to {high:.1%}", trained[seed][1].seconds / 60)
-            for seed, (_, value, (low, high)) in scores.items()
-        ],
-        columns=["seed", "best on dev", "test accuracy", "95 % interval", "minutes of training"],
-    ),
-    decimals=3,
-)
+display(Markdown(f"Test accuracy **{accuracy:.1%}**, 95 % interval {interval[0]:.1%} to {interval[1]:.1%}."))
+pages.table(seed_rows, decimals=3)
 
 # %% [markdown]
 # ## 1.5 Predict: how long should a request take?
@@ -274,14 +275,10 @@ expected = {
 }
 variants = [measure.check(variant, requests, expected[variant.name.split()[0]]) for variant in variants]
 pages.table(
-    pd.DataFrame(
-        [
-            (v.name, v.checked.n, v.checked.max_abs_difference * 1e6, f"{v.checked.label_agreement:.0%}")
-            for v in variants
-        ],
-        columns=["variant", "requests", "largest logit difference (millionths)", "same label"],
-    ),
-    decimals=1,
+    [
+        {"variant": v.name, "requests": v.checked.n, "largest logit difference": f"{v.checked.max_abs_difference:.1e}"}
+        for v in variants
+    ]
 )
 
 # %% [markdown]
@@ -299,39 +296,33 @@ timings = measure.time_interleaved(variants, requests, rounds)
 
 # %%
 rows = [
-    (
-        name,
-        predicted[name],
-        t.latency_p50_ms,
-        predicted[name] / t.latency_p50_ms,
-        t.latency_p95_ms,
-        t.n_requests,
-        t.throughput_per_s,
-    )
-    for name, t in timings.items()
+    {
+        "variant": name,
+        "predicted ms": predicted[name],
+        "p50 ms": timing.latency_p50_ms,
+        "share of ceiling": predicted[name] / timing.latency_p50_ms,
+        "p95 ms": timing.latency_p95_ms,
+        "timed": timing.n_requests,
+        "requests/s": timing.throughput_per_s,
+    }
+    for name, timing in timings.items()
 ]
-chapter.facts["predictions"] = {
-    name: {"predicted_ms": p, "measured_p50_ms": m, "share_of_ceiling": s} for name, p, m, s, *_ in rows
-}
-chapter.facts["ceiling"] = vars(ceiling)
-pages.table(
-    pd.DataFrame(
-        rows, columns=["variant", "predicted ms", "p50 ms", "share of ceiling", "p95 ms", "timed", "requests/s"]
-    )
-)
+chapter.facts["ceiling"], chapter.facts["predictions"] = vars(ceiling), rows
+pages.table(rows)
 
 # %%
 for variant in variants:
     name, kind = variant.name.split()
+    below = {"reference padded": "", "teacher padded": results.PADDED}.get(variant.name, f"{name} padded")
     rung = results.Rung(
         variant.name,
-        "" if variant.name == results.PADDED else f"{name if kind == 'unpadded' else 'reference'} padded",
-        {"reference": reference, "teacher": teacher}[name],
-        "transformers, PyTorch eager",
-        "fp32",
-        f"padded to {the_task.max_length}" if kind == "padded" else "none",
-        1,
-        threads,
+        stacks_on=below,
+        model={"reference": reference, "teacher": teacher}[name],
+        engine="transformers, PyTorch eager",
+        precision="fp32",
+        batching=f"padded to {the_task.max_length}" if kind == "padded" else "none",
+        batch_size=1,
+        threads=threads,
         model_mb=checkpoints.size_mb(stock[name]),
     )
     rung.timed(timings[variant.name], variant.checked, usd_per_hour)

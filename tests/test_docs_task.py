@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 
 from fflib import docs_task
 from fflib.docstrings import LENGTH, read_docs, split_docstring
-from fflib.files import InputError, content_hash
+from fflib.files import InputError
 
 NO_MINIMUM = {"train": 0, "dev": 0, "test": 0}
 VERBS = ["count", "paint", "carry", "weigh", "mend", "sort", "wash", "name", "dry", "lift"]

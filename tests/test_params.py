@@ -52,6 +52,12 @@ def test_an_override_without_a_value_is_refused():
         params.load_run("docs-cpu", overrides=["epochs"])
 
 
+def test_overrides_are_split_at_spaces_outside_brackets():
+    text = " seed=3  batch_sizes=[1, 2,4] data_source=/a/b "
+    assert params.split_overrides(text) == ["seed=3", "batch_sizes=[1, 2,4]", "data_source=/a/b"]
+    assert params.split_overrides("  ") == []
+
+
 def test_a_whole_number_does_for_a_float():
     assert params.check_value(Parameter("x", "float", 0.0, ""), 2) == 2.0
 

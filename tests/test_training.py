@@ -129,3 +129,11 @@ def test_the_schedule_warms_up_and_ends_at_zero():
         loop.schedule.step()
     expected = [0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]
     assert rates == pytest.approx(expected)
+
+
+def test_frozen_words_stay_as_they_are_and_can_be_trained_later():
+    before = tiny_classifier().encoder.embeddings.word.weight
+    model, _ = fit(Recipe(1, 8, 3e-3, freeze_words=True))
+    assert torch.equal(model.encoder.embeddings.word.weight, before)
+    assert not torch.equal(model.encoder.embeddings.position.weight, tiny_classifier().encoder.embeddings.position.weight)
+    assert all(parameter.requires_grad for parameter in model.parameters())
