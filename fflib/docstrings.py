@@ -21,8 +21,8 @@ from typing import NamedTuple
 from fflib import progress
 from fflib.files import content_hash
 
-# Tests, other packages' code, and `transformers/models`, whose files are largely copies of one another.
-SKIPPED_FOLDERS = {"test", "tests", "testing", "vendor", "_vendor", "extern", "externals", "compat", "models"}
+# Tests, other packages' code, near copies of one another (`transformers/models`), and a compiler's many internals.
+SKIPPED = re.compile(r"/(tests?|testing|_?vendor|extern|externals|compat|models|_inductor|_dynamo)/")
 SUMMARY_WORDS = range(5, 41)
 PASSAGE_WORDS = 35  # at least
 LENGTH = NormalDist(math.log(150), 0.55)  # log of a passage's words and signs; with it, pairs are as long as BoolQ's
@@ -58,10 +58,10 @@ def read_docs(packages: Sequence[str]) -> Iterator[Doc]:
         for package in packages:
             folder = package_folder(package)
             for path in sorted(folder.rglob("*.py")) if folder else ():
-                module = path.relative_to(folder.parent)
-                if SKIPPED_FOLDERS.isdisjoint(module.parts):
+                module = path.relative_to(folder.parent).as_posix()
+                if not SKIPPED.search(module):
                     pairs = map(split_docstring, _docstrings(path))
-                    yield from (Doc(package, module.as_posix(), *pair) for pair in pairs if pair)
+                    yield from (Doc(package, module, *pair) for pair in pairs if pair)
             bar.update()
 
 
@@ -132,7 +132,9 @@ def _docstrings(path: Path) -> Iterator[str]:
     except (SyntaxError, ValueError):  # templates and files for other versions of Python
         return
     nodes: list[ast.AST] = [tree]
-    for node in nodes:  # grows while it is walked, by statements only: walking the expressions too would take much longer
+    for (
+        node
+    ) in nodes:  # grows while it is walked, by statements only: walking the expressions too would take much longer
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield ast.get_docstring(node) or ""
         for block in ("body", "orelse", "handlers", "finalbody"):

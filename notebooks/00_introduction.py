@@ -32,7 +32,9 @@ from fflib import files, pages, results
 
 chapter = results.Chapter("00_introduction", globals())
 records = {record["chapter"]: record for record in results.read_all(run_dir)}
-ladder = results.ladder([rung for name, record in records.items() if name < "07" for rung in record["rungs"]])
+ladder = results.ladder(
+    [rung for name, record in records.items() if name < "07" for rung in record["rungs"]]
+)
 Markdown(results.ladder_markdown(ladder))
 
 # %% tags=["hide-input"]
@@ -83,7 +85,9 @@ Markdown(
 
 # %% tags=["hide-input"]
 times = [
-    (name, record["seconds"] / 60, len(record["rungs"])) for name, record in records.items() if name != chapter.name
+    (name, record["seconds"] / 60, len(record["rungs"]))
+    for name, record in records.items()
+    if name != chapter.name
 ]
 pages.table(pd.DataFrame(times, columns=["chapter", "minutes", "rungs"]), decimals=1)
 

@@ -120,7 +120,9 @@ pages.table(
 
 # %%
 tokenizer = checkpoints.load_tokenizer(teacher)
-encoded = {name: data.tokenize(split, tokenizer, the_task.max_length) for name, split in splits.items()}
+encoded = {
+    name: data.tokenize(split, tokenizer, the_task.max_length) for name, split in splits.items()
+}
 lengths = encoded["test"].lengths
 shape = {
     "mean": lengths.mean(),
@@ -129,7 +131,9 @@ shape = {
     "longest": lengths.max(),
     "padded to": the_task.max_length,
 }
-pages.table([{"tokens of a test request": name, "": f"{value:.0f}"} for name, value in shape.items()])
+pages.table(
+    [{"tokens of a test request": name, "": f"{value:.0f}"} for name, value in shape.items()]
+)
 
 # %% [markdown]
 # ## 1.3 The model
@@ -211,7 +215,11 @@ chapter.facts["teacher"] = {
     "best_seed": best_seed,
     "seeds": seed_rows,
 }
-display(Markdown(f"Test accuracy **{accuracy:.1%}**, 95 % interval {interval[0]:.1%} to {interval[1]:.1%}."))
+display(
+    Markdown(
+        f"Test accuracy **{accuracy:.1%}**, 95 % interval {interval[0]:.1%} to {interval[1]:.1%}."
+    )
+)
 pages.table(seed_rows, decimals=3)
 
 # %% [markdown]
@@ -227,7 +235,10 @@ pages.source(hardware.forward_flop)
 reference_model = checkpoints.untrained_classifier(reference, the_task.num_labels)
 ceiling = hardware.measure_ceiling()
 typical = int(np.median(lengths))
-configs = {"reference": weights.our_config(reference_model.config.to_dict()), "teacher": teacher_model.encoder.config}
+configs = {
+    "reference": weights.our_config(reference_model.config.to_dict()),
+    "teacher": teacher_model.encoder.config,
+}
 predicted = {
     f"{name} {kind}": hardware.forward_flop(config, length) / ceiling.fp32_gflop_per_s / 1e6
     for name, config in configs.items()
@@ -258,7 +269,9 @@ padded_few = [one_by_one[i] for i in batching.evenly_by_length(requests.lengths,
 variants = []
 for name, model in stock.items():
     predict = runtime.torch_predictor(model)
-    variants.append(measure.Variant(f"{name} padded", predict, padded_few, pad_to=the_task.max_length))
+    variants.append(
+        measure.Variant(f"{name} padded", predict, padded_few, pad_to=the_task.max_length)
+    )
     variants.append(measure.Variant(f"{name} unpadded", predict, one_by_one))
 
 # %% [markdown]
@@ -273,10 +286,16 @@ expected = {
     "reference": training.predict(reference_model, requests),
     "teacher": training.predict(teacher_model, requests),
 }
-variants = [measure.check(variant, requests, expected[variant.name.split()[0]]) for variant in variants]
+variants = [
+    measure.check(variant, requests, expected[variant.name.split()[0]]) for variant in variants
+]
 pages.table(
     [
-        {"variant": v.name, "requests": v.checked.n, "largest logit difference": f"{v.checked.max_abs_difference:.1e}"}
+        {
+            "variant": v.name,
+            "requests": v.checked.n,
+            "largest logit difference": f"{v.checked.max_abs_difference:.1e}",
+        }
         for v in variants
     ]
 )
@@ -313,7 +332,9 @@ pages.table(rows)
 # %%
 for variant in variants:
     name, kind = variant.name.split()
-    below = {"reference padded": "", "teacher padded": results.PADDED}.get(variant.name, f"{name} padded")
+    below = {"reference padded": "", "teacher padded": results.PADDED}.get(
+        variant.name, f"{name} padded"
+    )
     rung = results.Rung(
         variant.name,
         stacks_on=below,
@@ -352,10 +373,13 @@ profiles = {name: measure.operator_profile(call) for name, call in calls.items()
 
 # %%
 figure = figures.anatomy(
-    profiles, caption=f"{machine['cpu']}, {threads} threads; self time of operators, PyTorch profiler"
+    profiles,
+    caption=f"{machine['cpu']}, {threads} threads; self time of operators, PyTorch profiler",
 )
 chapter.save_figure(figure, "anatomy")
-chapter.facts["anatomy_ms"] = {name: figures.group_operators(profile) for name, profile in profiles.items()}
+chapter.facts["anatomy_ms"] = {
+    name: figures.group_operators(profile) for name, profile in profiles.items()
+}
 figure
 
 # %% [markdown]
@@ -365,7 +389,9 @@ figure
 # speed-ups, printed from this run:
 
 # %%
-speedup = timings["reference unpadded"].throughput_per_s / timings["reference padded"].throughput_per_s
+speedup = (
+    timings["reference unpadded"].throughput_per_s / timings["reference padded"].throughput_per_s
+)
 paper = 734.35 / 209.29  # FastFormers, Table 3, first two rows
 assert speedup > 1, "leaving the padding out made the reference slower"
 Markdown(

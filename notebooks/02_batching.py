@@ -39,7 +39,7 @@ big_batch_sizes: list[int] = [1, 4]  # of the big model's sweep
 token_budgets: list[int] = [256, 1024]  # padded tokens in a batch, small model
 rounds: int = 2  # interleaved timing rounds
 n_online_requests: int = 16  # requests of each load test
-offered_loads: list[float] = [0.5, 1.2]  # arrivals, as a multiple of what one-by-one serving can answer
+offered_loads: list[float] = [0.5, 1.2]  # arrivals, in multiples of the one-by-one capacity
 online_budget: int = 2048  # padded tokens an online batch may hold
 max_wait_ms: float = 50.0  # how long the patient batcher holds a request back
 seed: int = 0  # of the arrivals
@@ -96,7 +96,10 @@ the_task = tasks.get_task(task)
 test = data.load_split(task, "test", data_source, n_test or None)
 assert test.fingerprint == facts["data_fingerprint"]["test"], "chapter 1 saw other test data"
 teacher_folder = files.resolve(facts["teacher"]["folder"])
-teacher, tokenizer = checkpoints.load(teacher_folder), checkpoints.load_tokenizer(str(teacher_folder))
+teacher, tokenizer = (
+    checkpoints.load(teacher_folder),
+    checkpoints.load_tokenizer(str(teacher_folder)),
+)
 encoded = data.tokenize(test, tokenizer, the_task.max_length)
 chapter.facts["data_fingerprint"] = facts["data_fingerprint"]
 
@@ -113,13 +116,18 @@ def padded_length(plan, pad_to=None):
     return padded
 
 
-in_order, ascending = batching.in_order(encoded.lengths, 16), batching.sorted_by_length(encoded.lengths, 16)
+in_order, ascending = (
+    batching.in_order(encoded.lengths, 16),
+    batching.sorted_by_length(encoded.lengths, 16),
+)
 rectangles = {
     f"one by one, padded to {the_task.max_length}": padded_length(in_order, the_task.max_length),
     "batches of 16, in order": padded_length(in_order),
     "batches of 16, sorted": padded_length(ascending),
 }
-figure = figures.padding(encoded.lengths, rectangles, caption=f"{len(encoded)} test requests of {the_task.name}")
+figure = figures.padding(
+    encoded.lengths, rectangles, caption=f"{len(encoded)} test requests of {the_task.name}"
+)
 chapter.save_figure(figure, "padding")
 figure
 
@@ -137,8 +145,12 @@ big_requests = encoded.take(batching.evenly_by_length(encoded.lengths, n_big_swe
 
 def plans(lengths, sizes, budgets):
     named = {("in order", size): batching.in_order(lengths, size) for size in sizes}
-    named |= {("sorted", size): batching.sorted_by_length(lengths, size) for size in sizes if size > 1}
-    return named | {("token budget", tokens): batching.token_budget(lengths, tokens) for tokens in budgets}
+    named |= {
+        ("sorted", size): batching.sorted_by_length(lengths, size) for size in sizes if size > 1
+    }
+    return named | {
+        ("token budget", tokens): batching.token_budget(lengths, tokens) for tokens in budgets
+    }
 
 
 small_plans = plans(requests.lengths, batch_sizes, token_budgets)
@@ -160,9 +172,13 @@ models = {
 
 def checked_variants(model, some_requests, some_plans):
     predict = runtime.torch_predictor(model)
-    alone = measure.Variant("alone", predict, batching.in_order(some_requests.lengths, 1)).logits(some_requests)
+    alone = measure.Variant("alone", predict, batching.in_order(some_requests.lengths, 1)).logits(
+        some_requests
+    )
     return {
-        key: measure.check(measure.Variant(f"{key[0]} {key[1]}", predict, plan), some_requests, alone)
+        key: measure.check(
+            measure.Variant(f"{key[0]} {key[1]}", predict, plan), some_requests, alone
+        )
         for key, plan in some_plans.items()
     }
 
@@ -170,7 +186,9 @@ def checked_variants(model, some_requests, some_plans):
 small = checked_variants(models["teacher"], requests, small_plans)
 big = checked_variants(models["reference"], big_requests, big_plans)
 worst = max(variant.checked.max_abs_difference for variant in [*small.values(), *big.values()])
-Markdown(f"Largest difference of a logit between any batch and one by one: {worst:.1e}; every label is the same.")
+Markdown(
+    f"Largest difference of a logit between any batch and one by one: {worst:.1e}; every label is the same."
+)
 
 # %% [markdown]
 # ## 2.4 Measure: the sweep
@@ -268,9 +286,15 @@ rung_plan = plans(encoded.lengths, batch_sizes, token_budgets)[best]
 logits = measure.Variant("whole test set", predict, rung_plan).logits(encoded)
 same = logits.argmax(1) == training.predict(teacher, encoded).argmax(1)
 accuracy = tasks.score(the_task, logits, test.labels)
-chapter.add(rung.scored(accuracy, tasks.score_interval(the_task, logits, test.labels), facts["teacher"]["accuracy"]))
+chapter.add(
+    rung.scored(
+        accuracy, tasks.score_interval(the_task, logits, test.labels), facts["teacher"]["accuracy"]
+    )
+)
 assert same.mean() > 0.999, f"batching changed {1 - same.mean():.1%} of the labels"
-Markdown(f"{same.mean():.2%} of {len(same)} labels are those of chapter 1's teacher; accuracy {accuracy:.1%}.")
+Markdown(
+    f"{same.mean():.2%} of {len(same)} labels are those of chapter 1's teacher; accuracy {accuracy:.1%}."
+)
 
 # %% [markdown]
 # ## 2.6 Online: requests that do not wait to be sorted
@@ -292,7 +316,9 @@ pages.source(online.adaptive)
 
 # %%
 rng = np.random.default_rng(seed)
-arriving = encoded.take(rng.choice(len(encoded), n_online_requests, replace=n_online_requests > len(encoded)))
+arriving = encoded.take(
+    rng.choice(len(encoded), n_online_requests, replace=n_online_requests > len(encoded))
+)
 capacity = again[small["in order", 1].name].throughput_per_s
 policies = {
     "one by one": online.one_by_one,
@@ -310,18 +336,27 @@ def serve(policy, load):
     return online.serve(arrivals, arriving.lengths, policy, answer)
 
 
-served = {(name, load): serve(policy, load) for load in offered_loads for name, policy in policies.items()}
+served = {
+    (name, load): serve(policy, load) for load in offered_loads for name, policy in policies.items()
+}
 
 # %%
 for outcome in served.values():
     labels = [outcome.answers[i].argmax() for i in range(len(arriving))]
-    assert labels == [served["one by one", offered_loads[0]].answers[i].argmax() for i in range(len(arriving))]
-Markdown(f"All {len(served)} load tests gave the same {len(arriving)} answers, none lost and none twice.")
+    assert labels == [
+        served["one by one", offered_loads[0]].answers[i].argmax() for i in range(len(arriving))
+    ]
+Markdown(
+    f"All {len(served)} load tests gave the same {len(arriving)} answers, none lost and none twice."
+)
 
 # %%
 panels = {
     title: {
-        name: (offered_loads, [np.percentile(served[name, load].latency_ms, q) for load in offered_loads])
+        name: (
+            offered_loads,
+            [np.percentile(served[name, load].latency_ms, q) for load in offered_loads],
+        )
         for name in policies
     }
     for title, q in (("median latency", 50), ("95th percentile", 95))
