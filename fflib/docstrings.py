@@ -28,9 +28,9 @@ PASSAGE_WORDS = 35  # at least
 LENGTH = NormalDist(math.log(150), 0.55)  # log of a passage's words and signs; with it, pairs are as long as BoolQ's
 
 BLOCKS = re.compile(r"```.*?(?:```|\Z)|^[ >]*>>> .*?(?:\n\s*\n|\Z)", re.M | re.S)  # fenced code, doctests
-RULE = re.compile(r"^\s*[-=~^*#+|: ]{3,}$")  # a heading's underline, or a table's
+RULE = re.compile(r"^\s*[-=~^*#+|][-=~^*#+|: ]{2,}$")  # a heading's underline, or a table's
 SECTION = re.compile(r"^\W*(examples?|references|see also|usage|tests|doctests|citations?)\W*$", re.I)
-NO_PROSE = re.compile(r"^\s*\.\. (\[|_|\w*(math|code|plot|test|figure|image|table|toctree|autosum|version|deprec))")
+NO_PROSE = re.compile(r"^\s*\.\. (\[|_|\w*(math|code|plot|test|figure|image|table|toctree|autosum|see|version|deprec))")
 MARKUP = (  # pattern and replacement, applied in this order
     (r"https?://\S+|\[\w+\]_|^\s*:r?type\b.*$", ""),
     (r"^\s*\.\. [\w-]+::", ""),
@@ -86,14 +86,14 @@ def split_docstring(text: str) -> tuple[str, str] | None:
     summary, rest = re.match(r"(.*?(?:[.!?](?= [A-Z(])|$))(.*)", paragraphs[0]).groups()
     passage = _cut(" ".join([rest, *paragraphs[1:]]).strip())
     letters = sum(sign.isalpha() or sign == " " for sign in passage)
-    is_prose = summary[0].isupper() and letters > 0.8 * len(passage)
+    is_prose = summary[0].isupper() and letters > 0.8 * len(passage) and "%(" not in passage  # no templates
     is_sized = len(summary.split()) in SUMMARY_WORDS and len(passage.split()) >= PASSAGE_WORDS
     gives_away = summary.rstrip(".").lower() in passage.lower()
     return (summary, passage) if is_prose and is_sized and not gives_away else None
 
 
 def _prose(lines: list[str]) -> Iterator[str]:
-    """Yield the lines without code, tables, and whatever is indented under a directive or after a double colon."""
+    """Yield the lines without code and tables: what is indented under such a directive or after a double colon."""
     hidden_from, in_section = None, False  # the indentation from which on lines are dropped; a section that is dropped
     for line, following in zip(lines, [*lines[1:], ""], strict=False):
         indent = len(line) - len(line.lstrip())
@@ -107,7 +107,7 @@ def _prose(lines: list[str]) -> Iterator[str]:
         if NO_PROSE.match(line) or SECTION.match(line):
             hidden_from = indent + 1
             continue
-        if line.rstrip().endswith("::"):
+        if line.rstrip().endswith("::") and not line.lstrip().startswith(".. "):  # a directive's text is prose
             hidden_from, line = indent + 1, line.rstrip()[:-1]
         yield line
 
