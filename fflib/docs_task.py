@@ -5,7 +5,7 @@ redistributed. A docstring's first sentence is the *summary*, the rest is the *p
 own summary ("yes"), half get another one's ("no"). Three choices keep a model from winning without reading both texts:
 
 * every summary and every passage is used once, so neither alone says anything about the label;
-* wrong summaries come from the same package and are those that share most words with the passage;
+* a wrong summary comes from the same package, and of several it is the one that shares most words with the passage;
 * whole files go to train, dev or test, and copies are dropped, so nothing can be learnt by heart.
 
 Every choice follows from hashes of the text: the same packages give the same bytes.
@@ -36,7 +36,7 @@ PACKAGES = (
 )
 SPLIT_ENDS = {"train": 0.76, "dev": 0.85, "test": 1.0}  # 76 % of the files are train, 9 % dev, 15 % test
 MINIMUM = {"train": 6000, "dev": 1000, "test": 1500}  # examples
-RIVALS = 16  # wrong summaries are the hardest among so many: the same number in every split, or train would be harder
+RIVALS = 4  # a wrong summary is the hardest of so many; as many in every split, or train, with more, would be harder
 SAME_MEANING = 0.5  # a summary this close to the true one (TF-IDF cosine) may be right too: no fair "no"
 
 Record = dict[str, str]

@@ -6,6 +6,7 @@ selection of the best weights on *dev*, and a state file that lets an interrupte
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -22,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from fflib import batching, checkpoints, encoder, hardware, progress
 from fflib.data import TokenizedSplit
 from fflib.encoder import Classifier
-from fflib.files import atomic_path, content_hash, write_json
+from fflib.files import atomic_path, cache_dir, content_hash, write_json
 
 Loss = Callable[[nn.Module, dict[str, Tensor], np.ndarray], Tensor]
 Score = Callable[[np.ndarray, np.ndarray], float]
@@ -121,6 +122,25 @@ def predict(model: nn.Module, examples: TokenizedSplit, max_tokens: int = 4096) 
         for batch in batching.batches(examples, plan):
             parts.append(model(**_to_device(batch, model)).logits.float().cpu().numpy())
     return np.concatenate(parts)[np.argsort(np.concatenate(plan))]
+
+
+def predict_cached(model: Classifier, examples: TokenizedSplit) -> np.ndarray:
+    """Return `predict`'s logits, computed once: the cache's key covers the weights, the examples and PyTorch's version.
+
+    A teacher's outputs are asked for again and again, by later chapters and by every student.
+    """
+    weights = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        weights.update(name.encode() + tensor.cpu().numpy().tobytes())
+    key = content_hash(weights.hexdigest(), asdict(model.encoder.config), examples.fingerprint, torch.__version__)
+    path = cache_dir("logits") / f"{key}.npy"
+    try:
+        return np.load(path)
+    except (OSError, ValueError, EOFError):  # not there yet, or damaged
+        logits = predict(model, examples)
+        with atomic_path(path) as temporary:
+            np.save(temporary, logits)
+        return logits
 
 
 def train_or_load(

@@ -37,7 +37,7 @@ n_test: int = 96  # test examples, for every reported accuracy; 0 takes all
 train_length: int = 48  # training texts are cut to this many tokens
 epochs: int = 1  # passes over the training set
 batch_size: int = 16  # of training
-learning_rate: float = 1.0e-4  # peak, after the warm-up
+learning_rate: float = 8.0e-5  # peak, after the warm-up
 dropout: float = 0.0  # of training; costs random numbers on a CPU
 seeds: list[int] = [0]  # one training run each; the best on dev goes on
 n_requests: int = 8  # requests that are timed
@@ -161,7 +161,9 @@ def score(logits, labels):
 
 
 def fine_tune(seed):
-    recipe = training.Recipe(epochs, batch_size, learning_rate, dropout=dropout, seed=seed)
+    recipe = training.Recipe(
+        epochs, batch_size, learning_rate, dropout=dropout, freeze_words=True, seed=seed
+    )
     return training.train_or_load(
         lambda: checkpoints.load_classifier(teacher, the_task.num_labels, seed),
         chapter.folder / "models" / f"teacher-{seed}",
@@ -189,7 +191,7 @@ figures.training(history, chance)
 
 # %%
 def test_score(model):
-    logits = training.predict(model, encoded["test"])
+    logits = training.predict_cached(model, encoded["test"])
     interval = tasks.score_interval(the_task, logits, splits["test"].labels, resamples=n_resamples)
     return logits, score(logits, splits["test"].labels), interval
 

@@ -284,7 +284,7 @@ rung.timed(again[small[best].name], small[best].checked, usd_per_hour)
 predict = runtime.torch_predictor(models["teacher"])
 rung_plan = plans(encoded.lengths, batch_sizes, token_budgets)[best]
 logits = measure.Variant("whole test set", predict, rung_plan).logits(encoded)
-same = logits.argmax(1) == training.predict(teacher, encoded).argmax(1)
+same = logits.argmax(1) == training.predict_cached(teacher, encoded).argmax(1)
 accuracy = tasks.score(the_task, logits, test.labels)
 chapter.add(
     rung.scored(

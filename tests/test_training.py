@@ -135,5 +135,22 @@ def test_frozen_words_stay_as_they_are_and_can_be_trained_later():
     before = tiny_classifier().encoder.embeddings.word.weight
     model, _ = fit(Recipe(1, 8, 3e-3, freeze_words=True))
     assert torch.equal(model.encoder.embeddings.word.weight, before)
-    assert not torch.equal(model.encoder.embeddings.position.weight, tiny_classifier().encoder.embeddings.position.weight)
+    assert not torch.equal(
+        model.encoder.embeddings.position.weight, tiny_classifier().encoder.embeddings.position.weight
+    )
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_cached_predictions_follow_the_weights_and_survive_a_damaged_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("FFLIB_CACHE", str(tmp_path))
+    model = tiny_classifier()
+    first = training.predict_cached(model, DEV)
+    monkeypatch.setattr(training, "predict", lambda *_: 1 / 0)
+    np.testing.assert_array_equal(training.predict_cached(model, DEV), first)
+    with pytest.raises(ZeroDivisionError):
+        training.predict_cached(tiny_classifier(seed=1), DEV)
+    monkeypatch.undo()
+    monkeypatch.setenv("FFLIB_CACHE", str(tmp_path))
+    (path,) = (tmp_path / "logits").glob("*.npy")
+    path.write_bytes(b"half")
+    np.testing.assert_array_equal(training.predict_cached(model, DEV), first)
