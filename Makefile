@@ -32,6 +32,7 @@ SNAKEMAKE = HF_HOME="$${HF_HOME:-$${XDG_CACHE_HOME:-$$HOME/.cache}/huggingface}"
 	python -m snakemake --cores all --nolock --rerun-incomplete
 # The spaces around SET keep snakemake from taking quotes off its ends.
 CONFIG = --config "run=$$RUN" $${SIZE:+"size=$$SIZE"} $${HARDWARE:+"hardware=$$HARDWARE"} $${SET:+"set= $$SET "}
+RUN_OPTIONS = --run "$$RUN" --size "$$SIZE" --hardware "$$HARDWARE" --set "$$SET"
 # `--quiet all` leaves the chapters' own lines and errors, but would hide a wrong RUN, SIZE or SET: hence a dry run first.
 PREVIEW = mkdir -p .cache && { $(SNAKEMAKE) --dry-run --quiet host progress $(CONFIG) >.cache/plan.txt 2>&1 \
 	|| { sed -e '/^  File "/d' -e '/^InputError in file/{N;s/.*\n/error: /;}' .cache/plan.txt >&2; exit 1; }; }
@@ -47,9 +48,10 @@ help:
 
 book: setup ## run what RUN still lacks, render it, and print the ladder and where the book is
 	@$(PREVIEW)
+	@python -m fflib.execute check $(RUN_OPTIONS)
 	@$(SNAKEMAKE) --quiet all $(CONFIG) || { echo >&2; \
 	  echo "make: the book stopped at the error above; what is done is kept: mend it and run make again." >&2; exit 1; }
-	@python -m fflib.execute show --run "$$RUN" --size "$$SIZE" --hardware "$$HARDWARE"
+	@python -m fflib.execute show $(RUN_OPTIONS)
 
 test: lint ## lint, then all tests, with a small book from start to end; needs no network
 	@HF_HUB_OFFLINE=1 python -m pytest

@@ -17,10 +17,12 @@ NEEDS = {
 TIMED = {"01_baseline", "02_batching"}
 
 WANTED = {name: str(config.get(name, "")) for name in ("run", "size", "hardware")}
-OVERRIDES = params.split_overrides(str(config.get("set", "")))
-RUN = params.load_run(WANTED["run"] or "docs-cpu", WANTED["size"], WANTED["hardware"], OVERRIDES)
+OVERRIDES = str(config.get("set", "")).strip()
+RUN = params.load_run(
+    WANTED["run"] or "docs-cpu", WANTED["size"], WANTED["hardware"], params.split_overrides(OVERRIDES)
+)
 FOLDER = files.shown(RUN.folder)
-OPTIONS = shlex.join([f"--run={RUN.name}", f"--size={RUN.size}", f"--hardware={RUN.hardware}", "--set", *OVERRIDES])
+OPTIONS = shlex.join([f"--run={RUN.name}", f"--size={RUN.size}", f"--hardware={RUN.hardware}", f"--set={OVERRIDES}"])
 
 
 def result(chapter):

@@ -1,6 +1,6 @@
 """Run one chapter through papermill, and tell in one sentence how it went. The Snakefile and people call this.
 
-python -m fflib.execute check   --run docs-cpu              are the parameters sound?
+python -m fflib.execute check   --run docs-cpu              are the parameters sound, the results current?
 python -m fflib.execute chapter 01_baseline --run docs-cpu  run one chapter
 python -m fflib.execute show    --run docs-cpu              print the ladder and where the book is
 """
@@ -53,7 +53,13 @@ def run_chapter(run: params.Run, chapter: str) -> Path:
         source = _to_ipynb(chapter, Path(scratch))
         try:
             papermill.execute_notebook(
-                str(source), str(partial), values, kernel_name="python3", progress_bar=False, cwd=str(ROOT)
+                str(source),
+                str(partial),
+                values,
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=str(ROOT),
+                extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of unencrypted loopback at each start
             )
         except papermill.PapermillExecutionError as error:
             os.replace(partial, notebook)
@@ -94,6 +100,14 @@ def _alone() -> Iterator[None]:
         yield
 
 
+def check(run: params.Run) -> list[str]:
+    """Set aside the results that other code, parameters, packages or hardware left in the run's folder; name them."""
+    from fflib import provenance, results
+
+    keys = {chapter: provenance.chapter_key(chapter, run.chapter_values(chapter)) for chapter in params.chapters()}
+    return [chapter for chapter, key in keys.items() if results.set_aside(run.folder, chapter, key)]
+
+
 def show(run: params.Run) -> str:
     """Return the run's ladder and the path of its book."""
     ladder, book = run.folder / "ladder.md", run.folder / "book" / "index.html"
@@ -109,7 +123,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--run", default="docs-cpu", help="a file in params/")
     parser.add_argument("--size", default="", help="smoke, standard or full; empty: the run's own")
     parser.add_argument("--hardware", default="", help="a file in params/hardware; empty: the run's own")
-    parser.add_argument("--set", nargs="*", default=[], metavar="name=value", help="override parameters")
+    parser.add_argument("--set", default="", metavar="'name=value ...'", help="override parameters")
     return parser.parse_args()
 
 
@@ -117,13 +131,16 @@ def main() -> int:
     """Run the command line; every failure is one sentence on stderr and a non-zero status."""
     arguments = _arguments()
     try:
-        run = params.load_run(arguments.run, arguments.size, arguments.hardware, arguments.set)
+        overrides = params.split_overrides(arguments.set)
+        run = params.load_run(arguments.run, arguments.size, arguments.hardware, overrides)
         if arguments.action == "chapter":
             start = time.perf_counter()
             run_chapter(run, arguments.chapter)
             print(f"{arguments.chapter}: done in {time.perf_counter() - start:.0f} s", file=sys.stderr)
         elif arguments.action == "show":
             print(show(run))
+        elif outdated := check(run):
+            print(f"run again, for what they depend on has changed: {', '.join(outdated)}", file=sys.stderr)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_INPUT

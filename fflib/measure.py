@@ -133,7 +133,7 @@ def time_interleaved(
 def operator_profile(call: Callable[[], object], repeats: int = 5) -> dict[str, float]:
     """Return the self time in ms of each ATen operator per call, largest first, from PyTorch's profiler."""
     call()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    with torch.autograd.profiler.profile(use_kineto=False) as profile:  # kineto prints its starts and stops
         for _ in range(repeats):
             call()
     times = {event.key: event.self_cpu_time_total / repeats / 1e3 for event in profile.key_averages()}

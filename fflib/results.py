@@ -136,7 +136,11 @@ class Chapter:
 
 
 def read(folder: str | Path, chapter: str) -> dict[str, Any]:
-    """Return what a chapter saved; InputError when it has not run, or its file is damaged."""
+    """Return what a chapter saved.
+
+    Raises:
+        InputError: the chapter has not run, its file is damaged, or it came from other code, packages or hardware.
+    """
     path = resolve(folder) / "results" / f"{chapter}.json"
     if not path.exists():
         raise InputError(
@@ -148,20 +152,31 @@ def read(folder: str | Path, chapter: str) -> dict[str, Any]:
         raise InputError(f"{path} is damaged ({error}); delete it and run again") from error
     if record.get("schema_version") != SCHEMA_VERSION:
         raise InputError(f"{path.name} has another schema than this code writes; delete it and run again")
+    if record["key"] != provenance.chapter_key(chapter, record["parameters"]):
+        raise InputError(f"{chapter} was measured with other code, packages or hardware than now; run the book again")
     return record
 
 
+def set_aside(folder: Path, chapter: str, key: str) -> bool:
+    """Rename a chapter's result to ``.old`` unless it has ``key``, so that it is made anew; say whether it was."""
+    path = folder / "results" / f"{chapter}.json"
+    try:
+        current = loads(path.read_text(encoding="utf-8")).get("key") == key
+    except FileNotFoundError:
+        return False
+    except (JSONDecodeError, UnicodeDecodeError):
+        current = False
+    if not current:
+        path.replace(path.with_suffix(".json.old"))
+    return not current
+
+
 def read_all(folder: str | Path, before: str = "99") -> list[dict[str, Any]]:
-    """Return the records of a run's chapters from 01 up to ``before``, refusing to mix code, data or machines."""
+    """Return the records of a run's chapters from 01 up to ``before``, each as `read` does; InputError: mixed data."""
     names = sorted(path.stem for path in (resolve(folder) / "results").glob("*.json") if "01" < path.stem < before)
     records = [read(folder, name) for name in names]
-    for record in records:
-        if record["key"] != provenance.chapter_key(record["chapter"], record["parameters"]):
-            raise InputError(
-                f"{record['chapter']} was measured with other code, packages or hardware than now; run the book again"
-            )
-    fingerprints = {record["facts"]["data_fingerprint"] for record in records if "data_fingerprint" in record["facts"]}
-    if len(fingerprints) > 1:
+    fingerprints = [record["facts"]["data_fingerprint"] for record in records if "data_fingerprint" in record["facts"]]
+    if any(fingerprint != fingerprints[0] for fingerprint in fingerprints):
         raise InputError("the chapters of this run saw different data; run the book again")
     return records
 

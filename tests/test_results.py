@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fflib import cost, results
+from fflib import cost, files, results
 from fflib.files import InputError
 from fflib.measure import Check, Timing
 from fflib.results import Rung
@@ -86,4 +86,13 @@ def test_results_of_other_code_are_not_mixed_in(tmp_path):
               "parameters": {"run": "x", "run_dir": "y", "size": "smoke"}}  # fmt: skip
     (tmp_path / "results" / "07_story.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="other code"):
-        results.read_all(tmp_path)
+        results.read(tmp_path, "07_story")
+
+
+def test_a_stale_or_damaged_result_is_set_aside_and_kept(tmp_path):
+    path = tmp_path / "results" / "01_baseline.json"
+    files.write_text(path, '{"key": "now"}')
+    assert not results.set_aside(tmp_path, "01_baseline", "now") and path.exists()
+    assert results.set_aside(tmp_path, "01_baseline", "later") and not path.exists()
+    assert path.with_suffix(".json.old").read_text() == '{"key": "now"}'
+    assert not results.set_aside(tmp_path, "02_batching", "now")

@@ -122,7 +122,7 @@ def test_wrong_parameters_stop_before_anything_runs(environment, setting, says):
 def test_a_chapter_that_cannot_start_says_why_and_leaves_its_notebook(tmp_path, environment, setting, says):
     mine = environment | {"FFLIB_OUTPUTS": str(tmp_path)}
     options = [setting, "task=BoolQ"] if "data_source" in setting else [setting]
-    failed = execute(mine, "chapter", "01_baseline", "--size", "smoke", "--set", *options)
+    failed = execute(mine, "chapter", "01_baseline", "--size", "smoke", "--set", " ".join(options))
     assert failed.returncode == 2
     message = failed.stderr.strip().splitlines()[-1]
     assert message.startswith("error: 01_baseline failed:") and says in message
