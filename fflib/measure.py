@@ -5,8 +5,10 @@ The timed region of every variant is the same: from a list of token ids to logit
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -133,11 +135,24 @@ def time_interleaved(
 def operator_profile(call: Callable[[], object], repeats: int = 5) -> dict[str, float]:
     """Return the self time in ms of each ATen operator per call, largest first, from PyTorch's profiler."""
     call()
-    with torch.autograd.profiler.profile(use_kineto=False) as profile:  # kineto prints its starts and stops
+    with _silent_library(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         for _ in range(repeats):
             call()
     times = {event.key: event.self_cpu_time_total / repeats / 1e3 for event in profile.key_averages()}
     return dict(sorted(times.items(), key=lambda item: -item[1]))
+
+
+@contextmanager
+def _silent_library() -> Iterator[None]:
+    """Keep C++ code from writing to stderr: the profiler announces each start and stop there, past Python."""
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def _time_batch(variant: Variant, examples: TokenizedSplit, group: np.ndarray) -> float:
