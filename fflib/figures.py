@@ -14,13 +14,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 STYLE = Path(__file__).with_name("book.mplstyle")
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
-    matplotlib.color_sequences["okabe_ito"][i] for i in (7, 0, 1, 2, 3, 4, 5, 6)
-)
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = matplotlib.color_sequences["okabe_ito"]
 LINES = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), (SKY, "P"))
 GREY = "0.45"
 
@@ -80,7 +77,8 @@ def anatomy(profiles: Mapping[str, Mapping[str, float]], caption: str = "") -> F
         axes.barh(range(len(grouped)), shares, left=left, color=color, edgecolor="white", label=kind, height=0.6)
         for i, share in enumerate(shares):
             if share > 0.055:
-                axes.text(left[i] + share / 2, i, f"{share:.0%}", ha="center", va="center", fontsize=8)
+                ink = "white" if color in (BLUE, VERMILION, GREEN) else "black"
+                axes.text(left[i] + share / 2, i, f"{share:.0%}", ha="center", va="center", fontsize=8, color=ink)
         left += shares
     totals = [f"{name}\n{sum(groups.values()):.0f} ms" for name, groups in grouped.items()]
     axes.set(yticks=range(len(grouped)), xlabel="share of the time of one request", xlim=(0, 1))
@@ -150,6 +148,9 @@ def curves(
             panel.minorticks_off()
         if log_y:
             panel.set_yscale("log")
+            panel.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter("{x:g}")
+            panel.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         else:
             panel.set_ylim(bottom=0)
         if len(panels) > 1:
@@ -175,14 +176,6 @@ def training(history: Any, chance: float, caption: str = "") -> Figure:
     right.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
     _caption(figure, caption)
     return figure
-
-
-def vertical_line(axes: Axes, x: float, text: str) -> None:
-    """Mark a value of x with a dashed line and a word."""
-    axes.axvline(x, color=GREY, linestyle="--", linewidth=1)
-    axes.annotate(
-        text, (x, 1), xycoords=("data", "axes fraction"), ha="right", va="top", color=GREY, fontsize=8, rotation=90
-    )
 
 
 def _caption(figure: Figure, caption: str) -> None:

@@ -50,6 +50,7 @@ class Rung:
     latency_p95_ms: float | None = None
     n_requests: int | None = None
     throughput_per_s: float | None = None
+    anchor_per_s: float | None = None  # throughput of the rung below, timed again beside this one; see `ladder`
     accuracy: float | None = None
     accuracy_low: float | None = None
     accuracy_high: float | None = None
@@ -90,6 +91,8 @@ class Chapter:
         self.folder = resolve(self.values["run_dir"])
         self.rungs: list[Rung] = []
         self.facts: dict[str, Any] = {}
+        # Taken before anything runs: code that is edited meanwhile must not lend its name to these results.
+        self._key = provenance.chapter_key(name, self.values)
         self._start = time.perf_counter()
         self._summary: Any = None
 
@@ -117,7 +120,7 @@ class Chapter:
         record = {
             "schema_version": SCHEMA_VERSION,
             "chapter": self.name,
-            "key": provenance.chapter_key(self.name, self.values),
+            "key": self._key,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - self._start, 1),
             "parameters": self.values,
@@ -182,19 +185,32 @@ def read_all(folder: str | Path, before: str = "99") -> list[dict[str, Any]]:
 
 
 def ladder(rungs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the ladder: one row a rung, the columns of `COLUMNS`, speed-ups as ratios of throughput.
+    """Return the ladder: one row a rung, the columns of `COLUMNS`; a speed-up is empty where one side is missing.
 
-    ``speedup_step`` is against the rung named in ``stacks_on``; it is empty where either side was not measured.
+    ``speedup_step`` is the ratio of throughputs to the rung named in ``stacks_on``, both timed in the same rounds: that
+    rung's own throughput where they share a chapter, else ``anchor_per_s``. The speed-ups against the two references are
+    the products of these steps, so a machine that is faster today than an hour ago does not pass for a better rung.
     """
+    by_name = {rung["rung"]: rung for rung in rungs}
+    if len(by_name) < len(rungs):
+        raise InputError("two rungs of the ladder have one name; every rung needs a name of its own")
+
+    def step(rung: Mapping[str, Any]) -> float:
+        below = rung.get("anchor_per_s") or by_name.get(rung["stacks_on"], {}).get("throughput_per_s")
+        return rung["throughput_per_s"] / below if below and rung["throughput_per_s"] else np.nan
+
+    def against(baseline: str, rung: Mapping[str, Any]) -> float:
+        """Multiply the steps from ``rung`` down to the one that stacks on nothing."""
+        if rung["stacks_on"]:
+            below = by_name.get(rung["stacks_on"])
+            return step(rung) * against(baseline, below) if below else np.nan
+        ground = by_name.get(baseline, {}).get("throughput_per_s")
+        return rung["throughput_per_s"] / ground if ground and rung["throughput_per_s"] else np.nan
+
     table = pd.DataFrame([{name: rung.get(name) for name in COLUMNS} for rung in rungs], columns=list(COLUMNS))
-    table["throughput_per_s"] = table["throughput_per_s"].astype(float)
-    throughput = table.set_index("rung")["throughput_per_s"]
-    if not throughput.index.is_unique:
-        raise InputError(f"two rungs have one name: {sorted(throughput.index[throughput.index.duplicated()])}")
-    base = table["stacks_on"].map(lambda name: throughput.get(name, np.nan))
-    table["speedup_step"] = table["throughput_per_s"] / base.astype(float)
-    table["speedup_vs_padded"] = table["throughput_per_s"] / throughput.get(PADDED, np.nan)
-    table["speedup_vs_unpadded"] = table["throughput_per_s"] / throughput.get(UNPADDED, np.nan)
+    table["speedup_step"] = [step(rung) for rung in rungs]
+    for column, baseline in (("speedup_vs_padded", PADDED), ("speedup_vs_unpadded", UNPADDED)):
+        table[column] = [against(baseline, rung) for rung in rungs]
     return table
 
 
