@@ -188,8 +188,8 @@ def ladder(rungs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the ladder: one row a rung, the columns of `COLUMNS`; a speed-up is empty where one side is missing.
 
     ``speedup_step`` is the ratio of throughputs to the rung named in ``stacks_on``, both timed in the same rounds: that
-    rung's own throughput where they share a chapter, else ``anchor_per_s``. The speed-ups against the two references are
-    the products of these steps, so a machine that is faster today than an hour ago does not pass for a better rung.
+    rung's own throughput where they share a chapter, else ``anchor_per_s``. The speed-ups against the two references
+    are the products of these steps: a machine that runs faster than an hour ago does not pass for a better rung.
     """
     by_name = {rung["rung"]: rung for rung in rungs}
     if len(by_name) < len(rungs):
