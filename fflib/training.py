@@ -1,13 +1,12 @@
 """The one training loop of the book: fine-tuning and distillation differ only in the loss they hand it.
 
 AdamW with warm-up and linear decay, clipped gradients, batches of like length, bfloat16 where the processor has it,
-selection of the best weights on *dev*, and a state file that lets an interrupted run go on where it was.
+selection of the best weights on *dev*, and a state file that lets an interrupted run go on where it was. (Longer than the
+other modules, since the loop and the state it goes on from are one idea.)
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -18,12 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
 
-from fflib import batching, checkpoints, encoder, hardware, progress
+from fflib import batching, hardware, progress
 from fflib.data import TokenizedSplit
 from fflib.encoder import Classifier
-from fflib.files import atomic_path, cache_dir, content_hash, write_json
+from fflib.files import atomic_path, content_hash
 
 Loss = Callable[[nn.Module, dict[str, Tensor], np.ndarray], Tensor]
 Score = Callable[[np.ndarray, np.ndarray], float]
@@ -122,67 +120,6 @@ def predict(model: nn.Module, examples: TokenizedSplit, max_tokens: int = 4096) 
         for batch in batching.batches(examples, plan):
             parts.append(model(**_to_device(batch, model)).logits.float().cpu().numpy())
     return np.concatenate(parts)[np.argsort(np.concatenate(plan))]
-
-
-def predict_cached(model: Classifier, examples: TokenizedSplit) -> np.ndarray:
-    """Return `predict`'s logits, computed once: the cache's key covers the weights, the examples and PyTorch's version.
-
-    A teacher's outputs are asked for again and again, by later chapters and by every student.
-    """
-    weights = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        weights.update(name.encode() + tensor.cpu().numpy().tobytes())
-    key = content_hash(weights.hexdigest(), asdict(model.encoder.config), examples.fingerprint, torch.__version__)
-    path = cache_dir("logits") / f"{key}.npy"
-    try:
-        return np.load(path)
-    except (OSError, ValueError, EOFError):  # not there yet, or damaged
-        logits = predict(model, examples)
-        with atomic_path(path) as temporary:
-            np.save(temporary, logits)
-        return logits
-
-
-def train_or_load(
-    make_model: Callable[[], Classifier],
-    folder: Path,
-    train: TokenizedSplit,
-    dev: TokenizedSplit,
-    loss: Loss,
-    score: Score,
-    recipe: Recipe,
-    origin: str,
-    tokenizer: PreTrainedTokenizerBase | None = None,
-) -> tuple[Classifier, History]:
-    """Return the model that `fit` gives, from ``folder`` if it lies there and nothing that decides its weights changed.
-
-    ``origin`` names everything about ``make_model`` and ``loss`` that the other arguments do not tell.
-    """
-    key = _weights_key(origin, recipe, train, dev)
-    known = _saved_note(folder)
-    if known.get("key") == key:
-        return checkpoints.load(folder), History(**known["history"])
-    torch.manual_seed(recipe.seed)
-    model = make_model()
-    history = fit(model, train, dev, loss, score, recipe, folder.with_name(folder.name + ".state"))
-    checkpoints.save(model, folder, tokenizer)
-    write_json(folder / "training.json", {"key": key, "recipe": asdict(recipe), "history": asdict(history)})
-    return model, history
-
-
-def _saved_note(folder: Path) -> dict:
-    """What `train_or_load` left beside the weights; it is written after them, so it vouches for them."""
-    try:
-        return json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _weights_key(origin: str, recipe: Recipe, *splits: TokenizedSplit) -> str:
-    """Hash everything that decides the weights: a checkpoint is reused only when all of it is the same."""
-    code = [Path(module.__file__) for module in (sys.modules[__name__], batching, encoder)]
-    machine = [torch.__version__, hardware.has_fast_bf16()]
-    return content_hash(origin, asdict(recipe), [split.fingerprint for split in splits], machine, *code)
 
 
 class _Loop:

@@ -28,14 +28,14 @@ size: str = "smoke"  # smoke, standard or full; named in the record
 import pandas as pd
 from IPython.display import Image, Markdown
 
-from fflib import files, pages, results
+from fflib import files, pages, results, rungs
 
 chapter = results.Chapter("00_introduction", globals())
 records = {record["chapter"]: record for record in results.read_all(run_dir)}
-ladder = results.ladder(
+ladder = rungs.ladder(
     [rung for name, record in records.items() if name < "07" for rung in record["rungs"]]
 )
-Markdown(results.ladder_markdown(ladder))
+Markdown(rungs.ladder_markdown(ladder))
 
 # %% tags=["hide-input"]
 Image(

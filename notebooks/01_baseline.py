@@ -59,8 +59,10 @@ from fflib import (
     measure,
     pages,
     results,
+    rungs,
     runtime,
     tasks,
+    trained,
     training,
     weights,
 )
@@ -164,7 +166,7 @@ def fine_tune(seed):
     recipe = training.Recipe(
         epochs, batch_size, learning_rate, dropout=dropout, freeze_words=True, seed=seed
     )
-    return training.train_or_load(
+    return trained.train_or_load(
         lambda: checkpoints.load_classifier(teacher, the_task.num_labels, seed),
         chapter.folder / "models" / f"teacher-{seed}",
         short,
@@ -177,11 +179,11 @@ def fine_tune(seed):
     )
 
 
-trained = {seed: fine_tune(seed) for seed in seeds}
+tuned = {seed: fine_tune(seed) for seed in seeds}
 
 # %%
-best_seed = max(seeds, key=lambda seed: trained[seed][1].best_score)
-teacher_model, history = trained[best_seed]
+best_seed = max(seeds, key=lambda seed: tuned[seed][1].best_score)
+teacher_model, history = tuned[best_seed]
 chance = np.bincount(splits["dev"].labels).max() / len(splits["dev"])
 figures.training(history, chance)
 
@@ -191,21 +193,21 @@ figures.training(history, chance)
 
 # %%
 def test_score(model):
-    logits = training.predict_cached(model, encoded["test"])
+    logits = trained.predict_cached(model, encoded["test"])
     interval = tasks.score_interval(the_task, logits, splits["test"].labels, resamples=n_resamples)
     return logits, score(logits, splits["test"].labels), interval
 
 
-scores = {seed: test_score(model) for seed, (model, _) in trained.items()}
+scores = {seed: test_score(model) for seed, (model, _) in tuned.items()}
 teacher_logits, accuracy, interval = scores[best_seed]
 
 # %%
 seed_rows = [
     {
         "seed": seed,
-        "dev": trained[seed][1].best_score,
+        "dev": tuned[seed][1].best_score,
         "test": scores[seed][1],
-        "minutes": trained[seed][1].seconds / 60,
+        "minutes": tuned[seed][1].seconds / 60,
     }
     for seed in seeds
 ]
@@ -334,10 +336,10 @@ pages.table(rows)
 # %%
 for variant in variants:
     name, kind = variant.name.split()
-    below = {"reference padded": "", "teacher padded": results.PADDED}.get(
+    below = {"reference padded": "", "teacher padded": rungs.PADDED}.get(
         variant.name, f"{name} padded"
     )
-    rung = results.Rung(
+    rung = rungs.Rung(
         variant.name,
         stacks_on=below,
         model={"reference": reference, "teacher": teacher}[name],

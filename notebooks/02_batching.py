@@ -60,9 +60,10 @@ from fflib import (
     online,
     pages,
     results,
+    rungs,
     runtime,
     tasks,
-    training,
+    trained,
 )
 
 chapter = results.Chapter("02_batching", globals())
@@ -265,7 +266,7 @@ Markdown(
 )
 
 # %%
-rung = results.Rung(
+rung = rungs.Rung(
     "best batching",
     stacks_on="teacher unpadded",
     model=before["model"],
@@ -286,7 +287,7 @@ rung.timed(again[small[best].name], small[best].checked, usd_per_hour)
 predict = runtime.torch_predictor(models["teacher"])
 rung_plan = plans(encoded.lengths, batch_sizes, token_budgets)[best]
 logits = measure.Variant("whole test set", predict, rung_plan).logits(encoded)
-same = logits.argmax(1) == training.predict_cached(teacher, encoded).argmax(1)
+same = logits.argmax(1) == trained.predict_cached(teacher, encoded).argmax(1)
 accuracy = tasks.score(the_task, logits, test.labels)
 interval = tasks.score_interval(the_task, logits, test.labels, resamples=n_resamples)
 chapter.add(rung.scored(accuracy, interval, facts["teacher"]["accuracy"]))

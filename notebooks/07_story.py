@@ -30,7 +30,7 @@ size: str = "smoke"  # smoke, standard or full; named in the record
 import pandas as pd
 from IPython.display import Markdown
 
-from fflib import figures, pages, results
+from fflib import figures, pages, results, rungs
 
 chapter = results.Chapter("07_story", globals())
 earlier = results.read_all(run_dir, before=chapter.name)
@@ -47,9 +47,9 @@ pages.card(machine, threads)
 # measured; the reference has untrained weights in this run, so it has a speed and no accuracy.
 
 # %%
-ladder = results.ladder([rung for record in earlier for rung in record["rungs"]])
-results.write_ladder(run_dir, ladder)
-Markdown(results.ladder_markdown(ladder))
+ladder = rungs.ladder([rung for record in earlier for rung in record["rungs"]])
+rungs.write_ladder(run_dir, ladder)
+Markdown(rungs.ladder_markdown(ladder))
 
 # %%
 caption = f"{machine['cpu']}, {threads} threads, PyTorch {machine['versions']['torch']}; run {run}, size {size}"

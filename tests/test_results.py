@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fflib import cost, files, results
+from fflib import cost, files, results, rungs
 from fflib.files import InputError
 from fflib.measure import Check, Timing
-from fflib.results import Rung
+from fflib.rungs import Rung
 
 DESIGN_COLUMNS = [
     *("rung", "stacks_on", "model", "engine", "precision", "batching", "batch_size", "threads", "instances"),
@@ -31,11 +31,11 @@ LADDER = [
 
 
 def test_the_ladders_columns_are_the_public_interface():
-    assert list(results.ladder(LADDER).columns) == DESIGN_COLUMNS
+    assert list(rungs.ladder(LADDER).columns) == DESIGN_COLUMNS
 
 
 def test_speed_ups_are_ratios_of_throughput():
-    table = results.ladder(LADDER).set_index("rung")
+    table = rungs.ladder(LADDER).set_index("rung")
     assert table.loc["teacher", "speedup_step"] == pytest.approx(4)
     assert table.loc["teacher", "speedup_vs_padded"] == pytest.approx(16)
     assert table.loc["teacher", "speedup_vs_unpadded"] == pytest.approx(4)
@@ -43,7 +43,7 @@ def test_speed_ups_are_ratios_of_throughput():
 
 
 def test_what_was_not_measured_is_empty_and_a_failed_rung_stays(tmp_path):
-    results.write_ladder(tmp_path, results.ladder(LADDER))
+    rungs.write_ladder(tmp_path, rungs.ladder(LADDER))
     lines = (tmp_path / "ladder.csv").read_text().splitlines()
     broken = dict(zip(DESIGN_COLUMNS, lines[4].split(","), strict=True))
     assert broken["status"] == "failed: no engine"
@@ -54,7 +54,7 @@ def test_what_was_not_measured_is_empty_and_a_failed_rung_stays(tmp_path):
 def test_the_machines_drift_between_chapters_is_left_out():
     """The teacher made 20/s beside the reference; an hour later 40/s, beside the batching rung's 50/s."""
     later = {**rung("batching", "teacher", seconds=1 / 50), "anchor_per_s": 40.0}
-    table = results.ladder([*LADDER[:3], later]).set_index("rung")
+    table = rungs.ladder([*LADDER[:3], later]).set_index("rung")
     assert table.loc["batching", "speedup_step"] == pytest.approx(1.25)
     assert table.loc["batching", "speedup_vs_padded"] == pytest.approx(16 * 1.25)
     assert table.loc["batching", "speedup_vs_unpadded"] == pytest.approx(4 * 1.25)
@@ -63,7 +63,7 @@ def test_the_machines_drift_between_chapters_is_left_out():
 
 def test_two_rungs_of_one_name_are_refused():
     with pytest.raises(InputError, match="one name"):
-        results.ladder([LADDER[0], LADDER[0]])
+        rungs.ladder([LADDER[0], LADDER[0]])
 
 
 def test_the_papers_cost_column_comes_out_at_its_price():

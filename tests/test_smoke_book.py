@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from fflib.files import ROOT
-from fflib.results import COLUMNS
+from fflib.rungs import COLUMNS
 
 RUNGS = ["reference padded", "reference unpadded", "teacher padded", "teacher unpadded", "best batching"]
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "all", "--nolock", "--rerun-incomplete", "--quiet", "all"]

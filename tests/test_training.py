@@ -3,7 +3,7 @@ import pytest
 import torch
 from conftest import examples_of, tiny_classifier
 
-from fflib import training
+from fflib import trained, training
 from fflib.training import Recipe
 
 TRAIN, DEV = examples_of([6 + i % 9 for i in range(64)], seed=1), examples_of([8] * 32, seed=2)
@@ -109,7 +109,7 @@ def test_predictions_come_in_the_order_of_the_examples():
 
 def test_a_saved_model_is_taken_again_only_if_nothing_changed(tmp_path):
     def get(recipe=RECIPE, origin="tiny"):
-        return training.train_or_load(
+        return trained.train_or_load(
             tiny_classifier, tmp_path / "model", TRAIN, DEV, training.label_loss(TRAIN), accuracy, recipe, origin
         )
 
@@ -144,13 +144,13 @@ def test_frozen_words_stay_as_they_are_and_can_be_trained_later():
 def test_cached_predictions_follow_the_weights_and_survive_a_damaged_file(tmp_path, monkeypatch):
     monkeypatch.setenv("FFLIB_CACHE", str(tmp_path))
     model = tiny_classifier()
-    first = training.predict_cached(model, DEV)
+    first = trained.predict_cached(model, DEV)
     monkeypatch.setattr(training, "predict", lambda *_: 1 / 0)
-    np.testing.assert_array_equal(training.predict_cached(model, DEV), first)
+    np.testing.assert_array_equal(trained.predict_cached(model, DEV), first)
     with pytest.raises(ZeroDivisionError):
-        training.predict_cached(tiny_classifier(seed=1), DEV)
+        trained.predict_cached(tiny_classifier(seed=1), DEV)
     monkeypatch.undo()
     monkeypatch.setenv("FFLIB_CACHE", str(tmp_path))
     (path,) = (tmp_path / "logits").glob("*.npy")
     path.write_bytes(b"half")
-    np.testing.assert_array_equal(training.predict_cached(model, DEV), first)
+    np.testing.assert_array_equal(trained.predict_cached(model, DEV), first)

@@ -1,0 +1,79 @@
+"""Train once, predict once: models and logits kept on disk, under keys that cover all they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from fflib import batching, checkpoints, encoder, hardware, training
+from fflib.data import TokenizedSplit
+from fflib.encoder import Classifier
+from fflib.files import atomic_path, cache_dir, content_hash, write_json
+
+
+def predict_cached(model: Classifier, examples: TokenizedSplit) -> np.ndarray:
+    """Return the logits of `training.predict`, computed once per weights, examples and version of PyTorch.
+
+    A teacher's outputs are asked for again and again, by later chapters and by every student.
+    """
+    weights = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        weights.update(name.encode() + tensor.cpu().numpy().tobytes())
+    key = content_hash(weights.hexdigest(), asdict(model.encoder.config), examples.fingerprint, torch.__version__)
+    path = cache_dir("logits") / f"{key}.npy"
+    try:
+        return np.load(path)
+    except (OSError, ValueError, EOFError):  # not there yet, or damaged
+        logits = training.predict(model, examples)
+        with atomic_path(path) as temporary:
+            np.save(temporary, logits)
+        return logits
+
+
+def train_or_load(
+    make_model: Callable[[], Classifier],
+    folder: Path,
+    train: TokenizedSplit,
+    dev: TokenizedSplit,
+    loss: training.Loss,
+    score: training.Score,
+    recipe: training.Recipe,
+    origin: str,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> tuple[Classifier, training.History]:
+    """Return what `training.fit` gives, from ``folder`` if it lies there and nothing that decides its weights changed.
+
+    ``origin`` names everything about ``make_model`` and ``loss`` that the other arguments do not tell.
+    """
+    key = _weights_key(origin, recipe, train, dev)
+    known = _saved_note(folder)
+    if known.get("key") == key:
+        return checkpoints.load(folder), training.History(**known["history"])
+    torch.manual_seed(recipe.seed)
+    model = make_model()
+    history = training.fit(model, train, dev, loss, score, recipe, folder.with_name(folder.name + ".state"))
+    checkpoints.save(model, folder, tokenizer)
+    write_json(folder / "training.json", {"key": key, "recipe": asdict(recipe), "history": asdict(history)})
+    return model, history
+
+
+def _saved_note(folder: Path) -> dict:
+    """What `train_or_load` left beside the weights; it is written after them, so it vouches for them."""
+    try:
+        return json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _weights_key(origin: str, recipe: training.Recipe, *splits: TokenizedSplit) -> str:
+    """Hash everything that decides the weights: a checkpoint is reused only when all of it is the same."""
+    code = [Path(module.__file__) for module in (training, batching, encoder)]
+    machine = [torch.__version__, hardware.has_fast_bf16()]
+    return content_hash(origin, asdict(recipe), [split.fingerprint for split in splits], machine, *code)
