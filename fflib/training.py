@@ -1,8 +1,8 @@
 """The one training loop of the book: fine-tuning and distillation differ only in the loss they hand it.
 
 AdamW with warm-up and linear decay, clipped gradients, batches of like length, bfloat16 where the processor has it,
-selection of the best weights on *dev*, and a state file that lets an interrupted run go on where it was. (Longer than the
-other modules, since the loop and the state it goes on from are one idea.)
+selection of the best weights on *dev*, and a state file that lets an interrupted run go on where it was. (Longer than
+the other modules, since the loop and the state it goes on from are one idea.)
 """
 
 from __future__ import annotations
