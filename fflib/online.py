@@ -8,8 +8,7 @@ single server with this batcher would have shown. Queueing theory calls this a t
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,18 +18,23 @@ import numpy as np
 class Queue:
     """Requests that wait: (index of the request, arrival time in s), oldest first, and all lengths in tokens."""
 
-    waiting: deque[tuple[int, float]]
+    waiting: list[tuple[int, float]]
     lengths: np.ndarray
 
-    def fitting(self, max_tokens: int) -> int:
-        """How many of the oldest requests fit in a padded rectangle of ``max_tokens`` (at least one)."""
-        longest = count = 0
-        for index, _ in self.waiting:
-            longest = max(longest, int(self.lengths[index]))
-            if count and longest * (count + 1) > max_tokens:
+    def length(self, position: int) -> int:
+        """Tokens of the request at ``position``; 0 is the oldest."""
+        return int(self.lengths[self.waiting[position][0]])
+
+    def fitting(self, positions: Iterable[int], max_tokens: int) -> list[int]:
+        """Take from ``positions``, in their order, while the padded rectangle holds ``max_tokens`` (at least one)."""
+        taken: list[int] = []
+        longest = 0
+        for position in positions:
+            longest = max(longest, self.length(position))
+            if taken and longest * (len(taken) + 1) > max_tokens:
                 break
-            count += 1
-        return count
+            taken.append(position)
+        return taken
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class WaitUntil:
     time_s: float
 
 
-Policy = Callable[[Queue, float], int | WaitUntil]
+Policy = Callable[[Queue, float], list[int] | WaitUntil]
 
 
 @dataclass(frozen=True)
@@ -69,23 +73,36 @@ def poisson_arrivals(rate_per_s: float, count: int, rng: np.random.Generator) ->
     return np.cumsum(rng.exponential(1 / rate_per_s, count))
 
 
-def one_by_one(queue: Queue, now_s: float) -> int:
+def one_by_one(queue: Queue, now_s: float) -> list[int]:
     """The policy of no batching: the oldest request, at once."""
-    return 1
+    return [0]
 
 
-def adaptive(max_tokens: int, max_wait_s: float) -> Policy:
-    """Make the adaptive policy: go when the token budget is full or the oldest request has waited ``max_wait_s``.
+def adaptive(max_tokens: int, max_wait_s: float = 0.0) -> Policy:
+    """Make the policy that takes the oldest requests, up to a token budget, or waits up to ``max_wait_s`` for more.
 
     With ``max_wait_s=0`` it never holds a request back while the model is idle: batches form only out of a queue that
     is there anyway, so light traffic runs at batch 1 and heavy traffic at the budget.
     """
 
-    def decide(queue: Queue, now_s: float) -> int | WaitUntil:
-        count = queue.fitting(max_tokens)
+    def decide(queue: Queue, now_s: float) -> list[int] | WaitUntil:
+        taken = queue.fitting(range(len(queue.waiting)), max_tokens)
         deadline = queue.waiting[0][1] + max_wait_s
-        full = count < len(queue.waiting)
-        return count if full or now_s >= deadline else WaitUntil(deadline)
+        full = len(taken) < len(queue.waiting)
+        return taken if full or now_s >= deadline else WaitUntil(deadline)
+
+    return decide
+
+
+def like_lengths(max_tokens: int) -> Policy:
+    """Make the policy that takes the oldest request and those nearest to it in length, up to a token budget.
+
+    The oldest always goes, so no odd length waits for ever; its company costs little padding.
+    """
+
+    def decide(queue: Queue, now_s: float) -> list[int]:
+        positions = sorted(range(len(queue.waiting)), key=lambda i: (abs(queue.length(i) - queue.length(0)), i))
+        return queue.fitting(positions, max_tokens)
 
     return decide
 
@@ -98,11 +115,11 @@ def serve(
     Args:
         arrivals_s: arrival times in s, ascending, [n].
         lengths: tokens of each request, [n].
-        policy: called with the queue and the time when the model is free; returns how many of the oldest requests to
-            take now, or until when to wait (an arrival before that asks it again).
+        policy: called with the queue and the time when the model is free; returns the positions in the queue to take
+            now, or until when to wait (an arrival before that asks it again).
         run: computes the answers [batch, ...] of the requests with the given indices; its time is measured.
     """
-    queue, pending, now = Queue(deque(), lengths), 0, 0.0
+    queue, pending, now = Queue([], lengths), 0, 0.0
     latency, sizes, answers, busy = np.empty(len(arrivals_s)), [], {}, 0.0
     while pending < len(arrivals_s) or queue.waiting:
         if not queue.waiting:
@@ -115,7 +132,8 @@ def serve(
             more_to_come = pending < len(arrivals_s)
             now = min(decision.time_s, float(arrivals_s[pending])) if more_to_come else decision.time_s
             continue
-        taken = [queue.waiting.popleft() for _ in range(decision)]
+        taken = [queue.waiting[position] for position in decision]
+        queue.waiting = [request for i, request in enumerate(queue.waiting) if i not in set(decision)]
         start = time.perf_counter()
         results = run([index for index, _ in taken])
         service = time.perf_counter() - start

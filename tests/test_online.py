@@ -48,6 +48,23 @@ def test_the_budget_counts_the_padded_rectangle():
     assert served.batch_sizes.tolist() == [3, 2]  # a fourth of 30 tokens would make 4 x 30 > 60
 
 
+def test_like_lengths_takes_the_oldest_and_its_neighbours_in_length():
+    lengths = np.array([50, 10, 48, 12, 52, 11])
+    served = online.serve(np.zeros(6), lengths, online.like_lengths(160), lambda indices: np.array(indices))
+    assert served.batch_sizes.tolist() == [3, 3]
+    order = online.like_lengths(160)(online.Queue([(i, 0.0) for i in range(6)], lengths), 0.0)
+    assert sorted(order) == [0, 2, 4]
+    assert {index: int(answer) for index, answer in served.answers.items()} == {i: i for i in range(6)}
+
+
+def test_an_odd_length_is_not_left_behind():
+    lengths = np.array([500, *[10] * 50])
+    arrivals = np.array([0.001, *np.linspace(0, 0.5, 50)])
+    order = np.argsort(arrivals)
+    served = online.serve(arrivals[order], lengths[order], online.like_lengths(40), sleeping(0.001))
+    assert served.latency_ms[1] < 20  # the long one is the second to arrive
+
+
 def test_the_patient_batcher_waits_no_longer_than_its_limit():
     served = online.serve(np.array([0.0]), LENGTHS[:1], online.adaptive(100, 0.05), sleeping(0.001))
     assert served.latency_ms[0] == pytest.approx(51, abs=5)
