@@ -29,7 +29,7 @@ endif
 # `python -m`, since the scripts in bin/ hold absolute paths and break when the project is moved or copied.
 # Snakemake keeps its cache here and not under the home folder; Hugging Face's models stay where they always are.
 SNAKEMAKE = HF_HOME="$${HF_HOME:-$${XDG_CACHE_HOME:-$$HOME/.cache}/huggingface}" XDG_CACHE_HOME="$$PWD/.cache" \
-	python -m snakemake --cores all --nolock --rerun-incomplete
+	python -m snakemake --cores all --nolock --rerun-incomplete --rerun-triggers mtime params input
 # The spaces around SET keep snakemake from taking quotes off its ends.
 CONFIG = --config "run=$$RUN" $${SIZE:+"size=$$SIZE"} $${HARDWARE:+"hardware=$$HARDWARE"} $${SET:+"set= $$SET "}
 RUN_OPTIONS = --run "$$RUN" --size "$$SIZE" --hardware "$$HARDWARE" --set "$$SET"

@@ -1,5 +1,5 @@
 # The sweep: which chapter of a run needs which other. Called by `make book` and `make plan`; on a cluster by profile.
-#   snakemake --cores all --config run=docs-cpu size=smoke
+#   snakemake --cores all --rerun-triggers mtime params input --config run=docs-cpu size=smoke
 # A chapter runs again when its code, the fflib modules it uses, its parameters, the packages or the processor changed
 # (all in `key`), or when a chapter before it ran again.
 import shlex
@@ -27,6 +27,13 @@ OPTIONS = shlex.join([f"--run={RUN.name}", f"--size={RUN.size}", f"--hardware={R
 
 def result(chapter):
     return f"{FOLDER}/results/{chapter}.json"
+
+
+# Every result is asked for by name: one that is missing is made again, even if the book that was made of it is still there.
+rule all:
+    input:
+        [result(chapter) for chapter in NEEDS],
+        f"{FOLDER}/book/index.html",
 
 
 rule book:

@@ -21,6 +21,7 @@ from pathlib import Path
 from fflib import params, progress
 from fflib.files import ROOT, InputError, atomic_path, outputs_dir, shown
 
+INPUT_ERRORS = ("InputError", "NotFound")  # by name: a kernel's errors come back as text
 EXIT_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_KERNEL_DIED = 2, 1, 130, 138
 
 
@@ -63,8 +64,9 @@ def run_chapter(run: params.Run, chapter: str) -> Path:
             )
         except papermill.PapermillExecutionError as error:
             os.replace(partial, notebook)
-            code = EXIT_INPUT if error.ename == InputError.__name__ else EXIT_FAILED
-            told = error.evalue if error.ename == InputError.__name__ else f"{error.ename}: {error.evalue}"
+            mendable = error.ename in INPUT_ERRORS
+            code = EXIT_INPUT if mendable else EXIT_FAILED
+            told = error.evalue if mendable else f"{error.ename}: {error.evalue}"
             raise ChapterFailed(f"{chapter} failed: {told} (see {shown(notebook)})", code) from error
         except DeadKernelError as error:
             os.replace(partial, notebook)

@@ -19,7 +19,10 @@ from fflib.files import ROOT
 from fflib.rungs import COLUMNS
 
 RUNGS = ["reference padded", "reference unpadded", "teacher padded", "teacher unpadded", "best batching"]
-SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "all", "--nolock", "--rerun-incomplete", "--quiet", "all"]
+SNAKEMAKE = [
+    *(sys.executable, "-m", "snakemake", "--cores", "all", "--nolock", "--rerun-incomplete"),
+    *("--rerun-triggers", "mtime", "params", "input", "--quiet", "all"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +111,8 @@ def test_a_changed_parameter_reruns_just_what_depends_on_it(book, environment):
     ("setting", "says"), [("learning_rte=1.0e-4", "did you mean"), ("learning_rate=1e-4", "write 1.0e-4")]
 )
 def test_wrong_parameters_stop_before_anything_runs(environment, setting, says):
-    for refused in (snakemake(environment, set=setting), execute(environment, "check", "--set", setting)):
+    planned = snakemake(environment, "--dry-run", "--quiet", "progress", set=setting)
+    for refused in (planned, execute(environment, "check", "--set", setting)):
         assert refused.returncode != 0 and says in refused.stdout + refused.stderr
 
 
