@@ -94,6 +94,28 @@ def score_interval(
     return float(low), float(high)
 
 
+def difference_interval(
+    task: Task,
+    logits: np.ndarray,
+    other_logits: np.ndarray,
+    labels: np.ndarray,
+    seed: int = 0,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+) -> tuple[float, float, float]:
+    """Return (difference, low, high) of two models' `score` on the same n examples: a paired bootstrap.
+
+    Both are scored on the same draw, so examples that are hard for either do not widen the interval.
+    """
+    ours, theirs = _predictions(task, logits, labels), _predictions(task, other_logits, labels)
+    metric, rng = _metric(task), np.random.default_rng(seed)
+    draws = (rng.integers(len(labels), size=len(labels)) for _ in range(resamples))
+    differences = [metric(labels[draw], ours[draw]) - metric(labels[draw], theirs[draw]) for draw in draws]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(differences, [tail, 1 - tail])
+    return float(metric(labels, ours) - metric(labels, theirs)), float(low), float(high)
+
+
 def _tasks() -> tuple[Task, ...]:
     docs = Task(
         name="docs",

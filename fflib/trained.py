@@ -23,11 +23,7 @@ def predict_cached(model: Classifier, examples: TokenizedSplit) -> np.ndarray:
 
     A teacher's outputs are asked for again and again, by later chapters and by every student.
     """
-    weights = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        weights.update(name.encode() + tensor.cpu().numpy().tobytes())
-    key = content_hash(weights.hexdigest(), asdict(model.encoder.config), examples.fingerprint, torch.__version__)
-    path = cache_dir("logits") / f"{key}.npy"
+    path = outputs_folder(model, examples) / "logits.npy"
     try:
         return np.load(path)
     except (OSError, ValueError, EOFError):  # not there yet, or damaged
@@ -37,12 +33,21 @@ def predict_cached(model: Classifier, examples: TokenizedSplit) -> np.ndarray:
         return logits
 
 
+def outputs_folder(model: Classifier, examples: TokenizedSplit) -> Path:
+    """Return the cache folder for what ``model`` computes on ``examples``; its name depends on all that decides it."""
+    weights = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        weights.update(name.encode() + tensor.cpu().numpy().tobytes())
+    key = content_hash(weights.hexdigest(), asdict(model.encoder.config), examples.fingerprint, torch.__version__)
+    return cache_dir("predictions") / key
+
+
 def train_or_load(
     make_model: Callable[[], Classifier],
     folder: Path,
     train: TokenizedSplit,
     dev: TokenizedSplit,
-    loss: training.Loss,
+    make_loss: Callable[[Classifier], training.Loss],
     score: training.Score,
     recipe: training.Recipe,
     origin: str,
@@ -50,7 +55,8 @@ def train_or_load(
 ) -> tuple[Classifier, training.History]:
     """Return what `training.fit` gives, from ``folder`` if it lies there and nothing that decides its weights changed.
 
-    ``origin`` names everything about ``make_model`` and ``loss`` that the other arguments do not tell.
+    ``make_loss`` is given the untrained model. ``origin`` names everything about ``make_model`` and ``make_loss`` that
+    the other arguments do not tell.
     """
     key = _weights_key(origin, recipe, train, dev)
     known = _saved_note(folder)
@@ -58,7 +64,8 @@ def train_or_load(
         return checkpoints.load(folder), training.History(**known["history"])
     torch.manual_seed(recipe.seed)
     model = make_model()
-    history = training.fit(model, train, dev, loss, score, recipe, folder.with_name(folder.name + ".state"))
+    state_file = folder.with_name(folder.name + ".state")
+    history = training.fit(model, train, dev, make_loss(model), score, recipe, state_file)
     checkpoints.save(model, folder, tokenizer)
     write_json(folder / "training.json", {"key": key, "recipe": asdict(recipe), "history": asdict(history)})
     return model, history

@@ -30,7 +30,11 @@ SAVE_EVERY_S = 60.0
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. ``warmup`` is a share of the steps; ``patience``: how many bad evaluations end it (0: none)."""
+    """How to train. ``warmup`` is a share of the steps; ``patience``: how many bad evaluations end it (0: none).
+
+    With no ``evaluations_per_epoch`` dev is not looked at and the last weights are kept: a student that matches inner
+    states has no answers to score yet.
+    """
 
     epochs: int = 2
     batch_size: int = 16
@@ -47,11 +51,11 @@ class Recipe:
 
 @dataclass
 class History:
-    """What training saw: (step, mean loss of 20 steps), (step, dev score), the best score, and seconds of work."""
+    """What training saw: (step, mean loss of 20 steps), (step, dev score), the best of these, and seconds of work."""
 
     loss: list[tuple[int, float]] = field(default_factory=list)
     dev_score: list[tuple[int, float]] = field(default_factory=list)
-    best_score: float = float("-inf")
+    best_score: float | None = None
     seconds: float = 0.0
     resumed: int = 0
 
@@ -79,7 +83,8 @@ def fit(
     """Train ``model`` in place and leave it with the weights that scored best on ``dev``.
 
     Args:
-        loss: called with (model, inputs on the model's device, indices into ``train``); returns a scalar.
+        loss: called with (model, inputs on the model's device, indices into ``train``); returns a scalar. One that is a
+            module may have weights of its own (projections), which are trained along.
         score: called with (logits [n, classes], labels [n]) of dev; larger is better.
         state_file: where to keep the state for resuming; removed at the end. A state of other inputs is ignored.
     """
@@ -90,7 +95,7 @@ def fit(
     batches = [group for plan in plans for group in plan]
     evaluate_at = _evaluation_steps([len(plan) for plan in plans], recipe.evaluations_per_epoch)
     loop = _Loop(
-        model, recipe, len(batches), state_file, content_hash(asdict(recipe), train.fingerprint, dev.fingerprint)
+        model, loss, recipe, len(batches), state_file, content_hash(asdict(recipe), train.fingerprint, dev.fingerprint)
     )
     bar = progress.bar(len(batches), "train", "step")
     bar.update(loop.step)
@@ -125,10 +130,13 @@ def predict(model: nn.Module, examples: TokenizedSplit, max_tokens: int = 4096) 
 class _Loop:
     """The state of a training run, and how it is saved and taken up again."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe, steps: int, state_file: Path | None, key: str) -> None:
+    def __init__(
+        self, model: nn.Module, loss: Loss, recipe: Recipe, steps: int, state_file: Path | None, key: str
+    ) -> None:
         self.model, self.recipe, self.state_file, self.key = model, recipe, state_file, key
+        self.trained = nn.ModuleList([model, *([loss] if isinstance(loss, nn.Module) else [])])
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(model, recipe.weight_decay), recipe.learning_rate, fused=True
+            _parameter_groups(self.trained, recipe.weight_decay), recipe.learning_rate, fused=True
         )
         warmup = max(1, round(recipe.warmup * steps))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -146,7 +154,7 @@ class _Loop:
 
     def update(self, loss: Tensor) -> None:
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        nn.utils.clip_grad_norm_(self.trained.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -159,7 +167,7 @@ class _Loop:
     def evaluated(self, score: float) -> None:
         self.history.dev_score.append((self.step, score))
         self.bad_evaluations += 1
-        if score > self.history.best_score:
+        if self.history.best_score is None or score > self.history.best_score:
             self.history.best_score, self.bad_evaluations = score, 0
             self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
@@ -172,7 +180,7 @@ class _Loop:
             "bad_evaluations": self.bad_evaluations,
             "recent": self._recent,
             "history": asdict(self.history),
-            "model": self.model.state_dict(),
+            "trained": self.trained.state_dict(),
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -194,7 +202,7 @@ class _Loop:
             return
         if state["key"] != self.key:
             return
-        self.model.load_state_dict(state["model"])
+        self.trained.load_state_dict(state["trained"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["random"])
@@ -203,7 +211,8 @@ class _Loop:
         self.history.resumed += 1
 
     def finish(self) -> History:
-        self.model.load_state_dict(self.best)
+        if self.history.dev_score:
+            self.model.load_state_dict(self.best)
         self.model.eval().requires_grad_(True)
         if self.state_file is not None:
             self.state_file.unlink(missing_ok=True)
@@ -217,6 +226,8 @@ def _epoch_plan(train: TokenizedSplit, recipe: Recipe, epoch: int) -> batching.P
 
 def _evaluation_steps(steps_per_epoch: list[int], evaluations: int) -> set[int]:
     """Steps after which dev is looked at: evenly spaced in each epoch, the last step of all included."""
+    if not evaluations:
+        return set()
     ends = np.cumsum(steps_per_epoch)
     spaced = {
         int(end - steps * k / evaluations)

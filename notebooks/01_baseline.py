@@ -171,7 +171,7 @@ def fine_tune(seed):
         chapter.folder / "models" / f"teacher-{seed}",
         short,
         encoded["dev"],
-        training.label_loss(short),
+        lambda model: training.label_loss(short),
         score,
         recipe,
         origin=teacher,

@@ -146,13 +146,10 @@ big_requests = encoded.take(batching.evenly_by_length(encoded.lengths, n_big_swe
 
 
 def plans(lengths, sizes, budgets):
-    named = {("in order", size): batching.in_order(lengths, size) for size in sizes}
-    named |= {
-        ("sorted", size): batching.sorted_by_length(lengths, size) for size in sizes if size > 1
-    }
-    return named | {
-        ("token budget", tokens): batching.token_budget(lengths, tokens) for tokens in budgets
-    }
+    keys = [("in order", size) for size in sizes]
+    keys += [("sorted", size) for size in sizes if size > 1]
+    keys += [("token budget", tokens) for tokens in budgets]
+    return {(kind, size): batching.PLANS[kind](lengths, size) for kind, size in keys}
 
 
 small_plans = plans(requests.lengths, batch_sizes, token_budgets)
@@ -285,7 +282,7 @@ rung.timed(again[small[best].name], small[best].checked, usd_per_hour)
 
 # %%
 predict = runtime.torch_predictor(models["teacher"])
-rung_plan = plans(encoded.lengths, batch_sizes, token_budgets)[best]
+rung_plan = batching.PLANS[best[0]](encoded.lengths, best[1])
 logits = measure.Variant("whole test set", predict, rung_plan).logits(encoded)
 same = logits.argmax(1) == trained.predict_cached(teacher, encoded).argmax(1)
 accuracy = tasks.score(the_task, logits, test.labels)

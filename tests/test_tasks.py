@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from fflib.files import InputError
-from fflib.tasks import Task, get_task, score, score_interval
+from fflib.tasks import Task, difference_interval, get_task, score, score_interval
 
 THREE = Task("weather", ("text",), "sky", ("sun", "rain", "snow"), "accuracy", 64, "What is the sky like?")
 
@@ -88,3 +88,17 @@ def test_the_interval_is_that_of_a_binomial_and_can_be_repeated():
     assert high == pytest.approx(0.8 + 1.96 * 0.01265, abs=0.004)
     narrow = score_interval(THREE, logits, labels, confidence=0.5)
     assert low < narrow[0] < 0.8 < narrow[1] < high
+
+
+def test_a_paired_difference_is_narrower_than_two_intervals_and_zero_for_equal_models():
+    task, rng = get_task("docs"), np.random.default_rng(0)
+    labels = rng.integers(0, 2, 400)
+    good = np.eye(2)[np.where(rng.random(400) < 0.85, labels, 1 - labels)]
+    worse = good.copy()
+    worse[:20] = np.eye(2)[1 - labels[:20]]  # wrong on twenty more at most
+    lost = (good[:20].argmax(1) == labels[:20]).sum()
+    difference, low, high = difference_interval(task, good, worse, labels)
+    assert difference == pytest.approx(lost / 400)
+    # Of n independent examples of which k differ, the difference has the standard error sqrt(k) / n.
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(lost) / 400, rel=0.2) and low < difference < high
+    assert difference_interval(task, good, good, labels) == (0, 0, 0)

@@ -108,9 +108,12 @@ def test_predictions_come_in_the_order_of_the_examples():
 
 
 def test_a_saved_model_is_taken_again_only_if_nothing_changed(tmp_path):
+    def make_loss(model):
+        return training.label_loss(TRAIN)
+
     def get(recipe=RECIPE, origin="tiny"):
         return trained.train_or_load(
-            tiny_classifier, tmp_path / "model", TRAIN, DEV, training.label_loss(TRAIN), accuracy, recipe, origin
+            tiny_classifier, tmp_path / "model", TRAIN, DEV, make_loss, accuracy, recipe, origin
         )
 
     first, history = get()
@@ -121,7 +124,7 @@ def test_a_saved_model_is_taken_again_only_if_nothing_changed(tmp_path):
 
 
 def test_the_schedule_warms_up_and_ends_at_zero():
-    loop = training._Loop(tiny_classifier(), Recipe(learning_rate=1.0, warmup=0.2), 10, None, "")
+    loop = training._Loop(tiny_classifier(), lambda *_: None, Recipe(learning_rate=1.0, warmup=0.2), 10, None, "")
     rates = []
     for _ in range(10):
         rates.append(loop.optimizer.param_groups[0]["lr"])
@@ -151,6 +154,6 @@ def test_cached_predictions_follow_the_weights_and_survive_a_damaged_file(tmp_pa
         trained.predict_cached(tiny_classifier(seed=1), DEV)
     monkeypatch.undo()
     monkeypatch.setenv("FFLIB_CACHE", str(tmp_path))
-    (path,) = (tmp_path / "logits").glob("*.npy")
+    (path,) = (tmp_path / "predictions").glob("*/logits.npy")
     path.write_bytes(b"half")
     np.testing.assert_array_equal(trained.predict_cached(model, DEV), first)

@@ -1,0 +1,165 @@
+"""Where a student comes from, layers of its teacher or a small general model, and the stages in which it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from fflib import checkpoints, distillation, objective, pruning, teacher, trained, training
+from fflib.data import TokenizedSplit
+from fflib.encoder import Classifier
+from fflib.files import InputError, content_hash
+from fflib.objective import Distillation, Objectives
+from fflib.training import History, Recipe
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size of a student, written ``layers x hidden``: "3x384". Heads and neurons shrink with the hidden width."""
+
+    layers: int
+    hidden: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shape:
+        """Read "3x384"; InputError: it is written otherwise."""
+        parts = text.split("x")
+        if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
+            raise InputError(f"the student {text!r} is not of the form LAYERSxHIDDEN; write it as '3x384'")
+        return cls(int(parts[0]), int(parts[1]))
+
+    def __str__(self) -> str:
+        return f"{self.layers}x{self.hidden}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run of a student: what it is asked to match, and how it is trained."""
+
+    name: str
+    objectives: Objectives
+    recipe: Recipe
+
+
+def from_teacher(
+    teacher_model: Classifier,
+    shape: Shape,
+    start: str | Sequence[int] = "first",
+    importance: pruning.Importance | None = None,
+    activation: str = "",
+) -> Classifier:
+    """Return an untrained student made of the teacher's layers, its pooler and its classifier.
+
+    Args:
+        start: which layers it takes, a `distillation.layer_map`.
+        importance: of the teacher's heads, neurons and hidden units; a narrower student keeps the most important ones,
+            as many of each as its hidden width is of the teacher's. By default their magnitude decides.
+        activation: another one than the teacher's: ``relu`` in place of GELU is FastFormers' choice (section 2).
+
+    Raises:
+        InputError: the student is deeper or wider than the teacher, or its width leaves a layer without a head.
+    """
+    config = teacher_model.encoder.config
+    if shape.hidden > config.hidden_size:
+        raise InputError(f"the student {shape} is wider than its teacher ({config.hidden_size}); take a narrower one")
+    layers = [layer - 1 for layer in distillation.layer_map(start, shape.layers, len(config.layers))]
+    if shape.hidden < config.hidden_size:
+        student = _narrowed(teacher_model, layers, shape.hidden / config.hidden_size, importance)
+    else:
+        student = pruning.slice_model(teacher_model, layers)
+    return with_activation(student, activation) if activation else student
+
+
+def with_activation(model: Classifier, activation: str) -> Classifier:
+    """Return a model with the same weights and another activation; it has to be trained again."""
+    config = replace(model.encoder.config, activation=activation)
+    other = Classifier(config, model.classifier.out_features)
+    other.load_state_dict(model.state_dict())
+    return other.eval()
+
+
+def from_checkpoint(
+    name: str,
+    num_labels: int,
+    teacher_tokenizer: PreTrainedTokenizerBase,
+    logits_only: bool = False,
+    seed: int = 0,
+) -> tuple[Classifier, PreTrainedTokenizerBase]:
+    """Return a small general model (TinyBERT, distilRoBERTa, ...) and the tokenizer it reads text with.
+
+    Raises:
+        InputError: it reads text as other tokens than the teacher, unless ``logits_only`` says that no inner states
+            will be compared.
+    """
+    tokenizer = checkpoints.load_tokenizer(name)
+    if tokenizer.get_vocab() != teacher_tokenizer.get_vocab() and not logits_only:
+        raise InputError(
+            f"{name} reads text as other tokens than its teacher, so their inner states belong to different tokens "
+            "(FastFormers found that distilling across vocabularies does not work well); take a student with the "
+            "teacher's vocabulary, or set logits_only"
+        )
+    return checkpoints.load_classifier(name, num_labels, seed), tokenizer
+
+
+def same_examples(teacher_examples: TokenizedSplit, student_examples: TokenizedSplit) -> None:
+    """Assert that two tokenisations are of the same examples, in the same order, as far as labels tell."""
+    assert len(teacher_examples) == len(student_examples), "teacher and student saw different examples"
+    assert (teacher_examples.labels == student_examples.labels).all(), "teacher and student saw different examples"
+
+
+def distil(
+    make_student: Callable[[], Classifier],
+    stages: Sequence[Stage],
+    outputs: teacher.Outputs,
+    dev: TokenizedSplit,
+    score: training.Score,
+    folder: Path,
+    origin: str,
+    maps_to: Sequence[int],
+    train: TokenizedSplit | None = None,
+) -> tuple[Classifier, list[History]]:
+    """Train a student stage by stage; a stage starts from the last one's weights, and a finished one is not run again.
+
+    Args:
+        outputs: the teacher's, on the training examples.
+        folder: the stages' models go to ``folder``/<stage>; the last one is the student.
+        origin: names everything about ``make_student`` that decides its weights.
+        maps_to: a `distillation.layer_map`.
+        train: the examples as the student reads them, where that is not as the teacher does.
+    """
+    train = outputs.examples if train is None else train
+    code = [Path(module.__file__) for module in (distillation, objective, pruning, teacher)]
+    origin = content_hash(origin, outputs.key, list(maps_to), *code, Path(__file__))
+    histories = []
+    for stage in stages:
+        origin = content_hash(origin, asdict(stage))
+
+        def make_loss(student: Classifier, stage: Stage = stage) -> Distillation:
+            return Distillation(student, outputs, stage.objectives, maps_to, train.labels)
+
+        student, history = trained.train_or_load(
+            make_student, folder / stage.name, train, dev, make_loss, score, stage.recipe, origin
+        )
+        histories.append(history)
+
+        def make_student(student: Classifier = student) -> Classifier:
+            return student
+
+    return student, histories
+
+
+def _narrowed(
+    teacher_model: Classifier, layers: Sequence[int], share: float, importance: pruning.Importance | None
+) -> Classifier:
+    """Keep the same share of hidden units, of heads and of neurons, the most important of each."""
+    importance = pruning.magnitude(teacher_model) if importance is None else importance
+    config = teacher_model.encoder.config
+    heads = [pruning.top(importance.heads[i], round(share * config.layers[i].num_heads)) for i in layers]
+    neurons = [pruning.top(importance.neurons[i], round(share * config.layers[i].intermediate_size)) for i in layers]
+    if not all(heads):
+        raise InputError(f"{share:.0%} of the teacher's width leaves a layer without a head; take a wider student")
+    hidden = pruning.top(importance.hidden, round(share * config.hidden_size))
+    return pruning.slice_model(teacher_model, layers, heads, neurons, hidden)

@@ -1,0 +1,121 @@
+"""What a teacher computes on fixed examples, computed once: logits and inner states, kept on disk.
+
+Every student, every loss and every ablation asks the same teacher about the same examples. Its answers are the same
+each time (dropout is off: the reference code of TinyBERT had it on), so they are read from disk, in half precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fflib import batching, progress, tasks, trained
+from fflib.data import TokenizedSplit
+from fflib.encoder import Classifier
+from fflib.files import InputError, atomic_path
+from fflib.objective import Feature, observe
+from fflib.tasks import Task
+
+
+class Outputs:
+    """Logits [n, classes] and features of ``model`` on ``examples``; implements ``objective.TeacherOutputs``.
+
+    ``cache_gb`` bounds the files of the features: above it they are computed anew for each batch, which costs the
+    teacher's time in every epoch but no disk. The logits are always kept.
+    """
+
+    def __init__(self, model: Classifier, examples: TokenizedSplit, cache_gb: float = 4.0) -> None:
+        self.model, self.examples, self.cache_gb = model.eval(), examples, cache_gb
+        self.logits = torch.from_numpy(trained.predict_cached(model, examples))
+        self._folder = trained.outputs_folder(model, examples)
+        self.key = self._folder.name  # depends on the teacher's weights and on the examples
+        self._starts = np.concatenate([[0], np.cumsum(examples.lengths)])
+        self._wanted: set[Feature] = set()
+        self._rows: dict[Feature, np.ndarray] = {}  # [tokens of all examples, width]; empty: computed per batch
+
+    def prepare(self, features: Collection[Feature]) -> None:
+        """Choose what `features` returns from now on, and compute what is not on disk."""
+        self._wanted, self._rows = set(features), {}
+        if sum(np.prod(self._shape(feature)) * 2 / 1e9 for feature in features) > self.cache_gb:
+            return
+        missing = [feature for feature in sorted(features) if self._open(feature) is None]
+        if missing:
+            self._write(missing)
+        self._rows = {feature: self._open(feature) for feature in features}
+
+    def features(self, indices: np.ndarray, inputs: Mapping[str, Tensor]) -> dict[Feature, Tensor]:
+        """Return the prepared features of the examples at ``indices``, each [batch, length, width]."""
+        if not self._rows:
+            with torch.no_grad():
+                return observe(self.model.eval(), inputs, self._wanted)[1]
+        length, device = inputs["input_ids"].shape[1], inputs["input_ids"].device
+        return {feature: self._rectangle(rows, indices, length).to(device) for feature, rows in self._rows.items()}
+
+    def _rectangle(self, rows: np.ndarray, indices: np.ndarray, length: int) -> Tensor:
+        """Gather the tokens of some examples into [batch, length, width], 0 at padding."""
+        batch = np.zeros((len(indices), length, rows.shape[1]), np.float32)
+        for row, i in enumerate(indices):
+            tokens = rows[self._starts[i] : self._starts[i + 1]]
+            batch[row, : len(tokens)] = tokens
+        return torch.from_numpy(batch)
+
+    def _write(self, features: Sequence[Feature]) -> None:
+        """Compute features for all examples in one pass; a file takes its name when all are whole."""
+        plan = batching.token_budget(self.examples.lengths, 4096)
+        bar = progress.bar(len(plan), "teacher", "batch")
+        with ExitStack() as stack, torch.inference_mode():
+            files = {feature: stack.enter_context(self._new_file(feature)) for feature in features}
+            for group, batch in zip(plan, batching.batches(self.examples, plan), strict=True):
+                inputs = {name: torch.from_numpy(array) for name, array in batch.inputs.items()}
+                _, seen = observe(self.model.eval(), inputs, features)
+                for feature, states in seen.items():
+                    for i, tokens in zip(group, states.half().numpy(), strict=True):
+                        files[feature][self._starts[i] : self._starts[i + 1]] = tokens[: self.examples.lengths[i]]
+                bar.update()
+        bar.close()
+
+    @contextmanager
+    def _new_file(self, feature: Feature) -> Iterator[np.ndarray]:
+        with atomic_path(self._path(feature)) as temporary:
+            rows = np.lib.format.open_memmap(temporary, "w+", np.float16, self._shape(feature))
+            yield rows
+            rows.flush()
+
+    def _open(self, feature: Feature) -> np.ndarray | None:
+        """Map a feature's file into memory; None where it is missing or damaged."""
+        try:
+            rows = np.load(self._path(feature), mmap_mode="r")
+        except (OSError, ValueError, EOFError):
+            return None
+        return rows if rows.shape == self._shape(feature) else None
+
+    def _path(self, feature: Feature) -> Path:
+        kind, layer = feature
+        return self._folder / f"{kind}-{layer}.npy"
+
+    def _shape(self, feature: Feature) -> tuple[int, int]:
+        kind, layer = feature
+        config = self.model.encoder.config
+        shape = config.layers[layer - 1]
+        width = config.hidden_size if kind == "hidden" else shape.num_heads * shape.head_size
+        return int(self._starts[-1]), width
+
+
+def check_fine_tuned(task: Task, logits: np.ndarray, labels: np.ndarray) -> None:
+    """Raise InputError where a teacher's dev logits [n, classes] are no better than guessing the most frequent class.
+
+    Distilling from a model that was never fine-tuned fails quietly: the student learns to answer at random. "No better"
+    is within two standard errors of the frequency of that class.
+    """
+    chance = np.bincount(labels).max() / len(labels)
+    score = tasks.score(task, logits, labels)
+    if score < chance + 2 * (chance * (1 - chance) / len(labels)) ** 0.5:
+        raise InputError(
+            f"the teacher scores {score:.1%} on dev, no better than always answering the most frequent class "
+            f"({chance:.1%}); fine-tune it first (chapter 1), with more examples or steps"
+        )
