@@ -72,7 +72,7 @@ class TokenizedSplit:
     def take(self, indices: Sequence[int]) -> TokenizedSplit:
         """Return the examples at ``indices``, in that order."""
         ids, types = ([arrays[i] for i in indices] for arrays in (self.input_ids, self.token_type_ids))
-        return _tokenized(ids, types, self.labels[np.asarray(indices, int)])
+        return tokenized(ids, types, self.labels[np.asarray(indices, int)])
 
 
 def load_split(task: str, split: str, source: str = "auto", limit: int | None = None, seed: int = 0) -> Split:
@@ -110,9 +110,9 @@ def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) 
         raise InputError(f"max_length={max_length} leaves no room for text; it takes at least {least}")
     encoded = tokenizer(*columns, truncation="longest_first", max_length=max_length, return_token_type_ids=True)
     ids, types = ([np.array(row, np.int32) for row in encoded[name]] for name in ("input_ids", "token_type_ids"))
-    tokenized = _tokenized(ids, types, split.labels)
-    _write_tokenized(path, tokenized)
-    return tokenized
+    result = tokenized(ids, types, split.labels)
+    _write_tokenized(path, result)
+    return result
 
 
 def _to_split(task: Task, name: str, records: Iterable[Placed]) -> Split:
@@ -132,7 +132,8 @@ def _split(task: str, name: str, texts: list[tuple[str, ...]], labels: np.ndarra
     return Split(task, name, texts, labels, content_hash(texts, labels.tolist()))
 
 
-def _tokenized(ids: list[np.ndarray], types: list[np.ndarray], labels: np.ndarray) -> TokenizedSplit:
+def tokenized(ids: list[np.ndarray], types: list[np.ndarray], labels: np.ndarray) -> TokenizedSplit:
+    """Make a split of examples [n] with its fingerprint, which depends on all that a model sees, and the labels."""
     content = [[row.tolist() for row in rows] for rows in (ids, types)]
     return TokenizedSplit(ids, types, labels, content_hash(content, labels.tolist()))
 
@@ -223,6 +224,6 @@ def _read_tokenized(path: Path) -> TokenizedSplit | None:
         with np.load(path, allow_pickle=False) as file:
             ends = np.cumsum(file["lengths"])[:-1]
             ids, types = (np.split(file[name], ends) for name in ("input_ids", "token_type_ids"))
-            return _tokenized(ids, types, file["labels"])
+            return tokenized(ids, types, file["labels"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None  # not there, or damaged: the caller makes it

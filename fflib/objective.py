@@ -41,10 +41,12 @@ class TeacherOutputs(Protocol):
     logits: Tensor  # [n, classes]
 
     def prepare(self, features: Collection[Feature]) -> None:
-        """Make sure that `features` has these at hand."""
+        """Get ready to be asked for these."""
 
-    def features(self, indices: np.ndarray, inputs: Mapping[str, Tensor]) -> dict[Feature, Tensor]:
-        """Return the prepared features of the examples at ``indices``, each [batch, length, width]."""
+    def features(
+        self, indices: np.ndarray, inputs: Mapping[str, Tensor], wanted: Collection[Feature]
+    ) -> dict[Feature, Tensor]:
+        """Return features of the examples at ``indices``, each [batch, length, width]."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Distillation(nn.Module):
     def parts(self, model: Classifier, inputs: dict[str, Tensor], indices: np.ndarray) -> dict[str, Tensor]:
         """Return every part that has a weight, unweighted and summed over the layers, by its name in `Objectives`."""
         logits, ours = observe(model, inputs, {feature for term in self.terms for feature in term.student})
-        theirs = self.teacher.features(indices, inputs) if self.terms else {}
+        theirs = self.teacher.features(indices, inputs, {feature for term in self.terms for feature in term.teacher})
         parts: dict[str, Tensor] = {}
         if self.objectives.logits:
             target = self.teacher.logits[indices].to(logits.device)

@@ -113,7 +113,7 @@ def same_examples(teacher_examples: TokenizedSplit, student_examples: TokenizedS
 def distil(
     make_student: Callable[[], Classifier],
     stages: Sequence[Stage],
-    outputs: teacher.Outputs,
+    outputs: teacher.Outputs | teacher.Part,
     dev: TokenizedSplit,
     score: training.Score,
     folder: Path,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 from fflib import batching, progress, tasks, trained
 from fflib.data import TokenizedSplit
 from fflib.encoder import Classifier
-from fflib.files import InputError, atomic_path
+from fflib.files import InputError, atomic_path, content_hash
 from fflib.objective import Feature, observe
 from fflib.tasks import Task
 
@@ -31,30 +32,38 @@ class Outputs:
 
     def __init__(self, model: Classifier, examples: TokenizedSplit, cache_gb: float = 4.0) -> None:
         self.model, self.examples, self.cache_gb = model.eval(), examples, cache_gb
-        self.logits = torch.from_numpy(trained.predict_cached(model, examples))
         self._folder = trained.outputs_folder(model, examples)
         self.key = self._folder.name  # depends on the teacher's weights and on the examples
         self._starts = np.concatenate([[0], np.cumsum(examples.lengths)])
-        self._wanted: set[Feature] = set()
-        self._rows: dict[Feature, np.ndarray] = {}  # [tokens of all examples, width]; empty: computed per batch
+        self._rows: dict[Feature, np.ndarray] = {}  # [tokens of all examples, width]
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """Logits [n, classes], float32."""
+        return torch.from_numpy(trained.predict_cached(self.model, self.examples))
 
     def prepare(self, features: Collection[Feature]) -> None:
-        """Choose what `features` returns from now on, and compute what is not on disk."""
-        self._wanted, self._rows = set(features), {}
+        """Compute what is not on disk yet, in one pass, unless it is too much for ``cache_gb``."""
         if sum(np.prod(self._shape(feature)) * 2 / 1e9 for feature in features) > self.cache_gb:
             return
         missing = [feature for feature in sorted(features) if self._open(feature) is None]
         if missing:
             self._write(missing)
-        self._rows = {feature: self._open(feature) for feature in features}
+        self._rows |= {feature: self._open(feature) for feature in features}
 
-    def features(self, indices: np.ndarray, inputs: Mapping[str, Tensor]) -> dict[Feature, Tensor]:
-        """Return the prepared features of the examples at ``indices``, each [batch, length, width]."""
-        if not self._rows:
+    def features(
+        self, indices: np.ndarray, inputs: Mapping[str, Tensor], wanted: Collection[Feature]
+    ) -> dict[Feature, Tensor]:
+        """Return the features of the examples at ``indices``, [batch, length, width]: from disk if prepared."""
+        if not self._rows.keys() >= set(wanted):
             with torch.no_grad():
-                return observe(self.model.eval(), inputs, self._wanted)[1]
+                return observe(self.model.eval(), inputs, wanted)[1]
         length, device = inputs["input_ids"].shape[1], inputs["input_ids"].device
-        return {feature: self._rectangle(rows, indices, length).to(device) for feature, rows in self._rows.items()}
+        return {feature: self._rectangle(self._rows[feature], indices, length).to(device) for feature in wanted}
+
+    def take(self, indices: Sequence[int]) -> Part:
+        """Return the outputs on some of the examples; what is on disk serves them too."""
+        return Part(self, np.asarray(indices))
 
     def _rectangle(self, rows: np.ndarray, indices: np.ndarray, length: int) -> Tensor:
         """Gather the tokens of some examples into [batch, length, width], 0 at padding."""
@@ -65,19 +74,21 @@ class Outputs:
         return torch.from_numpy(batch)
 
     def _write(self, features: Sequence[Feature]) -> None:
-        """Compute features for all examples in one pass; a file takes its name when all are whole."""
+        """Compute features, and the logits on the way, in one pass; a file takes its name when all are whole."""
+        logits = torch.empty(len(self.examples), self.model.classifier.out_features)
         plan = batching.token_budget(self.examples.lengths, 4096)
         bar = progress.bar(len(plan), "teacher", "batch")
         with ExitStack() as stack, torch.inference_mode():
             files = {feature: stack.enter_context(self._new_file(feature)) for feature in features}
             for group, batch in zip(plan, batching.batches(self.examples, plan), strict=True):
                 inputs = {name: torch.from_numpy(array) for name, array in batch.inputs.items()}
-                _, seen = observe(self.model.eval(), inputs, features)
+                logits[group], seen = observe(self.model.eval(), inputs, features)
                 for feature, states in seen.items():
                     for i, tokens in zip(group, states.half().numpy(), strict=True):
                         files[feature][self._starts[i] : self._starts[i + 1]] = tokens[: self.examples.lengths[i]]
                 bar.update()
         bar.close()
+        trained.keep_predictions(self.model, self.examples, logits.numpy())
 
     @contextmanager
     def _new_file(self, feature: Feature) -> Iterator[np.ndarray]:
@@ -104,6 +115,30 @@ class Outputs:
         shape = config.layers[layer - 1]
         width = config.hidden_size if kind == "hidden" else shape.num_heads * shape.head_size
         return int(self._starts[-1]), width
+
+
+class Part:
+    """The outputs on a part of the examples, see `Outputs.take`; implements ``objective.TeacherOutputs`` too."""
+
+    def __init__(self, whole: Outputs, indices: np.ndarray) -> None:
+        self.whole, self.indices, self.model = whole, indices, whole.model
+        self.examples = whole.examples.take(indices)
+        self.key = content_hash(whole.key, self.examples.fingerprint)
+
+    @property
+    def logits(self) -> Tensor:
+        """Logits [n, classes], float32."""
+        return self.whole.logits[self.indices]
+
+    def prepare(self, features: Collection[Feature]) -> None:
+        """See `Outputs.prepare`."""
+        self.whole.prepare(features)
+
+    def features(
+        self, indices: np.ndarray, inputs: Mapping[str, Tensor], wanted: Collection[Feature]
+    ) -> dict[Feature, Tensor]:
+        """See `Outputs.features`."""
+        return self.whole.features(self.indices[indices], inputs, wanted)
 
 
 def check_fine_tuned(task: Task, logits: np.ndarray, labels: np.ndarray) -> None:

@@ -28,9 +28,14 @@ def predict_cached(model: Classifier, examples: TokenizedSplit) -> np.ndarray:
         return np.load(path)
     except (OSError, ValueError, EOFError):  # not there yet, or damaged
         logits = training.predict(model, examples)
-        with atomic_path(path) as temporary:
-            np.save(temporary, logits)
+        keep_predictions(model, examples, logits)
         return logits
+
+
+def keep_predictions(model: Classifier, examples: TokenizedSplit, logits: np.ndarray) -> None:
+    """Put logits where `predict_cached` looks for them."""
+    with atomic_path(outputs_folder(model, examples) / "logits.npy") as temporary:
+        np.save(temporary, logits)
 
 
 def outputs_folder(model: Classifier, examples: TokenizedSplit) -> Path:

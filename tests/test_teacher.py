@@ -3,7 +3,7 @@ import pytest
 import torch
 from conftest import examples_of, tiny_classifier
 
-from fflib import batching, objective, tasks, teacher
+from fflib import batching, objective, tasks, teacher, training
 from fflib.files import InputError
 
 EXAMPLES = examples_of([4 + i % 7 for i in range(24)], seed=5)
@@ -38,9 +38,16 @@ def test_features_are_those_of_the_teacher_without_dropout(cache_gb, cache):
     outputs = teacher.Outputs(model, EXAMPLES, cache_gb)
     outputs.prepare(FEATURES)
     model.train()
-    assert_same(outputs.features(GROUP, inputs()), model)
+    assert_same(outputs.features(GROUP, inputs(), FEATURES), model)
     torch.testing.assert_close(outputs.logits[GROUP], expected(model)[0], rtol=1e-4, atol=1e-5)
     assert bool(list(cache.glob("predictions/*/hidden-0.npy"))) == (cache_gb > 0)
+
+
+def test_the_pass_for_the_features_brings_the_logits_too(monkeypatch):
+    outputs = teacher.Outputs(tiny_classifier(), EXAMPLES)
+    outputs.prepare(FEATURES)
+    monkeypatch.setattr(training, "predict", lambda *_: 1 / 0)
+    torch.testing.assert_close(outputs.logits[GROUP], expected(outputs.model)[0], rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_on_disk_is_not_computed_again_and_a_damaged_file_is(cache, monkeypatch):
@@ -49,14 +56,24 @@ def test_what_is_on_disk_is_not_computed_again_and_a_damaged_file_is(cache, monk
     monkeypatch.setattr(teacher, "observe", lambda *_: 1 / 0)
     outputs = teacher.Outputs(model, EXAMPLES)
     outputs.prepare(FEATURES)
-    assert_same(outputs.features(GROUP, inputs()), model)
+    assert_same(outputs.features(GROUP, inputs(), FEATURES), model)
     monkeypatch.undo()
     monkeypatch.setenv("FFLIB_CACHE", str(cache))
     (path,) = cache.glob("predictions/*/query-1.npy")
     path.write_bytes(path.read_bytes()[:200])
     outputs = teacher.Outputs(model, EXAMPLES)
     outputs.prepare(FEATURES)
-    assert_same(outputs.features(GROUP, inputs()), model)
+    assert_same(outputs.features(GROUP, inputs(), FEATURES), model)
+
+
+def test_a_part_answers_as_the_whole_does():
+    outputs = teacher.Outputs(tiny_classifier(), EXAMPLES)
+    part = outputs.take([9, 3, 0, 4, 11])
+    part.prepare(FEATURES)
+    features = part.features(np.array([1, 2, 0, 3]), inputs(), FEATURES)  # these are 3, 0, 9 and 4 of the whole
+    assert_same(features, outputs.model)
+    assert torch.equal(part.logits, outputs.logits[[9, 3, 0, 4, 11]]) and len(part.examples) == 5
+    assert part.key not in (outputs.key, outputs.take([9, 3]).key)
 
 
 def test_another_teacher_or_other_examples_have_their_own_files(cache):
@@ -73,7 +90,7 @@ def test_an_interrupted_pass_leaves_no_file(cache, monkeypatch):
     monkeypatch.setattr(teacher, "observe", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         outputs.prepare(FEATURES)
-    assert [path.name for path in cache.glob("predictions/*/*")] == ["logits.npy"]
+    assert not list(cache.glob("predictions/*/*"))
 
 
 def test_a_teacher_that_only_guesses_is_refused():
