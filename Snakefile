@@ -12,9 +12,10 @@ NEEDS = {
     "00_introduction": ["07_story"],  # it opens with the result of the run
     "01_baseline": [],
     "02_batching": ["01_baseline"],
-    "07_story": ["01_baseline", "02_batching"],
+    "03_distillation": ["01_baseline", "02_batching"],
+    "07_story": ["01_baseline", "02_batching", "03_distillation"],
 }
-TIMED = {"01_baseline", "02_batching"}
+TIMED = {"01_baseline", "02_batching", "03_distillation"}
 
 WANTED = {name: str(config.get(name, "")) for name in ("run", "size", "hardware")}
 OVERRIDES = str(config.get("set", "")).strip()

@@ -61,7 +61,7 @@ def ladder(table: pd.DataFrame, baseline: str, caption: str = "") -> Figure:
     axes.xaxis.set_major_formatter("{x:g}x")
     axes.invert_yaxis()
     axes.set_title("Each rung against the padded reference")
-    _caption(figure, caption)
+    put_caption(figure, caption)
     return figure
 
 
@@ -88,7 +88,7 @@ def anatomy(profiles: Mapping[str, Mapping[str, float]], caption: str = "") -> F
     axes.grid(False)
     axes.set_title("Matrix products take most of the time", pad=30)
     axes.legend(ncols=7, loc="lower left", bbox_to_anchor=(-0.15, 1.0), fontsize=8, columnspacing=0.9, handlelength=1)
-    _caption(figure, caption)
+    put_caption(figure, caption)
     return figure
 
 
@@ -121,7 +121,7 @@ def padding(lengths: np.ndarray, rectangles: Mapping[str, np.ndarray], caption: 
     first.set_ylabel("tokens computed (thousands)")
     first.annotate("padding", (0.62, 0.72), xycoords="axes fraction", color=ORANGE, weight="bold")
     first.annotate("real tokens", (0.62, 0.62), xycoords="axes fraction", color=BLUE, weight="bold")
-    _caption(figure, caption)
+    put_caption(figure, caption)
     return figure
 
 
@@ -158,7 +158,7 @@ def curves(
         panel.legend(fontsize=8)
     axes[0][0].set_ylabel(ylabel)
     figure.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=11)
-    _caption(figure, caption)
+    put_caption(figure, caption)
     return figure
 
 
@@ -174,10 +174,11 @@ def training(history: Any, chance: float, caption: str = "") -> Figure:
     right.annotate("guessing", (0.02, chance), xycoords=("axes fraction", "data"), va="bottom", color=GREY)
     right.set(title="Score on dev", xlabel="step", ylabel="accuracy")
     right.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
-    _caption(figure, caption)
+    put_caption(figure, caption)
     return figure
 
 
-def _caption(figure: Figure, caption: str) -> None:
+def put_caption(figure: Figure, caption: str) -> None:
+    """Write the small grey line under a figure that says where its numbers come from."""
     if caption:
         figure.supxlabel(caption, fontsize=7.5, color=GREY, x=0.01, ha="left")

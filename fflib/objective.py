@@ -133,7 +133,9 @@ class Distillation(nn.Module):
             nn.Linear(*widths) if widths[0] != widths[1] else nn.Identity() for _ in range(2)
         )
         self.terms = [term for term in self._terms(student, maps_to) if getattr(objectives, term.part)]
-        teacher.prepare({feature for term in self.terms for feature in term.teacher})
+        self.watched = {feature for term in self.terms for feature in term.student}
+        self.wanted = {feature for term in self.terms for feature in term.teacher}
+        teacher.prepare(self.wanted)
 
     def forward(self, model: Classifier, inputs: dict[str, Tensor], indices: np.ndarray) -> Tensor:
         """Return the loss of one batch, a scalar."""
@@ -142,8 +144,8 @@ class Distillation(nn.Module):
 
     def parts(self, model: Classifier, inputs: dict[str, Tensor], indices: np.ndarray) -> dict[str, Tensor]:
         """Return every part that has a weight, unweighted and summed over the layers, by its name in `Objectives`."""
-        logits, ours = observe(model, inputs, {feature for term in self.terms for feature in term.student})
-        theirs = self.teacher.features(indices, inputs, {feature for term in self.terms for feature in term.teacher})
+        logits, ours = observe(model, inputs, self.watched)
+        theirs = self.teacher.features(indices, inputs, self.wanted)
         parts: dict[str, Tensor] = {}
         if self.objectives.logits:
             target = self.teacher.logits[indices].to(logits.device)
@@ -169,32 +171,27 @@ class Distillation(nn.Module):
             terms.append(Term("hidden", (("hidden", m),), (("hidden", g),), hidden))
             scores = (("query", m), ("key", m)), (("query", g), ("key", g))
             shapes = ours[m - 1], theirs[g - 1]
-            terms.append(Term("attention", *scores, partial(_on_scores, attention_loss, *shapes)))
-            terms.append(Term("attention_cosine", *scores, partial(_on_scores, attention_cosine_loss, *shapes)))
+            terms.append(Term("attention", *scores, _on_scores(attention_loss, *shapes)))
+            terms.append(Term("attention_cosine", *scores, _on_scores(attention_cosine_loss, *shapes)))
         m, g = len(ours), maps_to[-1]
         heads = _relation_heads(ours[m - 1], theirs[g - 1])
         relation = partial(relation_loss, relation_heads=heads)
         return [*terms, *(Term("relations", ((kind, m),), ((kind, g),), relation) for kind in RELATIONS)]
 
 
-def _on_scores(
-    compare: Callable[..., Tensor],
-    ours: LayerShape,
-    theirs: LayerShape,
-    query: Tensor,
-    key: Tensor,
-    teacher_query: Tensor,
-    teacher_key: Tensor,
-    mask: Tensor,
-) -> Tensor:
-    """Apply ``compare`` to attention scores made of queries and keys."""
-    if ours.num_heads != theirs.num_heads:
-        raise InputError(
-            f"the attention losses compare head by head, but the student's layer has {ours.num_heads} heads and the "
-            f"teacher's {theirs.num_heads}; use the relation loss"
-        )
-    student = attention_scores(query, key, ours.num_heads)
-    return compare(student, attention_scores(teacher_query, teacher_key, theirs.num_heads), mask)
+def _on_scores(compare: Callable[..., Tensor], ours: LayerShape, theirs: LayerShape) -> Callable[..., Tensor]:
+    """Make ``compare`` take queries and keys instead of the scores made of them."""
+
+    def compare_scores(query: Tensor, key: Tensor, their_query: Tensor, their_key: Tensor, mask: Tensor) -> Tensor:
+        if ours.num_heads != theirs.num_heads:
+            raise InputError(
+                f"the attention losses compare head by head, but a layer of the student has {ours.num_heads} heads "
+                f"and the teacher's {theirs.num_heads}; use the relation loss"
+            )
+        student = attention_scores(query, key, ours.num_heads)
+        return compare(student, attention_scores(their_query, their_key, theirs.num_heads), mask)
+
+    return compare_scores
 
 
 def _relation_heads(ours: LayerShape, theirs: LayerShape) -> int:

@@ -6,6 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from fflib.checkpoints import to_transformers
+from fflib.encoder import Classifier
+from fflib.files import InputError
 from fflib.measure import Predictor
 
 
@@ -20,3 +23,14 @@ def torch_predictor(model: nn.Module) -> Predictor:
             return model(**tensors).logits.float().cpu().numpy()
 
     return predict
+
+
+def eager(model: Classifier) -> tuple[nn.Module, str]:
+    """Return what serves ``model`` in eager PyTorch, and the name of that engine: a user's class where there is one.
+
+    That is the stock transformers class, unless the model's layers have shapes it cannot hold.
+    """
+    try:
+        return to_transformers(model), "transformers, PyTorch eager"
+    except InputError:
+        return model, "fflib, PyTorch eager"

@@ -51,7 +51,7 @@ class Recipe:
 
 @dataclass
 class History:
-    """What training saw: (step, mean loss of 20 steps), (step, dev score), the best of these, and seconds of work."""
+    """What training saw: (step, mean loss of the 20 steps up to it), (step, dev score), the best of these, and seconds of work."""
 
     loss: list[tuple[int, float]] = field(default_factory=list)
     dev_score: list[tuple[int, float]] = field(default_factory=list)
@@ -161,8 +161,11 @@ class _Loop:
         self.step += 1
         self._recent.append(loss.item())
         if len(self._recent) == 20:
-            self.history.loss.append((self.step, float(np.mean(self._recent))))
-            self._recent = []
+            self._note_loss()
+
+    def _note_loss(self) -> None:
+        self.history.loss.append((self.step, float(np.mean(self._recent))))
+        self._recent = []
 
     def evaluated(self, score: float) -> None:
         self.history.dev_score.append((self.step, score))
@@ -211,6 +214,8 @@ class _Loop:
         self.history.resumed += 1
 
     def finish(self) -> History:
+        if self._recent:
+            self._note_loss()
         if self.history.dev_score:
             self.model.load_state_dict(self.best)
         self.model.eval().requires_grad_(True)

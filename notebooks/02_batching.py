@@ -451,7 +451,7 @@ pages.table(verdicts)
 # 2. Set `max_wait_ms` to the service time of one request. Is there a load at which *patient* beats *adaptive*?
 # 3. Which token budget fits your processor's cache? Compare the sweep with its size.
 #
-# **Next:** [chapter 7](07_story.ipynb) puts the rungs together.
+# **Next:** [chapter 3](03_distillation.ipynb) makes the model itself smaller.
 
 # %%
 chapter.save()

@@ -67,12 +67,10 @@ figure
 
 # %%
 last = ladder.iloc[-1]
-one_by_one = ladder.set_index("rung").loc[last["stacks_on"]]
 Markdown(
     f"So far: **{last['speedup_vs_padded']:.0f} times** the padded reference, which is "
     f"**{last['speedup_vs_unpadded']:.1f} times** the unpadded one, at {last['retention']:.1%} of the teacher's "
-    f"accuracy. The median request takes {last['latency_p50_ms']:.0f} ms in its batch; "
-    f"one by one it takes {one_by_one['latency_p50_ms']:.0f} ms."
+    f"accuracy. The median request takes {last['latency_p50_ms']:.0f} ms in its batch."
 )
 
 # %% [markdown]

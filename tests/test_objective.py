@@ -118,7 +118,7 @@ def test_relations_need_neither_the_same_heads_nor_the_same_width():
 
 def test_attention_losses_of_unlike_heads_are_refused():
     loss = loss_of(classifier(2, heads=4), classifier(4, heads=2), Objectives(attention=1.0))
-    with pytest.raises(InputError, match="4 heads and the teacher's 2; use the relation loss"):
+    with pytest.raises(InputError, match="4 heads and the teacher.s 2; use the relation loss"):
         loss(classifier(2, heads=4), inputs(), GROUP)
 
 

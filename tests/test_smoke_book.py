@@ -19,6 +19,7 @@ from fflib.files import ROOT
 from fflib.rungs import COLUMNS
 
 RUNGS = ["reference padded", "reference unpadded", "teacher padded", "teacher unpadded", "best batching"]
+RUNGS += ["distilled student"]
 SNAKEMAKE = [
     *(sys.executable, "-m", "snakemake", "--cores", "all", "--nolock", "--rerun-incomplete"),
     *("--rerun-triggers", "mtime", "params", "input", "--quiet", "all"),
@@ -64,7 +65,7 @@ def test_the_ladder_has_its_columns_and_rungs(book):
 
 
 def test_every_rung_was_checked_before_it_was_timed(book):
-    for chapter in ("01_baseline", "02_batching"):
+    for chapter in ("01_baseline", "02_batching", "03_distillation"):
         record = json.loads((book / "results" / f"{chapter}.json").read_text())
         for rung in record["rungs"]:
             assert rung["evidence"]["check"]["label_agreement"] == 1
@@ -77,7 +78,7 @@ def test_the_notebooks_ran_without_an_error_and_fill_in_their_summary(book):
         notebook = nbformat.read(path, 4)
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         assert not any(output.output_type == "error" for output in outputs), path.name
-        if path.name.startswith(("01", "02")):
+        if path.name.startswith(("01", "02", "03")):
             summaries = [str(output.get("data", {})) for output in outputs[:3]]
             assert any("teacher unpadded" in summary for summary in summaries), "the table on top is empty"
 
@@ -104,7 +105,7 @@ def test_a_changed_parameter_reruns_just_what_depends_on_it(book, environment):
     assert plan.returncode == 0, plan.stderr[-2000:]
     lines = (plan.stdout + plan.stderr).splitlines()
     planned = sorted(Path(line.split()[-1]).stem for line in lines if line.strip().startswith("output:"))
-    assert planned == ["00_introduction", "02_batching", "07_story", "index"]
+    assert planned == ["00_introduction", "02_batching", "03_distillation", "07_story", "index"]
 
 
 @pytest.mark.parametrize(
