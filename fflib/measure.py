@@ -32,16 +32,21 @@ class Check:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to serve: a predictor, the groups it is given, and how they are padded. Only a checked one is timed."""
+    """One way to serve: a predictor, the groups it is given, and how they are padded. Only a checked one is timed.
+
+    ``examples`` are the same requests in its own tokens, where its model reads other tokens than the rest.
+    """
 
     name: str
     predict: Predictor
     plan: batching.Plan
     pad_to: int | None = None
     checked: Check | None = None
+    examples: TokenizedSplit | None = None
 
     def logits(self, examples: TokenizedSplit) -> np.ndarray:
         """Return the logits [n, classes] of the plan's examples, in ascending order of their index."""
+        examples = self.examples or examples
         parts = [self.predict(batch.inputs) for batch in batching.batches(examples, self.plan, self.pad_to)]
         return np.concatenate(parts)[np.argsort(np.concatenate(self.plan))]
 
@@ -119,7 +124,8 @@ def time_interleaved(
     for variant in variants:
         if variant.checked is None:
             raise InputError(f"variant '{variant.name}' was not checked; call measure.check before timing it")
-        _time_batch(variant, examples, max(variant.plan, key=lambda group: examples.lengths[group].max()))
+        lengths = (variant.examples or examples).lengths
+        _time_batch(variant, examples, max(variant.plan, key=lambda group: lengths[group].max()))
     rng = np.random.default_rng(seed)
     samples: dict[str, list[list[float]]] = {variant.name: [] for variant in variants}
     bar = progress.bar(rounds * len(variants), "time", "pass")
@@ -156,6 +162,7 @@ def _silent_library() -> Iterator[None]:
 
 
 def _time_batch(variant: Variant, examples: TokenizedSplit, group: np.ndarray) -> float:
+    examples = variant.examples or examples
     start = time.perf_counter()
     variant.predict(batching.collate(examples, group, variant.pad_to).inputs)
     return time.perf_counter() - start

@@ -126,6 +126,8 @@ class Distillation(nn.Module):
     ) -> None:
         super().__init__()
         check_pair(student, teacher.model)
+        if objectives.labels and (labels is None or labels.min() < 0):
+            raise InputError("the label loss needs a label for every example; text that nobody labelled has none")
         self.teacher, self.objectives = teacher, objectives
         self.labels = None if labels is None else torch.from_numpy(labels)
         widths = student.encoder.config.hidden_size, teacher.model.encoder.config.hidden_size

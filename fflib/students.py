@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,21 +18,23 @@ from fflib.training import History, Recipe
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of a student, written ``layers x hidden``: "3x384". Heads and neurons shrink with the hidden width."""
+    """The size of a student, "3x384" for layers x hidden, and the teacher's layers it starts from, "3x384@last".
+
+    Heads and neurons shrink with the hidden width. ``start`` is a `distillation.layer_map`.
+    """
 
     layers: int
     hidden: int
+    start: str = "first"
 
     @classmethod
     def parse(cls, text: str) -> Shape:
-        """Read "3x384"; InputError: it is written otherwise."""
-        parts = text.split("x")
+        """Read "3x384", "3x384@last" or "2x384@2,3"; InputError: it is written otherwise."""
+        size, _, start = text.partition("@")
+        parts = size.split("x")
         if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
-            raise InputError(f"the student {text!r} is not of the form LAYERSxHIDDEN; write it as '3x384'")
-        return cls(int(parts[0]), int(parts[1]))
-
-    def __str__(self) -> str:
-        return f"{self.layers}x{self.hidden}"
+            raise InputError(f"the student {text!r} is not of the form LAYERSxHIDDEN; write '3x384' or '2x384@2,3'")
+        return cls(int(parts[0]), int(parts[1]), start or "first")
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,12 @@ class Stage:
 def from_teacher(
     teacher_model: Classifier,
     shape: Shape,
-    start: str | Sequence[int] = "first",
     importance: pruning.Importance | None = None,
     activation: str = "",
 ) -> Classifier:
     """Return an untrained student made of the teacher's layers, its pooler and its classifier.
 
     Args:
-        start: which layers it takes, a `distillation.layer_map`.
         importance: of the teacher's heads, neurons and hidden units; a narrower student keeps the most important ones,
             as many of each as its hidden width is of the teacher's. By default their magnitude decides.
         activation: another one than the teacher's: ``relu`` in place of GELU is FastFormers' choice (section 2).
@@ -64,8 +64,9 @@ def from_teacher(
     """
     config = teacher_model.encoder.config
     if shape.hidden > config.hidden_size:
-        raise InputError(f"the student {shape} is wider than its teacher ({config.hidden_size}); take a narrower one")
-    layers = [layer - 1 for layer in distillation.layer_map(start, shape.layers, len(config.layers))]
+        wide = f"{shape.hidden} units wide, wider than its teacher ({config.hidden_size})"
+        raise InputError(f"the student is {wide}; take a narrower one")
+    layers = [layer - 1 for layer in distillation.layer_map(shape.start, shape.layers, len(config.layers))]
     if shape.hidden < config.hidden_size:
         student = _narrowed(teacher_model, layers, shape.hidden / config.hidden_size, importance)
     else:
@@ -104,6 +105,14 @@ def from_checkpoint(
     return checkpoints.load_classifier(name, num_labels, seed), tokenizer
 
 
+def check_known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
+    """Raise InputError where a parameter asks for a route or variant that does not exist."""
+    known = list(known)
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise InputError(f"there is no {what} {unknown[0]!r}; there are {', '.join(known)}")
+
+
 def same_examples(teacher_examples: TokenizedSplit, student_examples: TokenizedSplit) -> None:
     """Assert that two tokenisations are of the same examples, in the same order, as far as labels tell."""
     assert len(teacher_examples) == len(student_examples), "teacher and student saw different examples"
@@ -131,6 +140,7 @@ def distil(
         train: the examples as the student reads them, where that is not as the teacher does.
     """
     train = outputs.examples if train is None else train
+    same_examples(outputs.examples, train)
     code = [Path(module.__file__) for module in (distillation, objective, pruning, teacher)]
     origin = content_hash(origin, outputs.key, list(maps_to), *code, Path(__file__))
     histories = []

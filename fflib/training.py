@@ -51,7 +51,7 @@ class Recipe:
 
 @dataclass
 class History:
-    """What training saw: (step, mean loss of the 20 steps up to it), (step, dev score), the best of these, and seconds of work."""
+    """What training saw: (step, mean loss of up to 20 steps), (step, dev score), the best of these, seconds of work."""
 
     loss: list[tuple[int, float]] = field(default_factory=list)
     dev_score: list[tuple[int, float]] = field(default_factory=list)

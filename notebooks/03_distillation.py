@@ -40,8 +40,7 @@ dropout: float = 0.0  # of training; costs random numbers on a CPU
 seed: int = 0  # of the training
 student_from: str = "teacher"  # teacher: its own layers; else the hub name of a small general model
 logits_only: bool = False  # allow a named student of another vocabulary: logits alone are compared
-students_tried: list[str] = ["3x384", "2x192"]  # layers x hidden width, of the teacher's layers
-start_layers: str = "first"  # layers a student starts from: first, last, uniform or such as 1,3
+students_tried: list[str] = ["3x384", "2x192@last"]  # layers x hidden width @ layers to start from
 learn_from: str = "uniform"  # layers it learns from: uniform, last, first or such as 3,6
 match: list[str] = ["hidden"]  # what stage one compares: embedding, hidden, attention, relations
 stage_epochs: list[int] = [1, 1]  # of the intermediate and of the prediction stage
@@ -161,10 +160,6 @@ Markdown(verdict)
 
 # %%
 outputs = Outputs(teacher_model, train, teacher_cache_gb)
-agreement = score(outputs.logits.numpy(), train.labels)
-Markdown(
-    f"On {len(train)} training texts, cut to {distil_length} tokens, the teacher agrees with {agreement:.1%} of the labels."
-)
 
 # %% [markdown]
 # ## 3.3 Four losses
@@ -201,12 +196,10 @@ pages.source(distillation.relation_loss)
 pages.source(distillation.layer_map)
 
 # %%
-named = student_from != "teacher"
-depth = 3 if named else Shape.parse(students_tried[0]).layers
 n_layers = len(teacher_model.encoder.layers)
+depth = min(Shape.parse(students_tried[0]).layers, n_layers)
 maps = {
-    kind: distillation.layer_map(kind, min(depth, n_layers), n_layers)
-    for kind in ("uniform", "last", "first")
+    kind: distillation.layer_map(kind, depth, n_layers) for kind in ("uniform", "last", "first")
 }
 figure = figures.layer_maps(maps, n_layers)
 chapter.save_figure(figure, "layer_maps")
@@ -215,23 +208,37 @@ figure
 # %% [markdown]
 # ## 3.4 Predict: what will a smaller student save?
 #
-# Students are named by their size, layers x hidden width. One of full width is made of the teacher's own layers; a
-# narrower one keeps the most important heads, neurons and hidden units, by the first-order importance that chapter 4 is
-# about, on training texts. A student with a hub name comes as it is.
+# Students are named by their size and start: *3x384* has three layers of width 384, the teacher's first ones;
+# *2x384@2,3* has its second and third. One of full width is made of the teacher's own layers; a narrower one keeps the
+# most important heads, neurons and hidden units, by their first-order importance on training texts. A student with a hub
+# name comes as it is.
 #
 # The operations can be counted before anything is trained. What a student will know, nobody can count.
 
 # %%
-importance = pruning.importance(teacher_model, train.take(range(min(len(train), 256))))
+named = student_from != "teacher"
+student_tokenizer = tokenizer
+if named:
+    general = (student_from, the_task.num_labels, tokenizer, logits_only, seed)
+    student_tokenizer = students.from_checkpoint(*general)[1]
+own_train = data.tokenize(splits["train"], student_tokenizer, distil_length)
+own_dev, own_test = (
+    data.tokenize(splits[name], student_tokenizer, the_task.max_length) for name in ("dev", "test")
+)
+
+# %%
+sizes = [] if named else [Shape.parse(text) for text in students_tried]
+narrow = any(shape.hidden < teacher_model.encoder.config.hidden_size for shape in sizes)
+few_texts = train.take(range(min(len(train), 256)))
+importance = pruning.importance(teacher_model, few_texts) if narrow else None
 
 
-def start(shape, layers=start_layers, activation=""):
+def start(shape, layers="", activation=""):
     if not named:
         size_of = Shape.parse(shape)
-        return students.from_teacher(teacher_model, size_of, layers, importance, activation)
-    student, _ = students.from_checkpoint(
-        student_from, the_task.num_labels, tokenizer, logits_only, seed
-    )
+        size_of = replace(size_of, start=layers or size_of.start)
+        return students.from_teacher(teacher_model, size_of, importance, activation)
+    student, _ = students.from_checkpoint(*general)
     return students.with_activation(student, activation) if activation else student
 
 
@@ -250,11 +257,13 @@ pages.table([{"student": shape, "predicted speed-up": value} for shape, value in
 # run through the training loop of chapter 1; only the loss differs.
 
 # %%
+INNER = ("embedding", "hidden", "attention", "attention_cosine", "relations")
+students.check_known("part of the inside", match, INNER)
 INSIDE = Objectives(**dict.fromkeys(match, 1.0))
 ANSWERS = Objectives(logits=1.0, temperature=temperature)
 
 
-def recipe(epochs, rate, evaluations=2):
+def recipe(epochs, rate, evaluations=1):
     return training.Recipe(
         epochs,
         batch_size,
@@ -277,19 +286,26 @@ def distil(
 ):
     make = make or (lambda: start(shape, **options))
     depth = len(make().encoder.layers)
+    own = own_train.take(range(len(teacher_outputs.examples))) if logits_only else None
     return students.distil(
         make,
         stages,
         teacher_outputs,
-        dev,
+        own_dev,
         score,
         chapter.folder / "models" / "students" / name,
-        origin=f"{name} {shape} {student_from} {start_layers} {options}",
+        origin=f"{name} {shape} {student_from} {options}",
         maps_to=distillation.layer_map(learn, depth, n_layers),
+        train=own,
     )
 
 
 distilled = {shape: distil(shape.replace("/", "--"), shape) for shape in candidates}
+agreement = score(outputs.logits.numpy(), train.labels)
+Markdown(
+    f"Of {len(train)} training texts, cut to {distil_length} tokens, the teacher answers {agreement:.1%} as their labels do. "
+    f"The students learn its answers, not the labels."
+)
 
 # %%
 stage_losses = {
@@ -310,8 +326,8 @@ figure
 
 # %%
 dev_scores = {
-    shape: score(trained.predict_cached(student, dev), dev.labels)
-    for shape, (student, _) in distilled.items()
+    shape: score(trained.predict_cached(model, own_dev), dev.labels)
+    for shape, (model, _) in distilled.items()
 }
 holding = [shape for shape in candidates if dev_scores[shape] >= min_retention * teacher_dev]
 chosen = min(holding, key=flop.get) if holding else max(candidates, key=dev_scores.get)
@@ -322,7 +338,7 @@ Markdown(f"**{chosen}** {outcome} {min_retention:.0%} of the teacher's accuracy 
 
 # %%
 def on_test(model):
-    logits = trained.predict_cached(model, test)
+    logits = trained.predict_cached(model, test if model is teacher_model else own_test)
     interval = tasks.score_interval(the_task, logits, test.labels, resamples=n_resamples)
     return logits, score(logits, test.labels), interval
 
@@ -352,23 +368,24 @@ pages.table(grid, decimals=3)
 # batches it is served in, it must answer as it did when it was scored.
 
 # %%
-requests = test.take(batching.evenly_by_length(test.lengths, n_requests))
+picked = batching.evenly_by_length(test.lengths, n_requests)
+requests, own_requests = test.take(picked), own_test.take(picked)
 best_kind, best_size = results.read(run_dir, "02_batching")["facts"]["best"]
-one_by_one = batching.in_order(requests.lengths, 1)
-best_batches = batching.PLANS[best_kind](requests.lengths, best_size)
 models = {"teacher": teacher_model} | {shape: model for shape, (model, _) in distilled.items()}
 
 
 def variants_of(name, model):
     predict = runtime.torch_predictor(runtime.eager(model)[0])
-    expected = training.predict(model, requests)
-    plans = {"one by one": one_by_one} | (
-        {"best batching": best_batches} if name in ("teacher", chosen) else {}
-    )
-    return [
-        measure.check(measure.Variant(f"{name}, {kind}", predict, plan), requests, expected)
+    asked = requests if name == "teacher" else own_requests
+    plans = {"one by one": batching.in_order(asked.lengths, 1)}
+    if name in ("teacher", chosen):
+        plans["best batching"] = batching.PLANS[best_kind](asked.lengths, best_size)
+    expected = training.predict(model, asked)
+    timed = [
+        measure.Variant(f"{name}, {kind}", predict, plan, examples=asked)
         for kind, plan in plans.items()
     ]
+    return [measure.check(variant, asked, expected) for variant in timed]
 
 
 variants = [variant for name, model in models.items() for variant in variants_of(name, model)]
@@ -436,6 +453,7 @@ before = next(
     for rung in results.read(run_dir, "02_batching")["rungs"]
     if rung["rung"] == "best batching"
 )
+served = next(variant for variant in variants if variant.name == f"{chosen}, best batching")
 rung = rungs.Rung(
     "distilled student",
     stacks_on="best batching",
@@ -443,18 +461,17 @@ rung = rungs.Rung(
     engine=runtime.eager(student)[1],
     precision="fp32",
     batching=before["batching"],
-    batch_size=round(np.mean([len(group) for group in best_batches])),
+    batch_size=round(np.mean([len(group) for group in served.plan])),
     threads=threads,
     model_mb=checkpoints.size_mb(student),
 )
 rung.anchor_per_s = timings["teacher, best batching"].throughput_per_s
-served = next(variant for variant in variants if variant.name == f"{chosen}, best batching")
 rung.timed(timings[served.name], served.checked, usd_per_hour)
 chapter.add(rung.scored(*scores[chosen][1:], teacher_test))
 
 # %%
 folder = chapter.folder / "models" / "student"
-checkpoints.save(student, folder, tokenizer)
+checkpoints.save(student, folder, student_tokenizer)
 chapter.facts["student"] = {
     "shape": chosen,
     "folder": files.shown(folder),
@@ -483,14 +500,14 @@ Markdown(
 pages.source(augmentation.augment)
 
 # %%
-depth = len(student.encoder.layers)
-kept = [layer - 1 for layer in distillation.layer_map(start_layers, depth, n_layers)]
 all_epochs = sum(stage_epochs) if inside in two_stages else stage_epochs[1]
 
 
 def pretrained():
+    if named:
+        return start(chosen)
     whole = checkpoints.load_classifier(teacher, the_task.num_labels, seed)
-    return start(chosen) if named else pruning.slice_model(whole, kept)
+    return students.from_teacher(whole, Shape.parse(chosen), importance)
 
 
 def more_text(route):
@@ -508,13 +525,15 @@ def one_stage(name, objectives):
     return [Stage(name, objectives, recipe(all_epochs, stage_rates[1]))]
 
 
+LABELS = Objectives(labels=1.0)
 routes = {
-    "labels": {"stages": one_stage("labels", Objectives(labels=1.0)), "make": pretrained},
-    "labels, teacher's layers": {"stages": one_stage("labels", Objectives(labels=1.0))},
+    "labels": {"stages": one_stage("labels", LABELS), "make": pretrained},
+    "labels, teacher's layers": {"stages": one_stage("labels", LABELS)},
     "one stage": {"stages": one_stage("single", objective.FASTFORMERS)},
-    "augmented": {},
-    "recombined": {},
 }
+if not logits_only:  # new text is made of the teacher's tokens
+    routes |= {"augmented": {}, "recombined": {}}
+students.check_known("route", routes_tried, routes)
 
 
 def travel(route):
@@ -540,7 +559,7 @@ for route, (model, histories) in travelled.items():
     route_rows.append(
         {
             "route": route,
-            "dev": score(trained.predict_cached(model, dev), dev.labels),
+            "dev": score(trained.predict_cached(model, own_dev), dev.labels),
             "test": accuracy,
             "two stages ahead by": difference[0],
             "from": difference[1],
@@ -570,7 +589,6 @@ if "labels" in travelled:
 
 # %%
 few = outputs.take(range(min(n_compare, len(train))))
-INNER = ("embedding", "hidden", "attention", "attention_cosine", "relations")
 
 
 def inside_with(**weights):
@@ -601,11 +619,7 @@ known_variants = {
     **{f"start from {kind}": {"layers": kind} for kind in ("first", "last", "uniform")},
     **{f"learn from {kind}": {"learn": kind} for kind in ("first", "last", "uniform")},
 }
-unknown = set(variants_tried) - known_variants.keys()
-if unknown:
-    raise files.InputError(
-        f"unknown variants {sorted(unknown)}; known are {', '.join(known_variants)}"
-    )
+students.check_known("variant", variants_tried, known_variants)
 
 # %%
 base = distil("few-base", chosen, teacher_outputs=few)
@@ -615,10 +629,10 @@ varied = {
 }
 
 # %%
-base_logits = trained.predict_cached(base[0], dev)
+base_logits = trained.predict_cached(base[0], own_dev)
 ablation = []
 for name, (model, _) in varied.items():
-    logits = trained.predict_cached(model, dev)
+    logits = trained.predict_cached(model, own_dev)
     difference, low, high = tasks.difference_interval(
         the_task, logits, base_logits, dev.labels, resamples=n_resamples
     )
@@ -649,7 +663,7 @@ for count in data_sizes:
     curve[len(some.examples)] = distil(f"size-{count}", chosen, teacher_outputs=some)
 curve_rows = []
 for count in sorted(curve):
-    logits = trained.predict_cached(curve[count][0], dev)
+    logits = trained.predict_cached(curve[count][0], own_dev)
     low, high = tasks.score_interval(the_task, logits, dev.labels, resamples=n_resamples)
     curve_rows.append((count, score(logits, dev.labels), low, high))
 chapter.facts["data_curve"] = curve_rows
@@ -691,7 +705,7 @@ pages.table([{"trained": what, "minutes": seconds / 60} for what, seconds in spe
 #
 # ## 3.15 Exercises
 #
-# 1. Start the student from the *last* layers (`start_layers`). Why do the first ones work better here?
+# 1. Start a student from the *last* layers (`2x384@last`). Why do lower ones work better here?
 # 2. Distil the chosen student once more, from the student instead of the teacher. Does it gain or lose?
 # 3. Which of the teacher's layers should a student of two layers learn from? Try `learn_from` as "2,6".
 #

@@ -77,3 +77,17 @@ def test_the_profile_finds_the_matrix_product():
     a = torch.randn(256, 256)
     profile = measure.operator_profile(lambda: a @ a, repeats=2)
     assert next(iter(profile)) == "aten::mm"
+
+
+def test_a_variant_with_tokens_of_its_own_is_checked_and_timed_on_them():
+    own = examples_of([5, 8, 7, 11], seed=3)
+    seen = []
+
+    def predict(inputs):
+        seen.append(inputs["input_ids"].shape[1])
+        return np.zeros((len(inputs["input_ids"]), 2))
+
+    variant = measure.Variant("own", predict, batching.in_order(own.lengths, 1), examples=own)
+    checked = measure.check(variant, EXAMPLES, np.zeros((4, 2)))
+    measure.time_interleaved([checked], EXAMPLES, rounds=1)
+    assert seen == [5, 8, 7, 11, 11, 5, 8, 7, 11]  # the check, the longest as a warm-up, the round

@@ -167,6 +167,13 @@ def test_intermediate_distillation_brings_the_states_together():
     assert loss(student, inputs(), GROUP).item() < before / 2 and history.dev_score == []
 
 
+def test_the_label_loss_refuses_text_without_labels():
+    outputs = teacher.Outputs(classifier(4), EXAMPLES)
+    for labels in (None, np.where(EXAMPLES.labels == 1, 1, -1)):
+        with pytest.raises(InputError, match="nobody labelled"):
+            Distillation(classifier(2), outputs, Objectives(labels=1.0), (2, 4), labels)
+
+
 @pytest.mark.parametrize(
     ("student", "says"),
     [(classifier(6), "6 layers, the teacher only 4"), (classifier(2, num_labels=3), "3 labels, the teacher 2")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from fflib import checkpoints, encoder
 from fflib.files import ROOT
 from fflib.rungs import COLUMNS
 
@@ -130,6 +132,26 @@ def test_a_chapter_that_cannot_start_says_why_and_leaves_its_notebook(tmp_path, 
     assert message.startswith("error: 01_baseline failed:") and says in message
     assert (tmp_path / "docs-cpu-smoke" / "01_baseline.ipynb").exists()
     assert not (tmp_path / "docs-cpu-smoke" / "results" / "01_baseline.json").exists()
+
+
+def test_a_named_student_is_distilled_and_one_of_another_vocabulary_only_if_asked_for(book, environment, tmp_path):
+    shutil.copytree(book, tmp_path / "docs-cpu-smoke")
+    tokenizer = checkpoints.load_tokenizer("sentence-transformers/all-MiniLM-L6-v2")
+    tokenizer.add_tokens(["unheard-of"])
+    config = encoder.EncoderConfig.uniform(2, 2, 32, 64, vocab_size=len(tokenizer))
+    checkpoints.save(encoder.Classifier(config, 2), tmp_path / "student", tokenizer)
+    options = f"student_from={tmp_path / 'student'} routes_tried=[labels] variants_tried=[ReLU] data_sizes=[]"
+
+    def distil(more=""):
+        mine = environment | {"FFLIB_OUTPUTS": str(tmp_path)}
+        return execute(mine, "chapter", "03_distillation", "--size", "smoke", "--set", f"{options} {more}")
+
+    refused = distil()
+    assert refused.returncode == 2 and "other tokens than its teacher" in refused.stderr
+    done = distil("logits_only=true")
+    assert done.returncode == 0, done.stderr[-2000:]
+    record = json.loads((tmp_path / "docs-cpu-smoke" / "results" / "03_distillation.json").read_text())
+    assert record["facts"]["student"]["shape"].endswith("student") and record["rungs"][0]["throughput_per_s"] > 0
 
 
 def test_a_killed_kernel_is_told_and_a_plain_rerun_succeeds(book, environment):

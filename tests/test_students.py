@@ -20,11 +20,11 @@ def same(ours, theirs, layer_of):
 
 
 @pytest.mark.parametrize(
-    ("start", "layers"), [("first", (0, 1)), ("last", (2, 3)), ("uniform", (1, 3)), ([1, 4], (0, 3))]
+    ("start", "layers"), [("first", (0, 1)), ("last", (2, 3)), ("uniform", (1, 3)), ("1,4", (0, 3))]
 )
 def test_a_student_of_full_width_is_made_of_its_teachers_layers(start, layers):
     teacher = classifier(4)
-    student = students.from_teacher(teacher, Shape(2, 16), start)
+    student = students.from_teacher(teacher, Shape(2, 16, start))
     same(student, teacher, layers)
     assert torch.equal(student.classifier.weight, teacher.classifier.weight)
     student.encoder.pooler.weight.data.zero_()
@@ -40,7 +40,7 @@ def test_a_student_of_all_layers_is_its_teacher():
 def test_a_narrower_student_keeps_the_most_important_units_of_every_kind():
     teacher = classifier(4, heads=4)
     scores = pruning.random(teacher, seed=3)
-    student = students.from_teacher(teacher, Shape(2, 8), "last", scores)
+    student = students.from_teacher(teacher, Shape(2, 8, "last"), scores)
     config = student.encoder.config
     assert (config.hidden_size, [vars(shape) for shape in config.layers]) == (
         8,
@@ -75,8 +75,8 @@ def test_a_student_that_cannot_be_is_refused(shape, says):
         students.from_teacher(classifier(4), shape)
 
 
-def test_shapes_are_read_and_written():
-    assert Shape.parse("3x384") == Shape(3, 384) and str(Shape(3, 384)) == "3x384"
+def test_shapes_are_read():
+    assert Shape.parse("3x384") == Shape(3, 384, "first") and Shape.parse("2x8@2,3") == Shape(2, 8, "2,3")
     for text in ("3", "3x", "x384", "0x384", "3x38.4", "axb", "3x384x2"):
         with pytest.raises(InputError, match="LAYERSxHIDDEN"):
             Shape.parse(text)
@@ -141,3 +141,9 @@ def test_stages_follow_each_other_and_a_finished_one_is_not_run_again(tmp_path, 
     assert len(fits) == 3, "the first stage did not change, so only the second is trained"
     distil(Stage("inner", Objectives(hidden=1.0), first.recipe), second)
     assert len(fits) == 5, "another first stage gives another second"
+
+
+def test_an_unknown_route_is_told_with_the_known_ones():
+    students.check_known("route", ["labels"], {"labels": 1, "one stage": 2})
+    with pytest.raises(InputError, match="there is no route 'lables'; there are labels, one stage"):
+        students.check_known("route", ["labels", "lables"], {"labels": 1, "one stage": 2})
