@@ -50,9 +50,9 @@ def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 
 
 def attention_cosine_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """One minus the cosine of the attention **probabilities**, of each query's row (FastFormers, section 2).
+    """One minus the cosine of the attention **probabilities**, of each query's row; takes scores as `attention_loss`.
 
-    Takes scores [batch, heads, length, length]. The paper's code has the same loss, behind the dropout.
+    An option of FastFormers' code, off by default; there it stands behind the dropout.
     """
     student, teacher = (_log_probabilities(scores, mask).exp() for scores in (student, teacher))
     return 1 - _mean_where(F.cosine_similarity(student, teacher, dim=-1), mask[:, None, :])

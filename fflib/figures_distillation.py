@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -152,7 +153,7 @@ def _head(axes: plt.Axes, title: str, ylabel: str) -> None:
 
 @styled
 def ablation(rows: Sequence[Point], full: float, caption: str = "") -> plt.Figure:
-    """Draw what leaving out a part (name, difference, low and high if known) changes of the dev accuracy ``full``."""
+    """Draw what each change (name, difference, low and high if known) does to the recipe's dev accuracy ``full``."""
     rows = sorted(rows, key=lambda row: row["difference"])
     figure, axes = plt.subplots(figsize=(8.4, 1.5 + 0.48 * len(rows)))
     axes.axvline(0, color=BLACK, lw=1.2)
@@ -166,8 +167,10 @@ def ablation(rows: Sequence[Point], full: float, caption: str = "") -> plt.Figur
         words = f"{middle:+.1f}".replace("-", "\N{MINUS SIGN}") + "  no interval" * unknown + "  within noise" * noise
         axes.text(1.02, i, words, transform=axes.get_yaxis_transform(), va="center", color=GREY if noise else BLACK)
     axes.set_yticks(range(len(rows)), [FOLD(row["name"]) for row in rows])
-    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="change in dev accuracy (points); left of zero: the part helps")
-    axes.set_title(f"What leaving out a part does to the full recipe ({full:.1%} on dev)")
+    axes.set(
+        ylim=(len(rows) - 0.5, -0.5), xlabel="change in dev accuracy (points); left of zero: worse than the recipe"
+    )
+    axes.set_title(f"What each change does to the recipe ({full:.1%} on dev)")
     put_caption(figure, caption)
     return figure
 
@@ -179,7 +182,11 @@ def data_curve(
     """Draw dev accuracy over the number of training examples: {route: (n, accuracy, low, high)}."""
     figure, axes = plt.subplots(figsize=(8.4, 4.4))
     sizes = sorted({size for n, *_ in lines.values() for size in n})
-    axes.set(xscale="log", xlim=(sizes[0] / 1.2, sizes[-1] * 1.2), xlabel="training examples (log scale); routes apart")
+    axes.set(
+        xscale="log",
+        xlim=(sizes[0] / 1.2, sizes[-1] * 1.2),
+        xlabel="training examples (log scale)" + "; routes apart" * (len(lines) > 1),
+    )
     for i, ((name, (n, accuracy, low, high)), (color, marker)) in enumerate(zip(lines.items(), LINES, strict=False)):
         beside = _beside(axes, i, len(lines))
         axes.vlines(n, low, high, color, lw=1.4, transform=beside)
@@ -189,7 +196,7 @@ def data_curve(
         axes.axhline(value, color=BLACK, linestyle=style, lw=1.4)
         axes.text(1.01, value, words, transform=axes.get_yaxis_transform(), va="center")
     axes.set_xticks(sizes, [f"{size:,g}" for size in sizes])
-    _head(axes, "How much task data each route needs", "dev accuracy (bars: interval)")
+    _head(axes, "How accuracy grows with the texts that are learnt from", "dev accuracy (bars: interval)")
     put_caption(figure, caption)
     return figure
 
@@ -216,14 +223,15 @@ def layer_maps(maps: Mapping[str, Sequence[int]], teacher_layers: int, caption: 
 
 
 @styled
-def losses(histories: Mapping[str, Sequence[tuple[float, float]]], caption: str = "") -> plt.Figure:
-    """Draw the training loss of each stage, two side by side, each in its own unit: {stage: [(step, loss), ...]}."""
-    grid = (len(histories), 1) if len(histories) % 2 else (len(histories) // 2, 2)
-    figure, panels = plt.subplots(*grid, figsize=(8.4, 0.6 + 2.6 * grid[0]), squeeze=False)
-    for panel, (name, history) in zip(panels.flat, histories.items(), strict=True):
-        panel.plot(*np.reshape(history, (-1, 2)).T, color=BLUE)
+def losses(stages: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], caption: str = "") -> plt.Figure:
+    """Draw the training losses, a panel a stage, each on its own scale: {stage: {student: [(step, loss), ...]}}."""
+    figure, panels = plt.subplots(1, len(stages), figsize=(8.4, 3.2), squeeze=False)
+    for panel, (name, students_losses) in zip(panels[0], stages.items(), strict=True):
+        for (student, history), (color, _) in zip(students_losses.items(), cycle(LINES), strict=False):
+            panel.plot(*np.reshape(history, (-1, 2)).T, color=color, marker=".", label=student)
         panel.set(xlabel="step", ylabel="training loss", ylim=(0, None))
         panel.set_title(FOLD(name), fontsize=10, weight="normal")
-    figure.suptitle("The training loss of each stage, in its own unit", **ABOVE)
+    panels[0][0].legend(fontsize=8)
+    figure.suptitle("The training loss of each stage, on its own scale", **ABOVE)
     put_caption(figure, caption)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 class InputError(Exception):
     """Something the user can mend. The message is one sentence: what is wrong, and what to do."""
+
+
+def check_known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
+    """Raise InputError where one of the names ``asked`` for does not exist."""
+    known = list(known)
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise InputError(f"there is no {what} {unknown[0]!r}; there are {', '.join(known)}")
 
 
 def resolve(path: str | Path) -> Path:

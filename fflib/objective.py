@@ -68,10 +68,8 @@ class Objectives:
     temperature: float = 1.0
 
 
-PREDICTION = Objectives(logits=1.0)  # TinyBERT's second stage
-INTERMEDIATE = Objectives(embedding=1.0, hidden=1.0, attention=1.0)  # its first, eq. 7 to 9, all weights 1
+INTERMEDIATE = Objectives(embedding=1.0, hidden=1.0, attention=1.0)  # TinyBERT, first stage: eq. 7 to 9, all weights 1
 FASTFORMERS = Objectives(logits=1.0, embedding=0.1, last_hidden=0.1)  # one stage; the defaults of the paper's code
-RELATION = Objectives(relations=1.0)  # MiniLMv2
 
 
 def observe(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -82,6 +82,39 @@ def with_activation(model: Classifier, activation: str) -> Classifier:
     return other.eval()
 
 
+class Source:
+    """Where the students of a chapter come from: layers of ``model``, or the small general model called ``name``.
+
+    ``importance`` is needed for narrower students only; ``logits_only`` allows a named model of another vocabulary.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: Classifier,
+        tokenizer: PreTrainedTokenizerBase,
+        logits_only: bool = False,
+        importance: pruning.Importance | None = None,
+    ) -> None:
+        self.name, self.named = name, name != "teacher"
+        self._model, self._importance, self._general, self.tokenizer = model, importance, None, tokenizer
+        if self.named:
+            labels = model.classifier.out_features
+            self._general, self.tokenizer = from_checkpoint(name, labels, tokenizer, logits_only)
+
+    def candidates(self, shapes: Sequence[str]) -> list[str]:
+        """Return the students to try: ``shapes``, or the one model that has a name."""
+        return [self.name] if self.named else list(shapes)
+
+    def make(self, shape: str, start: str = "", activation: str = "") -> Classifier:
+        """Return an untrained student; ``start`` takes the place of the one in ``shape``."""
+        if self._general is not None:
+            return with_activation(self._general, activation or self._general.encoder.config.activation)
+        wanted = Shape.parse(shape)
+        wanted = replace(wanted, start=start or wanted.start)
+        return from_teacher(self._model, wanted, self._importance, activation)
+
+
 def from_checkpoint(
     name: str,
     num_labels: int,
@@ -105,14 +138,6 @@ def from_checkpoint(
     return checkpoints.load_classifier(name, num_labels, seed), tokenizer
 
 
-def check_known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
-    """Raise InputError where a parameter asks for a route or variant that does not exist."""
-    known = list(known)
-    unknown = [name for name in asked if name not in known]
-    if unknown:
-        raise InputError(f"there is no {what} {unknown[0]!r}; there are {', '.join(known)}")
-
-
 def same_examples(teacher_examples: TokenizedSplit, student_examples: TokenizedSplit) -> None:
     """Assert that two tokenisations are of the same examples, in the same order, as far as labels tell."""
     assert len(teacher_examples) == len(student_examples), "teacher and student saw different examples"
@@ -120,14 +145,13 @@ def same_examples(teacher_examples: TokenizedSplit, student_examples: TokenizedS
 
 
 def distil(
-    make_student: Callable[[], Classifier],
+    student: Classifier,
     stages: Sequence[Stage],
     outputs: teacher.Outputs | teacher.Part,
     dev: TokenizedSplit,
     score: training.Score,
     folder: Path,
-    origin: str,
-    maps_to: Sequence[int],
+    learn_from: str = "uniform",
     train: TokenizedSplit | None = None,
 ) -> tuple[Classifier, list[History]]:
     """Train a student stage by stage; a stage starts from the last one's weights, and a finished one is not run again.
@@ -135,29 +159,30 @@ def distil(
     Args:
         outputs: the teacher's, on the training examples.
         folder: the stages' models go to ``folder``/<stage>; the last one is the student.
-        origin: names everything about ``make_student`` that decides its weights.
-        maps_to: a `distillation.layer_map`.
+        learn_from: which of the teacher's layers it learns from, a `distillation.layer_map`.
         train: the examples as the student reads them, where that is not as the teacher does.
     """
+    if not stages:
+        raise InputError("a student without a stage learns nothing; name a part for it to match")
     train = outputs.examples if train is None else train
     same_examples(outputs.examples, train)
-    code = [Path(module.__file__) for module in (distillation, objective, pruning, teacher)]
-    origin = content_hash(origin, outputs.key, list(maps_to), *code, Path(__file__))
+    maps_to = distillation.layer_map(learn_from, len(student.encoder.layers), len(outputs.model.encoder.layers))
+    code = [Path(module.__file__) for module in (distillation, objective, teacher)]
+    origin = content_hash(trained.weights_hash(student), outputs.key, maps_to, *code)
     histories = []
     for stage in stages:
         origin = content_hash(origin, asdict(stage))
-
-        def make_loss(student: Classifier, stage: Stage = stage) -> Distillation:
-            return Distillation(student, outputs, stage.objectives, maps_to, train.labels)
-
         student, history = trained.train_or_load(
-            make_student, folder / stage.name, train, dev, make_loss, score, stage.recipe, origin
+            lambda student=student: student,
+            folder / stage.name,
+            train,
+            dev,
+            lambda model, stage=stage: Distillation(model, outputs, stage.objectives, maps_to, train.labels),
+            score,
+            stage.recipe,
+            origin,
         )
         histories.append(history)
-
-        def make_student(student: Classifier = student) -> Classifier:
-            return student
-
     return student, histories
 
 

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.metrics import accuracy_score
@@ -92,6 +92,19 @@ def score_interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(scores, [tail, 1 - tail])
     return float(low), float(high)
+
+
+class Scored(NamedTuple):
+    """A score with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def scored(task: Task, logits: np.ndarray, labels: np.ndarray, resamples: int = 1000) -> Scored:
+    """Return `score` and `score_interval` of the same ``logits`` [n, classes]."""
+    return Scored(score(task, logits, labels), *score_interval(task, logits, labels, resamples=resamples))
 
 
 def difference_interval(

@@ -26,8 +26,8 @@ from fflib.tasks import Task
 class Outputs:
     """Logits [n, classes] and features of ``model`` on ``examples``; implements ``objective.TeacherOutputs``.
 
-    ``cache_gb`` bounds the files of the features: above it they are computed anew for each batch, which costs the
-    teacher's time in every epoch but no disk. The logits are always kept.
+    ``cache_gb`` bounds the files of the features that are prepared together: above it they are computed anew for each
+    batch, which costs the teacher's time in every epoch but no disk. The logits are always kept.
     """
 
     def __init__(self, model: Classifier, examples: TokenizedSplit, cache_gb: float = 4.0) -> None:

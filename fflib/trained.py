@@ -40,11 +40,16 @@ def keep_predictions(model: Classifier, examples: TokenizedSplit, logits: np.nda
 
 def outputs_folder(model: Classifier, examples: TokenizedSplit) -> Path:
     """Return the cache folder for what ``model`` computes on ``examples``; its name depends on all that decides it."""
-    weights = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        weights.update(name.encode() + tensor.cpu().numpy().tobytes())
-    key = content_hash(weights.hexdigest(), asdict(model.encoder.config), examples.fingerprint, torch.__version__)
+    key = content_hash(weights_hash(model), examples.fingerprint, torch.__version__)
     return cache_dir("predictions") / key
+
+
+def weights_hash(model: Classifier) -> str:
+    """Return hexadecimal digits that depend on the shape of a model and on every weight."""
+    digest = hashlib.sha256(content_hash(asdict(model.encoder.config)).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def train_or_load(

@@ -31,3 +31,9 @@ def test_hashes_tell_values_types_and_borders_apart(tmp_path):
     assert files.content_hash(1) != files.content_hash("1")
     assert files.content_hash({"a": 1, "b": 2}) == files.content_hash({"b": 2, "a": 1})
     assert files.content_hash(tmp_path / "f") == files.content_hash(b"ab")
+
+
+def test_an_unknown_name_is_told_with_the_known_ones():
+    files.check_known("route", ["labels"], {"labels": 1, "one stage": 2})
+    with pytest.raises(files.InputError, match="there is no route 'lables'; there are labels, one stage"):
+        files.check_known("route", ["labels", "lables"], {"labels": 1, "one stage": 2})

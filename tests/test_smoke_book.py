@@ -140,7 +140,7 @@ def test_a_named_student_is_distilled_and_one_of_another_vocabulary_only_if_aske
     tokenizer.add_tokens(["unheard-of"])
     config = encoder.EncoderConfig.uniform(2, 2, 32, 64, vocab_size=len(tokenizer))
     checkpoints.save(encoder.Classifier(config, 2), tmp_path / "student", tokenizer)
-    options = f"student_from={tmp_path / 'student'} routes_tried=[labels] variants_tried=[ReLU] data_sizes=[]"
+    options = f"student_from={tmp_path / 'student'} routes_tried=[labels] data_sizes=[]"
 
     def distil(more=""):
         mine = environment | {"FFLIB_OUTPUTS": str(tmp_path)}

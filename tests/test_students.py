@@ -117,16 +117,14 @@ def test_stages_follow_each_other_and_a_finished_one_is_not_run_again(tmp_path, 
     def distance(logits):
         return float((torch.from_numpy(logits).softmax(1) - outputs.logits.softmax(1)).abs().mean())
 
-    def distil(*stages):
+    def distil(*stages, seed=9):
         return students.distil(
-            lambda: classifier(2, seed=9),
+            classifier(2, seed=seed),
             stages,
             outputs,
             examples,
             lambda logits, _: -distance(logits),
             tmp_path / "student",
-            "2x16",
-            (2, 4),
         )
 
     student, histories = distil(first, second)
@@ -141,9 +139,25 @@ def test_stages_follow_each_other_and_a_finished_one_is_not_run_again(tmp_path, 
     assert len(fits) == 3, "the first stage did not change, so only the second is trained"
     distil(Stage("inner", Objectives(hidden=1.0), first.recipe), second)
     assert len(fits) == 5, "another first stage gives another second"
+    distil(Stage("inner", Objectives(hidden=1.0), first.recipe), second, seed=10)
+    assert len(fits) == 7, "another start gives another student"
+    with pytest.raises(InputError, match="without a stage"):
+        distil()
 
 
-def test_an_unknown_route_is_told_with_the_known_ones():
-    students.check_known("route", ["labels"], {"labels": 1, "one stage": 2})
-    with pytest.raises(InputError, match="there is no route 'lables'; there are labels, one stage"):
-        students.check_known("route", ["labels", "lables"], {"labels": 1, "one stage": 2})
+def test_a_source_makes_students_of_the_teacher_or_copies_of_a_named_model(tmp_path):
+    tokenizer = checkpoints.load_tokenizer("sentence-transformers/all-MiniLM-L6-v2")
+    teacher_model = classifier(4)
+    source = students.Source("teacher", teacher_model, tokenizer)
+    assert source.candidates(["3x16", "2x16"]) == ["3x16", "2x16"] and not source.named
+    same(source.make("2x16@last"), teacher_model, (2, 3))
+    same(source.make("2x16@last", start="first"), teacher_model, (0, 1))
+    assert source.make("2x16", activation="relu").encoder.config.activation == "relu"
+    general = classifier(2, seed=4)
+    checkpoints.save(general, tmp_path / "general", tokenizer)
+    source = students.Source(str(tmp_path / "general"), teacher_model, tokenizer)
+    (name,) = source.candidates(["3x16"])
+    first = source.make(name)
+    same(first, general, (0, 1))
+    first.classifier.weight.data.zero_()
+    assert source.make(name).classifier.weight.any(), "students of one source share memory"

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from fflib.files import InputError
-from fflib.tasks import Task, difference_interval, get_task, score, score_interval
+from fflib.tasks import Task, difference_interval, get_task, score, score_interval, scored
 
 THREE = Task("weather", ("text",), "sky", ("sun", "rain", "snow"), "accuracy", 64, "What is the sky like?")
 
@@ -102,3 +102,10 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_zero_for_equal_m
     # Of n independent examples of which k differ, the difference has the standard error sqrt(k) / n.
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(lost) / 400, rel=0.2) and low < difference < high
     assert difference_interval(task, good, good, labels) == (0, 0, 0)
+
+
+def test_scored_is_the_score_with_its_interval():
+    labels = np.array([0, 1] * 50)
+    logits = np.eye(2)[np.where(np.arange(100) < 80, labels, 1 - labels)]
+    task = get_task("docs")
+    assert scored(task, logits, labels, 200) == (0.8, *score_interval(task, logits, labels, resamples=200))
