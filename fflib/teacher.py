@@ -6,6 +6,7 @@ each time (dropout is off: the reference code of TinyBERT had it on), so they ar
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -76,15 +77,17 @@ class Outputs:
     def _write(self, features: Sequence[Feature]) -> None:
         """Compute features, and the logits on the way, in one pass; a file takes its name when all are whole."""
         logits = torch.empty(len(self.examples), self.model.classifier.out_features)
+        device = self.model.classifier.weight.device
         plan = batching.token_budget(self.examples.lengths, 4096)
         bar = progress.bar(len(plan), "teacher", "batch")
         with ExitStack() as stack, torch.inference_mode():
             files = {feature: stack.enter_context(self._new_file(feature)) for feature in features}
             for group, batch in zip(plan, batching.batches(self.examples, plan), strict=True):
-                inputs = {name: torch.from_numpy(array) for name, array in batch.inputs.items()}
-                logits[group], seen = observe(self.model.eval(), inputs, features)
+                inputs = {name: torch.from_numpy(array).to(device) for name, array in batch.inputs.items()}
+                answers, seen = observe(self.model.eval(), inputs, features)
+                logits[group] = answers.float().cpu()
                 for feature, states in seen.items():
-                    for i, tokens in zip(group, states.half().numpy(), strict=True):
+                    for i, tokens in zip(group, states.half().cpu().numpy(), strict=True):
                         files[feature][self._starts[i] : self._starts[i + 1]] = tokens[: self.examples.lengths[i]]
                 bar.update()
         bar.close()
@@ -94,6 +97,7 @@ class Outputs:
     def _new_file(self, feature: Feature) -> Iterator[np.ndarray]:
         with atomic_path(self._path(feature)) as temporary:
             rows = np.lib.format.open_memmap(temporary, "w+", np.float16, self._shape(feature))
+            _claim_space(temporary)
             yield rows
             rows.flush()
 
@@ -115,6 +119,13 @@ class Outputs:
         shape = config.layers[layer - 1]
         width = config.hidden_size if kind == "hidden" else shape.num_heads * shape.head_size
         return int(self._starts[-1]), width
+
+
+def _claim_space(path: Path) -> None:
+    """Ask for the disk space of a mapped file: a full disk then is an error now, not a signal that kills, later."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 class Part:

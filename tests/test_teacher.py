@@ -1,3 +1,6 @@
+import errno
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -90,6 +93,16 @@ def test_an_interrupted_pass_leaves_no_file(cache, monkeypatch):
     monkeypatch.setattr(teacher, "observe", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         outputs.prepare(FEATURES)
+    assert not list(cache.glob("predictions/*/*"))
+
+
+def test_a_full_disk_is_told_before_anything_is_computed(cache, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(InputError, match="No space left"):
+        teacher.Outputs(tiny_classifier(), EXAMPLES).prepare(FEATURES)
     assert not list(cache.glob("predictions/*/*"))
 
 
