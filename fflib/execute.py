@@ -48,6 +48,7 @@ def run_chapter(run: params.Run, chapter: str) -> Path:
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ[progress.TERMINAL_VARIABLE] = progress.terminal()
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # of tqdm, which no page shows
     values = run.chapter_values(chapter)
     notebook = run.folder / f"{chapter}.ipynb"
     with _alone(), atomic_path(notebook) as partial, tempfile.TemporaryDirectory() as scratch:

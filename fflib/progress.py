@@ -14,8 +14,13 @@ TERMINAL_VARIABLE = (
 
 
 def bar(total: int, what: str, unit: str) -> tqdm:
-    """Return a tqdm bar. Updates are rare, so that a bar may stand beside timed code."""
-    return tqdm(total=total, desc=what, unit=unit, file=_stream(), mininterval=2, maxinterval=10, leave=False)
+    """Return a tqdm bar. Updates are rare, so that a bar may stand beside timed code.
+
+    A chapter that was started without a terminal (CI, a log file) has none: its lines would fill the notebook.
+    """
+    nowhere = os.environ.get(TERMINAL_VARIABLE) == ""
+    options = {"mininterval": 2, "maxinterval": 10, "leave": False, "disable": nowhere}
+    return tqdm(total=total, desc=what, unit=unit, file=_stream(), **options)
 
 
 def terminal() -> str:

@@ -80,6 +80,8 @@ def test_the_notebooks_ran_without_an_error_and_fill_in_their_summary(book):
         notebook = nbformat.read(path, 4)
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         assert not any(output.output_type == "error" for output in outputs), path.name
+        noise = [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]
+        assert not noise, f"{path.name}: {noise[0][:300]}"
         if path.name.startswith(("01", "02", "03")):
             summaries = [str(output.get("data", {})) for output in outputs[:3]]
             assert any("teacher unpadded" in summary for summary in summaries), "the table on top is empty"
