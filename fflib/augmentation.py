@@ -52,17 +52,21 @@ def replaceable(split: TokenizedSplit, tokenizer: PreTrainedTokenizerBase) -> li
     return [np.flatnonzero(is_word[ids] & ~np.append(continues[ids[1:]], False)) for ids in split.input_ids]
 
 
-def nearest_neighbours(embeddings: Tensor, candidates: np.ndarray, k: int = K) -> np.ndarray:
-    """Return, for each of the token ids ``candidates`` [n], the ``k`` others nearest to it by cosine, [n, k].
+def nearest_neighbours(
+    embeddings: Tensor, candidates: np.ndarray, k: int = K, of: np.ndarray | None = None
+) -> np.ndarray:
+    """Return, for each token id in ``of`` [m], the ``k`` others of ``candidates`` [n] nearest to it by cosine, [m, k].
 
-    ``embeddings`` is [vocab, d]. The nearest comes first. BERT's 21,000 words take some seconds.
+    ``embeddings`` is [vocab, d]; ``of`` is a part of ``candidates``, which ascend; by default it is all of them. The
+    nearest comes first. All of BERT's 21,000 words take some seconds.
     """
     check_enough(candidates, k)
     unit = F.normalize(embeddings.detach()[torch.from_numpy(candidates)].float(), dim=1)
-    nearest = []
-    for start in range(0, len(unit), ROWS):
-        similarity = unit[start : start + ROWS] @ unit.T
-        similarity.diagonal(start).fill_(-torch.inf)  # a word is no substitute for itself
+    rows = torch.arange(len(unit)) if of is None else torch.from_numpy(np.searchsorted(candidates, of))
+    nearest = [rows.new_empty(0, k)]
+    for some in rows.split(ROWS):
+        similarity = unit[some] @ unit.T
+        similarity[torch.arange(len(some)), some] = -torch.inf  # a word is no substitute for itself
         nearest.append(similarity.topk(k).indices.cpu())
     return candidates[torch.cat(nearest).numpy()]
 
@@ -71,9 +75,10 @@ def neighbour_candidates(
     split: TokenizedSplit, tokenizer: PreTrainedTokenizerBase, embeddings: Tensor, k: int = K
 ) -> Substitutes:
     """Return the :func:`nearest_neighbours` of each replaceable word in an encoder's word ``embeddings`` [vocab, d]."""
-    words = whole_words(tokenizer)
-    nearest, positions = nearest_neighbours(embeddings, words, k), replaceable(split, tokenizer)
-    return [nearest[np.searchsorted(words, ids[at])] for ids, at in zip(split.input_ids, positions, strict=True)]
+    found = [ids[at] for ids, at in zip(split.input_ids, replaceable(split, tokenizer), strict=True)]
+    used = np.unique(np.concatenate(found))
+    nearest = nearest_neighbours(embeddings, whole_words(tokenizer), k, used)
+    return [nearest[np.searchsorted(used, ids)] for ids in found]
 
 
 def augment(

@@ -148,6 +148,14 @@ def test_neighbours_equal_a_brute_force_search(monkeypatch):
         assert row.tolist() == sorted(cosine, key=cosine.get, reverse=True)[:7]
 
 
+def test_neighbours_of_some_words_are_those_rows_of_all(monkeypatch):
+    monkeypatch.setattr(augmentation, "ROWS", 3)
+    embeddings, words = torch.randn(40, 6, generator=torch.Generator().manual_seed(1)), np.arange(5, 40, 2)
+    some = words[[1, 4, 5, 9, 16]]
+    everything = nearest_neighbours(embeddings, words, k=4)
+    np.testing.assert_array_equal(nearest_neighbours(embeddings, words, 4, some), everything[[1, 4, 5, 9, 16]])
+
+
 def test_neighbours_of_real_words_are_related(wordpiece):
     with safe_open(hub.resolve(MINILM) / hub.WEIGHTS, "pt") as weights:
         embeddings = weights.get_tensor("embeddings.word_embeddings.weight")
