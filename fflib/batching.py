@@ -70,11 +70,8 @@ def token_budget(lengths: np.ndarray, max_tokens: int) -> Plan:
     return [*plan, np.array(current)] if current else plan
 
 
-PLANS = {
-    "in order": in_order,
-    "sorted": sorted_by_length,
-    "token budget": token_budget,
-}  # by name, as records have them
+# By name, as records have them.
+PLANS = {"in order": in_order, "sorted": sorted_by_length, "token budget": token_budget}
 
 
 def shuffled_by_length(lengths: np.ndarray, batch_size: int, rng: np.random.Generator, pool: int = 50) -> Plan:

@@ -22,6 +22,7 @@ from fflib.distillation import (
     attention_cosine_loss,
     attention_loss,
     attention_scores,
+    layer_map,
     relation_loss,
     soft_cross_entropy,
     state_loss,
@@ -68,7 +69,6 @@ class Objectives:
     temperature: float = 1.0
 
 
-INTERMEDIATE = Objectives(embedding=1.0, hidden=1.0, attention=1.0)  # TinyBERT, first stage: eq. 7 to 9, all weights 1
 FASTFORMERS = Objectives(logits=1.0, embedding=0.1, last_hidden=0.1)  # one stage; the defaults of the paper's code
 
 
@@ -89,16 +89,6 @@ def observe(
     return logits, seen
 
 
-def check_pair(student: Classifier, teacher: Classifier) -> None:
-    """Raise InputError where the student is deeper than the teacher or answers with other labels."""
-    ours, theirs = student.classifier.out_features, teacher.classifier.out_features
-    if ours != theirs:
-        raise InputError(f"the student has {ours} labels, the teacher {theirs}; both must be made for the same task")
-    depths = len(student.encoder.layers), len(teacher.encoder.layers)
-    if depths[0] > depths[1]:
-        raise InputError(f"the student has {depths[0]} layers, the teacher only {depths[1]}; take fewer layers")
-
-
 class Term(NamedTuple):
     """One comparison of a loss: ``compare`` takes the student's features, the teacher's, and the mask."""
 
@@ -111,7 +101,10 @@ class Term(NamedTuple):
 class Distillation(nn.Module):
     """The weighted sum of the losses, for `training.fit`; projections between unlike widths are its own weights.
 
-    ``maps_to`` is a `layer_map`; ``labels`` [n] are needed where `Objectives.labels` has a weight.
+    ``maps_to`` is a `layer_map`, by name or as layers; ``labels`` [n] are needed if `Objectives.labels` has a weight.
+
+    Raises:
+        InputError: the student is deeper than the teacher, has other labels, or the map or the labels do not fit.
     """
 
     def __init__(
@@ -119,11 +112,13 @@ class Distillation(nn.Module):
         student: Classifier,
         teacher: TeacherOutputs,
         objectives: Objectives,
-        maps_to: Sequence[int],
+        maps_to: str | Sequence[int],
         labels: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        check_pair(student, teacher.model)
+        classes = student.classifier.out_features, teacher.model.classifier.out_features
+        if classes[0] != classes[1]:
+            raise InputError(f"the student has {classes[0]} labels, the teacher {classes[1]}; take one task for both")
         if objectives.labels and (labels is None or labels.min() < 0):
             raise InputError("the label loss needs a label for every example; text that nobody labelled has none")
         self.teacher, self.objectives = teacher, objectives
@@ -132,7 +127,8 @@ class Distillation(nn.Module):
         self.project_embedding, self.project_hidden = (  # W_e and W_h of TinyBERT
             nn.Linear(*widths) if widths[0] != widths[1] else nn.Identity() for _ in range(2)
         )
-        self.terms = [term for term in self._terms(student, maps_to) if getattr(objectives, term.part)]
+        layers = layer_map(maps_to, len(student.encoder.layers), len(teacher.model.encoder.layers))
+        self.terms = [term for term in self._terms(student, layers) if getattr(objectives, term.part)]
         self.watched = {feature for term in self.terms for feature in term.student}
         self.wanted = {feature for term in self.terms for feature in term.teacher}
         teacher.prepare(self.wanted)

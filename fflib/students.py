@@ -166,9 +166,8 @@ def distil(
         raise InputError("a student without a stage learns nothing; name a part for it to match")
     train = outputs.examples if train is None else train
     same_examples(outputs.examples, train)
-    maps_to = distillation.layer_map(learn_from, len(student.encoder.layers), len(outputs.model.encoder.layers))
     code = [Path(module.__file__) for module in (distillation, objective, teacher)]
-    origin = content_hash(trained.weights_hash(student), outputs.key, maps_to, *code)
+    origin = content_hash(trained.weights_hash(student), outputs.key, learn_from, *code)
     histories = []
     for stage in stages:
         origin = content_hash(origin, asdict(stage))
@@ -177,7 +176,7 @@ def distil(
             folder / stage.name,
             train,
             dev,
-            lambda model, stage=stage: Distillation(model, outputs, stage.objectives, maps_to, train.labels),
+            lambda model, stage=stage: Distillation(model, outputs, stage.objectives, learn_from, train.labels),
             score,
             stage.recipe,
             origin,

@@ -196,8 +196,9 @@ pages.source(
 # The operations can be counted before anything is trained. What a student will know, nobody can count.
 
 # %%
-narrow = any(
-    Shape.parse(text).hidden < teacher_model.encoder.config.hidden_size for text in students_tried
+full_width = teacher_model.encoder.config.hidden_size
+narrow = student_from == "teacher" and any(
+    Shape.parse(text).hidden < full_width for text in students_tried
 )
 texts = train.take(range(min(len(train), 256)))
 importance = pruning.importance(teacher_model, texts) if narrow else None
@@ -220,7 +221,8 @@ pages.table([{"student": name, "predicted speed-up": value} for name, value in p
 
 # %% [markdown]
 # A student has fewer layers than its teacher, so each of them is given one to learn from. *uniform* is TinyBERT's choice
-# and the default (`learn_from`). Where a student **starts** (`@`) and what it **learns from** are two questions.
+# and the default (`learn_from`). Where a student **starts** (`@`) and what it **learns from** are two questions. The start
+# in the sizes' parameters was itself chosen on dev, by trying several.
 
 # %%
 n_layers = len(teacher_model.encoder.layers)
@@ -377,8 +379,8 @@ Markdown(f"Largest difference of a logit: {worst:.1e}; every label is the same."
 # %% [markdown]
 # ## 3.8 Measure
 #
-# Teacher and students in the same rounds, so each step is a ratio of neighbours in time. What is measured stays below the
-# prediction where the overhead of a call, which does not shrink with the model, begins to show.
+# Teacher and students in the same rounds, so each step is a ratio of neighbours in time. Where the measured speed-up stays
+# below the predicted one, the overhead of a call shows, which does not shrink with the model.
 
 # %%
 timings = measure.time_interleaved(list(variants.values()), requests, rounds)
@@ -398,10 +400,10 @@ pages.table(speed)
 
 
 # %%
-def point(name, on_test, route="two stages"):
-    x, chosen_one = alone[name].throughput_per_s, name == chosen
-    where = {"x": x, "accuracy": on_test.value, "low": on_test.low, "high": on_test.high}
-    return {"name": name, "route": route, "chosen": chosen_one, **where}
+def point(name, scored, route="two stages"):
+    x, is_chosen = alone[name].throughput_per_s, name == chosen
+    where = {"x": x, "accuracy": scored.value, "low": scored.low, "high": scored.high}
+    return {"name": name, "route": route, "chosen": is_chosen, **where}
 
 
 figure = figures.students(
@@ -640,8 +642,8 @@ figure
 # %% [markdown]
 # ## 3.13 What it cost
 #
-# Accuracy is in the tables above. The rest is training time, paid once. (The teacher's own answers, computed once for all
-# students, come on top: about what one epoch of a student costs.)
+# Accuracy is in the tables above. The rest is training time, paid once. The teacher's pass over the texts, once for all
+# students, comes on top and is not in these minutes.
 
 # %%
 spent = {

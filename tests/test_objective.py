@@ -12,6 +12,7 @@ from fflib.training import Recipe
 
 EXAMPLES = examples_of([4 + i % 7 for i in range(24)], seed=5)
 GROUP = np.array([3, 0, 9, 4])
+INSIDE = Objectives(embedding=1.0, hidden=1.0, attention=1.0)  # TinyBERT's first stage
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +161,7 @@ def test_a_projection_between_widths_is_trained_along_and_resumed(tmp_path, monk
 
 def test_intermediate_distillation_brings_the_states_together():
     student, the_teacher = classifier(2, seed=1), classifier(4, seed=2)
-    loss = loss_of(student, the_teacher, objective.INTERMEDIATE)
+    loss = loss_of(student, the_teacher, INSIDE)
     before = loss(student, inputs(), GROUP).item()
     recipe = Recipe(epochs=20, batch_size=8, learning_rate=1e-2, dropout=0.0, evaluations_per_epoch=0)
     history = training.fit(student, EXAMPLES, EXAMPLES, loss, lambda *_: 1 / 0, recipe)
@@ -176,7 +177,11 @@ def test_the_label_loss_refuses_text_without_labels():
 
 @pytest.mark.parametrize(
     ("student", "says"),
-    [(classifier(6), "6 layers, the teacher only 4"), (classifier(2, num_labels=3), "3 labels, the teacher 2")],
+    [
+        (classifier(6), "6 layers, the teacher only 4"),
+        (classifier(3), "needs 3 ascending layers"),  # the map has two
+        (classifier(2, num_labels=3), "3 labels, the teacher 2"),
+    ],
 )
 def test_pairs_that_do_not_fit_are_refused(student, says):
     with pytest.raises(InputError, match=says):

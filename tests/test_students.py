@@ -3,7 +3,7 @@ import torch
 from conftest import examples_of
 from test_objective import classifier
 
-from fflib import checkpoints, objective, pruning, students, teacher, training
+from fflib import checkpoints, pruning, students, teacher, training
 from fflib.files import InputError
 from fflib.objective import Objectives
 from fflib.students import Shape, Stage
@@ -108,7 +108,11 @@ def test_other_examples_are_noticed():
 def test_stages_follow_each_other_and_a_finished_one_is_not_run_again(tmp_path, monkeypatch):
     monkeypatch.setenv("FFLIB_CACHE", str(tmp_path / "cache"))
     examples, model = examples_of([4 + i % 7 for i in range(48)], seed=5), classifier(4)
-    first = Stage("inner", objective.INTERMEDIATE, Recipe(4, 8, 1e-2, dropout=0.0, evaluations_per_epoch=0))
+    first = Stage(
+        "inner",
+        Objectives(embedding=1.0, hidden=1.0, attention=1.0),
+        Recipe(4, 8, 1e-2, dropout=0.0, evaluations_per_epoch=0),
+    )
     second = Stage("logits", Objectives(logits=1.0), Recipe(4, 8, 1e-2, dropout=0.0))
     outputs, fits = teacher.Outputs(model, examples), []
     fit = training.fit
