@@ -13,9 +13,10 @@ NEEDS = {
     "01_baseline": [],
     "02_batching": ["01_baseline"],
     "03_distillation": ["01_baseline", "02_batching"],
-    "07_story": ["01_baseline", "02_batching", "03_distillation"],
+    "04_pruning": ["01_baseline", "02_batching", "03_distillation"],
+    "07_story": ["01_baseline", "02_batching", "03_distillation", "04_pruning"],
 }
-TIMED = {"01_baseline", "02_batching", "03_distillation"}
+TIMED = {"01_baseline", "02_batching", "03_distillation", "04_pruning"}
 
 WANTED = {name: str(config.get(name, "")) for name in ("run", "size", "hardware")}
 OVERRIDES = str(config.get("set", "")).strip()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -148,9 +149,14 @@ def load(folder: str | Path) -> Classifier:
     """
     folder = Path(folder)
     config, num_labels = _our_config(folder)
-    with torch.device("meta"):  # shapes only: the weights come from the file, so none are drawn
-        model = Classifier(config, num_labels)
-    return _fill(model.to_empty(device="cpu"), _read_weights(folder), folder / WEIGHTS)
+    return _fill(blank(config, num_labels).to_empty(device="cpu"), _read_weights(folder), folder / WEIGHTS)
+
+
+def blank(config: EncoderConfig, num_labels: int) -> Classifier:
+    """Return a model on the meta device: shapes without numbers, so none are drawn."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # of a layer without heads or neurons
+        return Classifier(config, num_labels)
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 STYLE = Path(__file__).with_name("book.mplstyle")
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = matplotlib.color_sequences["okabe_ito"]
 LINES = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), (SKY, "P"))
-GREY = "0.45"
+GREY, PALE = "0.45", "#9fc6e0"
 
 # The operators of PyTorch's profiler, by what they do; whatever is not named here is "other".
 OPERATORS = {
@@ -38,19 +38,24 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     @wraps(draw)
     def wrapper(*arguments: Any, **options: Any) -> Figure:
         with plt.style.context(STYLE):
-            figure = draw(*arguments, **options)
-            plt.close(figure)
-            return figure
+            try:
+                return draw(*arguments, **options)
+            finally:
+                plt.close()  # the newest, that is this one
 
     return wrapper
 
 
 @styled
-def ladder(table: pd.DataFrame, baseline: str, caption: str = "") -> Figure:
-    """Draw a bar per measured rung: its speed-up against ``baseline`` on a log axis, accuracy written beside it."""
+def ladder(table: pd.DataFrame, baseline: str, stack: Sequence[str], caption: str = "") -> Figure:
+    """Draw a bar per measured rung: its speed-up against ``baseline`` on a log axis, accuracy written beside it.
+
+    Rungs that are not in ``stack``, the alternatives to those that are, are drawn pale.
+    """
     rows = table[table["speedup_vs_padded"].notna()].reset_index(drop=True)
     figure, axes = plt.subplots(figsize=(8, 1 + 0.5 * len(rows)))
-    colors = [GREY if name.startswith("reference") else BLUE for name in rows["rung"]]
+    color_of = {name: GREY if name.startswith("reference") else BLUE for name in rows["rung"]}
+    colors = [color if name in stack or color == GREY else PALE for name, color in color_of.items()]
     axes.barh(rows.index, rows["speedup_vs_padded"], color=colors, height=0.62)
     for i, row in rows.iterrows():
         accuracy = "" if pd.isna(row["accuracy"]) else f"  accuracy {row['accuracy']:.1%}"
@@ -60,7 +65,8 @@ def ladder(table: pd.DataFrame, baseline: str, caption: str = "") -> Figure:
     axes.set_xlim(min(0.8, rows["speedup_vs_padded"].min() * 0.8), rows["speedup_vs_padded"].max() * 6)
     axes.xaxis.set_major_formatter("{x:g}x")
     axes.invert_yaxis()
-    axes.set_title("Each rung against the padded reference")
+    pale = " (pale: alternatives)" if PALE in colors else ""
+    axes.set_title(f"Each rung against the padded reference{pale}")
     put_caption(figure, caption)
     return figure
 

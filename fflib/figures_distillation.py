@@ -95,7 +95,7 @@ def students(
     speeds = [teacher["x"], *(point["x"] for point in points)]
     apart = "; routes a bit apart" if len(order) > 1 else ""
     axes.set(xscale="log", xlim=(min(speeds) / 1.6, max(speeds) * 1.6), xlabel=xlabel + apart)
-    looks = {route: (*LINES[(i + 1) % len(LINES)], _beside(axes, i, len(order))) for i, route in enumerate(order)}
+    looks = {route: (*LINES[(i + 1) % len(LINES)], aside(axes, i, len(order))) for i, route in enumerate(order)}
     axes.update_datalim([(point["x"], point[end]) for point in points for end in ("low", "high")])
     for point in sorted(points, key=lambda point: point["chosen"]):
         x, y, (color, marker, beside) = point["x"], point["accuracy"], looks[point["route"]]
@@ -104,16 +104,16 @@ def students(
         if point["chosen"]:
             axes.plot(x, y, "o", ms=19, mfc="none", mec=BLACK, mew=1.8, transform=beside, gid="ring")
     axes.xaxis.set(major_locator=ticker.LogLocator(subs=(1, 2, 5)), major_formatter="{x:,g}")
-    _head(axes, "What each student keeps, and how fast it is", "accuracy (bars: interval)")
+    put_head(axes, "What each student keeps, and how fast it is", "accuracy (bars: interval)")
     put_caption(figure, caption)
     figure.draw_without_rendering()  # the layout must stand before labels are measured
     marks, taken = [line.get_window_extent() for line in axes.lines], []
     for point in sorted(points, key=lambda point: (not point["chosen"], point["x"])):
-        taken += _name(axes, point, looks[point["route"]], marks, taken)
+        taken += put_name(axes, point, looks[point["route"]], marks, taken)
     return figure
 
 
-def _name(axes: plt.Axes, point: Point, look: tuple, marks: Sequence[Bbox], taken: Sequence[Bbox]) -> list[Bbox]:
+def put_name(axes: plt.Axes, point: Point, look: tuple, marks: Sequence[Bbox], taken: Sequence[Bbox]) -> list[Bbox]:
     """Write a point's name at the cheapest place: near, inside, off marks and taken places; return what it takes."""
     name, xy, (color, _, beside) = FOLD(point["name"]), (point["x"], point["accuracy"]), look
     unit, at = axes.figure.dpi / 72, beside.transform(xy)
@@ -137,12 +137,12 @@ def _name(axes: plt.Axes, point: Point, look: tuple, marks: Sequence[Bbox], take
     return best[2]
 
 
-def _beside(axes: plt.Axes, i: int, count: int) -> Transform:
+def aside(axes: plt.Axes, i: int, count: int) -> Transform:
     """Return the place of data in the i-th of ``count`` routes: a little to the side, so that equal points show."""
     return axes.transData + ScaledTranslation((i - (count - 1) / 2) * 5 / 72, 0, axes.figure.dpi_scale_trans)
 
 
-def _head(axes: plt.Axes, title: str, ylabel: str) -> None:
+def put_head(axes: plt.Axes, title: str, ylabel: str) -> None:
     """Put the title and the legend above the axes, where no data are; the y axis shows per cent."""
     entries = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     axes.set_title(title, pad=12 + 16 * math.ceil(len(entries) / 2))
@@ -188,7 +188,7 @@ def data_curve(
         xlabel="training examples (log scale)" + "; routes apart" * (len(lines) > 1),
     )
     for i, ((name, (n, accuracy, low, high)), (color, marker)) in enumerate(zip(lines.items(), LINES, strict=False)):
-        beside = _beside(axes, i, len(lines))
+        beside = aside(axes, i, len(lines))
         axes.vlines(n, low, high, color, lw=1.4, transform=beside)
         axes.update_datalim([*zip(n, low, strict=True), *zip(n, high, strict=True)])
         axes.plot(n, accuracy, marker=marker, color=color, label=name, transform=beside)
@@ -196,7 +196,7 @@ def data_curve(
         axes.axhline(value, color=BLACK, linestyle=style, lw=1.4)
         axes.text(1.01, value, words, transform=axes.get_yaxis_transform(), va="center")
     axes.set_xticks(sizes, [f"{size:,g}" for size in sizes])
-    _head(axes, "How accuracy grows with the texts that are learnt from", "dev accuracy (bars: interval)")
+    put_head(axes, "How accuracy grows with the texts that are learnt from", "dev accuracy (bars: interval)")
     put_caption(figure, caption)
     return figure
 

@@ -1,11 +1,10 @@
-"""Structured pruning: how much each head, neuron and hidden unit matters, and a smaller model of those worth keeping.
+"""Structured pruning: from a model to a smaller one of some of its layers, heads, neurons and hidden units.
 
 Units are removed physically, so the result is an ordinary, merely narrower, `Classifier`: no masks, no sparse kernels.
 """
 
 from __future__ import annotations
 
-import copy
 import operator
 import re
 from collections import Counter
@@ -15,11 +14,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from fflib import batching, progress
-from fflib.data import TokenizedSplit
-from fflib.encoder import Classifier, LayerGates
+from fflib import checkpoints
+from fflib.encoder import Classifier
+from fflib.encoder_config import LayerShape
 from fflib.files import InputError
 
 Indices = Sequence[int]
@@ -36,83 +34,54 @@ AXES: dict[str, Axes] = {  # of each module's weight; a bias has the first of th
 }
 
 
-class Importance(NamedTuple):
-    """How much the parts of a model matter; larger is more. ``heads`` [num_heads] and ``neurons`` [intermediate_size]
-    have a tensor for each layer, ``hidden`` [hidden_size] runs through all layers. The three differ in scale."""
-
-    heads: tuple[Tensor, ...]
-    neurons: tuple[Tensor, ...]
-    hidden: Tensor
-
-
-@torch.enable_grad()
-def importance(
-    model: Classifier, examples: TokenizedSplit, batch_size: int = 16, plan: batching.Plan | None = None
-) -> Importance:
-    """Estimate to first order how the loss would change without each part: the mean over batches of |dL/dgate|.
-
-    L is the batch's mean cross-entropy and a gate of 1 multiplies the part's output (Michel et al., 1905.10650, eq. 2;
-    DynaBERT, 2004.04037, section 2.1; FastFormers, 2010.13382, section 3). A hidden unit's gate multiplies it in every
-    hidden state, embeddings included, so its gradient is the sum of h * dL/dh over states, examples and tokens.
-
-    Each batch has gradients of its own and counts alike. (The code of both later papers never zeroes them, so that its
-    t-th batch adds |g_1 + ... + g_t|.) Within a batch opposite signs cancel; ``batch_size=1`` is eq. 2 to the letter.
-
-    Args:
-        model: left as it is, its mode, flags and gradients included.
-        examples: of *train*, at least one (else InputError). What to remove is a choice like any other: made on the
-            split that is reported, as FastFormers and DynaBERT do, it has seen the answers, and the score flatters.
-        plan: the batches; by default ``batch_size`` neighbours in length, the same ones every time.
-    """
-    plan = batching.sorted_by_length(examples.lengths, batch_size) if plan is None else plan
-    if not plan:
-        raise InputError("importance needs examples; give at least one of the training split")
-    model = copy.deepcopy(model).eval().requires_grad_(True)  # frozen embeddings would have no gradient
-    config, one = model.encoder.config, model.classifier.weight.new_ones
-    gates = [LayerGates(one(shape.num_heads), one(shape.intermediate_size)) for shape in config.layers]
-    labels, total = torch.from_numpy(examples.labels).to(model.classifier.weight.device), 0.0
-    with progress.bar(len(plan), "importance", "batch") as bar:
-        for group in plan:
-            batch = batching.collate(examples, group, pad_token_id=config.pad_token_id)
-            total += _gate_gradients(model, gates, batch, labels[group]).abs()
-            bar.update()
-    sizes = [*(len(gate) for pair in gates for gate in pair), config.hidden_size]
-    *parts, hidden = (total / len(plan)).split(sizes)
-    return Importance(tuple(parts[::2]), tuple(parts[1::2]), hidden)
-
-
-@torch.no_grad()
-def magnitude(model: Classifier) -> Importance:
-    """Return the L2 norm of the weights of each part: a control that looks at no data.
-
-    A head has its rows of query, key and value and its columns of output; a neuron its row and its column; a hidden
-    unit its row or column of every matrix, embeddings included. Biases and LayerNorms do not count.
-    """
-    heads, neurons = [], []
-    for layer, shape in zip(model.encoder.layers, model.encoder.config.layers, strict=True):
-        attention, feed_forward = layer.attention, layer.feed_forward
-        inner = [linear.weight for linear in (attention.query, attention.key, attention.value)]
-        rows = torch.cat([*inner, attention.output.weight.T], dim=1)
-        heads.append(torch.linalg.vector_norm(rows.unflatten(0, (shape.num_heads, shape.head_size)), dim=(1, 2)))
-        neurons.append(torch.cat([feed_forward.intermediate.weight, feed_forward.output.weight.T], dim=1).norm(dim=1))
-    matrices = [(axes, weight) for *_, axes, weight in _weights(model) if weight.ndim == 2]
-    by_unit = [w if axis == 0 else w.T for axes, w in matrices for axis in (0, 1) if axes[axis] == "hidden"]
-    return Importance(tuple(heads), tuple(neurons), torch.cat(by_unit, dim=1).norm(dim=1))
-
-
-def random(model: Classifier, seed: int) -> Importance:
-    """Draw every importance uniformly from 0 to 1: the control that any method must beat."""
-    generator, config = torch.Generator().manual_seed(seed), model.encoder.config
-    heads = tuple(torch.rand(shape.num_heads, generator=generator) for shape in config.layers)
-    neurons = tuple(torch.rand(shape.intermediate_size, generator=generator) for shape in config.layers)
-    return Importance(heads, neurons, torch.rand(config.hidden_size, generator=generator))
-
-
 def top(scores: Tensor, count: int) -> list[int]:
     """Return the indices of the ``count`` largest of ``scores`` [n], ascending; of equals the first are taken."""
     if not 0 <= count <= len(scores):
         raise InputError(f"cannot keep {count} of {len(scores)}; give a number from 0 to {len(scores)}")
     return sorted(scores.argsort(descending=True, stable=True)[:count].tolist())
+
+
+class Kept(NamedTuple):
+    """Which parts of a model stay, as `slice_model` takes them: ``slice_model(model, *kept)``."""
+
+    layers: tuple[int, ...]
+    heads: tuple[tuple[int, ...], ...]
+    neurons: tuple[tuple[int, ...], ...]
+
+    @property
+    def counts(self) -> list[tuple[int, int]]:
+        """Heads and neurons of each kept layer."""
+        return [(len(heads), len(neurons)) for heads, neurons in zip(self.heads, self.neurons, strict=True)]
+
+
+def uniform(text: str, shapes: Sequence[LayerShape]) -> list[tuple[int, int]]:
+    """Return how many heads and neurons each layer keeps by "33/50": per cent of both to remove, as the paper has it.
+
+    InputError: it is written otherwise, or removes less than nothing or more than there is.
+    """
+    parts = text.split("/")
+    if len(parts) != 2 or not all(part.strip().isdecimal() and int(part) <= 100 for part in parts):
+        raise InputError(f"the shape {text!r} is not HEADS/NEURONS, per cent to remove from 0 to 100; write '33/50'")
+    heads, neurons = (1 - int(part) / 100 for part in parts)
+    return [(round(heads * shape.num_heads), round(neurons * shape.intermediate_size)) for shape in shapes]
+
+
+def keep_top(heads: Sequence[Tensor], neurons: Sequence[Tensor], counts: Sequence[tuple[int, int] | None]) -> Kept:
+    """Keep of each layer as many (heads, neurons) as ``counts`` says, those of the largest scores; None removes it.
+
+    ``heads`` and ``neurons`` have the scores of each layer, [num_heads] and [intermediate_size].
+    InputError: the counts are not one for each layer, or more are asked for than there are.
+    """
+    if not len(heads) == len(neurons) == len(counts):
+        raise InputError(
+            f"counts are given for {len(counts)} layers, but the model has {len(heads)}; give one for each"
+        )
+    layers = [i for i, count in enumerate(counts) if count is not None]
+    return Kept(
+        tuple(layers),
+        tuple(tuple(top(heads[i], counts[i][0])) for i in layers),
+        tuple(tuple(top(neurons[i], counts[i][1])) for i in layers),
+    )
 
 
 def slice_model(
@@ -143,18 +112,17 @@ def slice_model(
         rows = [head * shape.head_size + row for head in chosen[0] for row in range(shape.head_size)]
         units[old] = f"encoder.layers.{new}.", {"heads": rows, "neurons": chosen[1], "hidden": kept_hidden}
     state = {}
-    for layer, name, axes, weight in _weights(model):
+    for layer, name, axes, weight in named_weights(model):
         if layer in units:
             prefix, keep = units[layer]
             state[prefix + name] = _select(weight, axes, keep)
     new_config = replace(config, hidden_size=len(kept_hidden), layers=tuple(shapes))
-    with torch.device("meta"):  # shapes only, so no random numbers are drawn
-        small = Classifier(new_config, model.classifier.out_features)
+    small = checkpoints.blank(new_config, model.classifier.out_features)
     small.load_state_dict(state, assign=True)
     return small.eval()
 
 
-def _weights(model: Classifier) -> Iterator[tuple[int | None, str, Axes, Tensor]]:
+def named_weights(model: Classifier) -> Iterator[tuple[int | None, str, Axes, Tensor]]:
     """Yield of each weight and bias: its layer (None: outside them), its name there, its axes, and itself."""
     for full_name, tensor in model.state_dict().items():
         layer, name = re.fullmatch(r"(?:encoder\.layers\.(\d+)\.)?(.+)", full_name).groups()
@@ -184,16 +152,3 @@ def _checked_each(indices: Sequence[Indices] | None, sizes: list[int], layers: l
     if len(indices) != len(sizes):
         raise InputError(f"{what} are given for {len(indices)} layers, but {len(sizes)} are kept; give them for each")
     return [_checked(*args, f"{what} of layer {i}") for *args, i in zip(indices, sizes, layers, strict=True)]
-
-
-def _gate_gradients(model: Classifier, gates: list[LayerGates], batch: batching.Batch, labels: Tensor) -> Tensor:
-    """Return dL/dgate of heads and neurons, layer after layer, and of the hidden units, in one row."""
-    inputs = {name: torch.from_numpy(array).to(labels.device) for name, array in batch.inputs.items()}
-    flat = [gate.requires_grad_() for pair in gates for gate in pair]
-    output = model(**inputs, gates=gates, output_hidden_states=True)
-    loss = F.cross_entropy(output.logits, labels)
-    # Unlike backward() this adds to nothing. A layer without heads leaves their gate unused, hence "materialize".
-    gradients = torch.autograd.grad(loss, [*flat, *output.hidden_states], materialize_grads=True)
-    is_token = inputs["attention_mask"].bool()
-    products = (h.detach() * g for h, g in zip(output.hidden_states, gradients[len(flat) :], strict=True))
-    return torch.cat([*gradients[: len(flat)], sum(product[is_token].sum(0) for product in products)])

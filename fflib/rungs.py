@@ -103,6 +103,14 @@ def ladder(rungs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return table
 
 
+def stack(table: pd.DataFrame, last: str) -> list[str]:
+    """Return the rungs that ``last`` stands on, from the ground up, and itself; all others are another way."""
+    below, names = dict(zip(table["rung"], table["stacks_on"], strict=True)), [last]
+    while below[names[0]]:
+        names.insert(0, below[names[0]])
+    return names
+
+
 def ladder_markdown(table: pd.DataFrame) -> str:
     """Render the columns a reader compares, as a Markdown table; an empty cell was not measured."""
     shown = pd.DataFrame(

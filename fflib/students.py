@@ -12,6 +12,7 @@ from fflib import checkpoints, distillation, objective, pruning, teacher, traine
 from fflib.data import TokenizedSplit
 from fflib.encoder import Classifier
 from fflib.files import InputError, content_hash
+from fflib.importance import Importance, magnitude
 from fflib.objective import Distillation, Objectives
 from fflib.training import History, Recipe
 
@@ -49,7 +50,7 @@ class Stage:
 def from_teacher(
     teacher_model: Classifier,
     shape: Shape,
-    importance: pruning.Importance | None = None,
+    importance: Importance | None = None,
     activation: str = "",
 ) -> Classifier:
     """Return an untrained student made of the teacher's layers, its pooler and its classifier.
@@ -94,7 +95,7 @@ class Source:
         model: Classifier,
         tokenizer: PreTrainedTokenizerBase,
         logits_only: bool = False,
-        importance: pruning.Importance | None = None,
+        importance: Importance | None = None,
     ) -> None:
         self.name, self.named = name, name != "teacher"
         self._model, self._importance, self._general, self.tokenizer = model, importance, None, tokenizer
@@ -186,10 +187,10 @@ def distil(
 
 
 def _narrowed(
-    teacher_model: Classifier, layers: Sequence[int], share: float, importance: pruning.Importance | None
+    teacher_model: Classifier, layers: Sequence[int], share: float, importance: Importance | None
 ) -> Classifier:
     """Keep the same share of hidden units, of heads and of neurons, the most important of each."""
-    importance = pruning.magnitude(teacher_model) if importance is None else importance
+    importance = magnitude(teacher_model) if importance is None else importance
     config = teacher_model.encoder.config
     heads = [pruning.top(importance.heads[i], round(share * config.layers[i].num_heads)) for i in layers]
     neurons = [pruning.top(importance.neurons[i], round(share * config.layers[i].intermediate_size)) for i in layers]

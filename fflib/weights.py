@@ -88,10 +88,12 @@ def stock_config(config: EncoderConfig, num_labels: int) -> PreTrainedConfig:
     """Undo :func:`our_config`.
 
     Raises:
-        InputError: the layers differ, or heads * head_size is not hidden_size: the stock classes cannot express that.
+        InputError: the layers differ, heads * head_size is not hidden_size, or the padding token was renumbered but
+            positions still count from its old number: the stock classes cannot express that.
     """
     shape = config.layers[0] if len(set(config.layers)) == 1 else None
-    if shape is None or shape.num_heads * shape.head_size != config.hidden_size:
+    positions_fit = config.position_offset in (0, config.pad_token_id + 1)
+    if shape is None or shape.num_heads * shape.head_size != config.hidden_size or not positions_fit:
         raise InputError("transformers cannot hold a pruned model; convert the unpruned one, or run ours as it is")
     return transformers.CONFIG_MAPPING[_model_type(config)](
         num_hidden_layers=len(config.layers),

@@ -77,13 +77,13 @@ from fflib import (
     augmentation,
     distillation,
     objective,
-    pruning,
     runtime,
     students,
     tasks,
     trained,
     training,
 )
+from fflib.importance import first_order, gradients
 from fflib.objective import Objectives
 from fflib.students import Shape, Source, Stage
 from fflib.teacher import Outputs, check_fine_tuned
@@ -201,8 +201,8 @@ narrow = student_from == "teacher" and any(
     Shape.parse(text).hidden < full_width for text in students_tried
 )
 texts = train.take(range(min(len(train), 256)))
-importance = pruning.importance(teacher_model, texts) if narrow else None
-source = Source(student_from, teacher_model, tokenizer, logits_only, importance)
+kept_first = first_order(gradients(teacher_model, texts)) if narrow else None
+source = Source(student_from, teacher_model, tokenizer, logits_only, kept_first)
 candidates = source.candidates(students_tried)
 own_train = data.tokenize(splits["train"], source.tokenizer, distil_length)
 own_dev, own_test = (
@@ -678,7 +678,7 @@ pages.table([{"trained": what, "minutes": value} for what, value in minutes.item
 # 3. Which of the teacher's layers should a student of two layers learn from? Try `learn_from` as "2,6" with
 #    `students_tried=["2x384"]`.
 #
-# **Next:** [chapter 7](07_story.ipynb) puts the rungs together.
+# **Next:** [chapter 4](04_pruning.ipynb) takes parts out of the student.
 
 # %%
 chapter.save()

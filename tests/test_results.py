@@ -106,3 +106,8 @@ def test_a_stale_or_damaged_result_is_set_aside_and_kept(tmp_path):
     assert results.set_aside(tmp_path, "01_baseline", "later") and not path.exists()
     assert path.with_suffix(".json.old").read_text() == '{"key": "now"}'
     assert not results.set_aside(tmp_path, "02_batching", "now")
+
+
+def test_the_stack_of_a_rung_leaves_its_alternatives_out():
+    table = pd.DataFrame({"rung": ["a", "b", "c", "d", "e"], "stacks_on": ["", "a", "b", "b", "d"]})
+    assert rungs.stack(table, "e") == ["a", "b", "d", "e"] and rungs.stack(table, "a") == ["a"]

@@ -21,7 +21,8 @@ from fflib.files import ROOT
 from fflib.rungs import COLUMNS
 
 RUNGS = ["reference padded", "reference unpadded", "teacher padded", "teacher unpadded", "best batching"]
-RUNGS += ["distilled student"]
+RUNGS += ["distilled student", "ONNX Runtime", "pruned 33/50"]
+RUNGS += ["pruned to 1 of 3 layers", "pruned for latency"]
 SNAKEMAKE = [
     *(sys.executable, "-m", "snakemake", "--cores", "all", "--nolock", "--rerun-incomplete"),
     *("--rerun-triggers", "mtime", "params", "input", "--quiet", "all"),
@@ -67,7 +68,7 @@ def test_the_ladder_has_its_columns_and_rungs(book):
 
 
 def test_every_rung_was_checked_before_it_was_timed(book):
-    for chapter in ("01_baseline", "02_batching", "03_distillation"):
+    for chapter in ("01_baseline", "02_batching", "03_distillation", "04_pruning"):
         record = json.loads((book / "results" / f"{chapter}.json").read_text())
         for rung in record["rungs"]:
             assert rung["evidence"]["check"]["label_agreement"] == 1
@@ -82,7 +83,7 @@ def test_the_notebooks_ran_without_an_error_and_fill_in_their_summary(book):
         assert not any(output.output_type == "error" for output in outputs), path.name
         noise = [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]
         assert not noise, f"{path.name}: {noise[0][:300]}"
-        if path.name.startswith(("01", "02", "03")):
+        if path.name.startswith(("01", "02", "03", "04")):
             summaries = [str(output.get("data", {})) for output in outputs[:3]]
             assert any("teacher unpadded" in summary for summary in summaries), "the table on top is empty"
 
@@ -109,7 +110,7 @@ def test_a_changed_parameter_reruns_just_what_depends_on_it(book, environment):
     assert plan.returncode == 0, plan.stderr[-2000:]
     lines = (plan.stdout + plan.stderr).splitlines()
     planned = sorted(Path(line.split()[-1]).stem for line in lines if line.strip().startswith("output:"))
-    assert planned == ["00_introduction", "02_batching", "03_distillation", "07_story", "index"]
+    assert planned == ["00_introduction", "02_batching", "03_distillation", "04_pruning", "07_story", "index"]
 
 
 @pytest.mark.parametrize(

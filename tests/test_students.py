@@ -3,7 +3,7 @@ import torch
 from conftest import examples_of
 from test_objective import classifier
 
-from fflib import checkpoints, pruning, students, teacher, training
+from fflib import checkpoints, importance, students, teacher, training
 from fflib.files import InputError
 from fflib.objective import Objectives
 from fflib.students import Shape, Stage
@@ -39,7 +39,7 @@ def test_a_student_of_all_layers_is_its_teacher():
 
 def test_a_narrower_student_keeps_the_most_important_units_of_every_kind():
     teacher = classifier(4, heads=4)
-    scores = pruning.random(teacher, seed=3)
+    scores = importance.random(teacher, seed=3)
     student = students.from_teacher(teacher, Shape(2, 8, "last"), scores)
     config = student.encoder.config
     assert (config.hidden_size, [vars(shape) for shape in config.layers]) == (
