@@ -114,7 +114,7 @@ def flop_and_time(curves: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]
         panel.xaxis.set_major_locator(ticker.MaxNLocator(8, integer=True, steps=[1, 2, 2.5, 3, 4, 5, 10]))
     panels[0][0].yaxis.set(label_text="share of the full half of the layer", major_formatter=ticker.PercentFormatter(1))
     panels[0][0].legend(loc="lower right")
-    figure.suptitle("Taking operations away need not take time away", **ABOVE)
+    figure.suptitle("Operations fall in a straight line. Does the time?", **ABOVE)
     put_caption(figure, caption)
     return figure
 

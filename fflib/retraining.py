@@ -8,6 +8,7 @@ from pathlib import Path
 from fflib import importance, masks, pruning, students, teacher, training
 from fflib.data import TokenizedSplit
 from fflib.encoder import Classifier
+from fflib.files import InputError
 from fflib.students import Stage
 from fflib.training import History
 
@@ -35,7 +36,10 @@ def retrain(
         texts: of *train*; what to keep is chosen, and the cut is tuned (`masks.tune`), on these.
         outputs: those of ``whole``, the teacher, on the training examples.
         folder: what is trained in round k goes to ``folder``/k and is not trained again.
+        rounds: 1 or more (else InputError).
     """
+    if rounds < 1:
+        raise InputError(f"{rounds} rounds of retraining would leave the model whole; take 1 or more")
     full = [(shape.num_heads, shape.intermediate_size) for shape in whole.encoder.config.layers]
     layers = [i for i, count in enumerate(counts) if count is not None]
     # A kept layer learns to hand on what the next kept one received in the whole model; the last, what came last.

@@ -8,12 +8,12 @@ random (SPDY, 2201.13096), and each answer's true loss is measured.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fflib import progress
-from fflib.encoder_config import LayerShape
+from fflib import hardware, progress
+from fflib.encoder_config import EncoderConfig, LayerShape
 from fflib.files import InputError
 from fflib.latency import VECTOR, LatencyTable
 
@@ -21,13 +21,14 @@ BINS = 2000  # into which the budget is divided; rounding wastes less than one o
 SPREAD = 0.5  # standard deviation of the logarithm of the random factors
 DRAWS = 10  # at most, for each candidate: many draws lead to a candidate that is known already
 ROUNDING = 1e-9  # share of the budget, for sums of the same numbers in another order
+Counts = tuple[int, int] | None  # heads and neurons that a layer keeps; None: the layer goes
 
 
 @dataclass(frozen=True)
 class LayerOption:
     """A way to keep a layer: how many heads and neurons (None: remove it), its cost in ms, and its halves' losses."""
 
-    counts: tuple[int, int] | None
+    counts: Counts
     cost: float
     attention_loss: float
     feed_forward_loss: float
@@ -127,6 +128,48 @@ def search(
     return min(tried, key=tried.__getitem__), tried
 
 
+def counts(shape: Shape) -> list[Counts]:
+    """Return how many (heads, neurons) each layer keeps; None: it goes."""
+    return [option.counts for option in shape]
+
+
+def by_operations(
+    choices: Sequence[Sequence[LayerOption]],
+    config: EncoderConfig,
+    lengths: np.ndarray,
+    budget: float,
+    fixed: float = 0.0,
+    steps: int = 100,
+) -> list[Counts]:
+    """Return the shape of least estimated loss whose price is operations: the control of a search by time.
+
+    The budget of operations is the largest, of ``steps`` equal parts of all, whose shape is predicted to stay within
+    ``budget`` ms, so that only the price differs. ``config`` is that of the unpruned model.
+    """
+    tokens = round(float(np.mean(lengths)))
+
+    def operations(option: LayerOption, shape: LayerShape) -> float:
+        if option.counts is None:
+            return 0.0
+        kept = replace(shape, num_heads=option.counts[0], intermediate_size=option.counts[1])
+        return hardware.forward_flop(replace(config, layers=(kept,)), tokens)
+
+    priced = [
+        [replace(option, cost=operations(option, shape)) for option in choice]
+        for choice, shape in zip(choices, config.layers, strict=True)
+    ]
+    ms = [{option.counts: option.cost for option in choice} for choice in choices]
+    total = sum(max(option.cost for option in choice) for choice in priced)
+    for part in range(steps, 0, -1):
+        try:
+            wanted = counts(solve(priced, total * part / steps))
+        except InputError:  # not even the cheapest layers
+            break
+        if fixed + sum(of[count] for of, count in zip(ms, wanted, strict=True)) <= budget * (1 + ROUNDING):
+            return wanted
+    raise InputError(_too_slow(budget, fixed + sum(min(of.values()) for of in ms)))
+
+
 def uniform_at(
     table: LatencyTable, lengths: np.ndarray, shapes: Sequence[LayerShape], budget: float, steps: int = 100
 ) -> list[tuple[int, int]]:
@@ -145,4 +188,4 @@ def uniform_at(
 
 
 def _too_slow(budget: float, least: float) -> str:
-    return f"no shape is within {budget:.4g} ms, the fastest takes {least:.4g} ms; raise the budget, or let layers go"
+    return f"no shape is within {budget:.4g} ms, the fastest takes {least:.4g} ms; ask for less speed-up"

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fflib import checkpoints
 from fflib.data import TokenizedSplit
 from fflib.encoder import Classifier
 from fflib.files import InputError, write_json
@@ -108,8 +109,8 @@ def prune(model: Classifier, vocabulary: Vocabulary) -> Classifier:
         raise InputError(f"the padding token {config.pad_token_id} would be dropped; name it in `always`")
     kept = torch.from_numpy(vocabulary.kept).to(model.classifier.weight.device)
     state = {name: tensor[kept] if name == WORD else tensor.clone() for name, tensor in model.state_dict().items()}
-    with torch.device("meta"):  # shapes only, so no random numbers are drawn
-        small = Classifier(replace(config, vocab_size=len(kept), pad_token_id=padding), model.classifier.out_features)
+    config = replace(config, vocab_size=len(kept), pad_token_id=padding)
+    small = checkpoints.blank(config, model.classifier.out_features)
     small.load_state_dict(state, assign=True)
     return small.eval()
 

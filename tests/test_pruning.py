@@ -225,3 +225,32 @@ def test_keep_top_refuses_what_does_not_fit():
         pruning.keep_top(*SCORES, [(1, 1)])
     with pytest.raises(InputError, match="cannot keep 4 of 3"):
         pruning.keep_top(*SCORES, [(4, 1), (1, 1)])
+
+
+def test_uniform_takes_the_same_share_of_every_layer():
+    shapes = [LayerShape(12, 32, 1536), LayerShape(12, 26, 1200), LayerShape(3, 32, 10)]
+    assert pruning.uniform("25/25", shapes) == [(9, 1152), (9, 900), (2, 8)]
+    assert pruning.uniform("33/50", shapes)[1] == (8, 600), "as in FastFormers' Table 3"
+    assert pruning.uniform("0/100", shapes) == [(12, 0), (12, 0), (3, 0)]
+
+
+@pytest.mark.parametrize("text", ["25", "25/", "-1/50", "120/50", "a/b", "25/25/25", "2.5/10"])
+def test_uniform_refuses_what_is_no_shape(text):
+    with pytest.raises(InputError, match="per cent to remove from 0 to 100"):
+        pruning.uniform(text, SHAPES)
+
+
+def test_a_model_without_units_is_made_and_loaded_without_a_warning(recwarn, tmp_path):
+    small = pruning.slice_model(classifier(), heads=[[], [0], [], []], neurons=[[], [], [0], []])
+    checkpoints.save(small, tmp_path / "small")
+    checkpoints.load(tmp_path / "small")
+    assert not [warning for warning in recwarn if "zero-element" in str(warning.message)]
+
+
+def test_a_pruned_checkpoint_is_not_taken_for_a_whole_one(tmp_path):
+    small = pruning.slice_model(classifier(num_labels=2), heads=[[0], [0, 1], [1], [0]])
+    checkpoints.save(small, tmp_path / "small")
+    again = checkpoints.load_classifier(tmp_path / "small", num_labels=2)
+    assert again.encoder.config.layers == small.encoder.config.layers, "the shape comes from the file"
+    with pytest.raises(InputError, match="cannot hold a pruned model"):
+        checkpoints.to_transformers(again)

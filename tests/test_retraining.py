@@ -8,6 +8,7 @@ import torch
 from conftest import examples_of, tiny_classifier
 
 from fflib import importance, masks, pruning, retraining, students, teacher, training
+from fflib.files import InputError
 from fflib.objective import Objectives
 from fflib.students import Stage
 from fflib.training import Recipe
@@ -53,3 +54,8 @@ def test_between_goes_in_equal_parts():
     full, counts = [(12, 1536), (12, 1536), (12, 1536)], [(6, 0), None, (12, 384)]
     assert retraining.between(full, counts, 1 / 3) == [(10, 1024), None, (12, 1152)]
     assert retraining.between(full, counts, 1.0) == counts
+
+
+def test_no_round_at_all_is_refused(outputs, tmp_path):
+    with pytest.raises(InputError, match="take 1 or more"):
+        retrained(outputs, [(1, 16), (1, 4)], tmp_path, rounds=0)

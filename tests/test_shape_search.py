@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
-from fflib import shape_search
-from fflib.encoder_config import LayerShape
+from fflib import hardware, shape_search
+from fflib.encoder_config import EncoderConfig, LayerShape
 from fflib.files import InputError
 from fflib.latency import LatencyTable
 
@@ -89,7 +89,7 @@ def test_what_costs_more_and_loses_more_is_never_chosen():
 
 
 def test_a_budget_out_of_reach_is_refused_with_the_nearest():
-    with pytest.raises(InputError, match=r"within 0\.5 ms.* 3\.25 ms; raise"):
+    with pytest.raises(InputError, match=r"within 0\.5 ms.* 3\.25 ms; ask for less"):
         shape_search.solve([[Item(1.0, 0), Item(2.0, 0)], [Item(1.25, 0)]], 0.5, fixed=1.0)
 
 
@@ -155,3 +155,27 @@ def test_the_uniform_shape_is_the_slowest_within_the_budget():
     assert seen == sorted(seen) and len(set(seen)) > 3
     with pytest.raises(InputError, match="no shape is within"):
         shape_search.uniform_at(TABLE, LENGTHS, FULL, 1.0)
+
+
+def test_by_operations_loses_least_for_the_operations_that_fit_the_time():
+    """Time and operations disagree here: neurons cost more time than their operations say."""
+    config = EncoderConfig(50, 32, tuple(FULL), max_position_embeddings=64)
+    choices, fixed = layers(), TABLE.model_ms((), LENGTHS)
+    whole_ms = TABLE.model_ms(FULL, LENGTHS)
+    assert shape_search.by_operations(choices, config, LENGTHS, whole_ms, fixed) == [(4, 32), (4, 32)]
+    ms = {option.counts: option.cost for option in choices[0]}
+
+    def flop(wanted) -> float:
+        kept = tuple(replace(FULL[0], num_heads=pair[0], intermediate_size=pair[1]) for pair in wanted if pair)
+        return hardware.forward_flop(replace(config, layers=kept), round(LENGTHS.mean()))
+
+    def loss(wanted) -> float:
+        return sum(next(o.loss for o in choice if o.counts == c) for choice, c in zip(choices, wanted, strict=True))
+
+    for budget in np.linspace(0.35, 0.9, 7) * whole_ms:
+        wanted = shape_search.by_operations(choices, config, LENGTHS, budget, fixed)
+        assert fixed + sum(ms[count] for count in wanted) <= budget + 1e-9
+        rivals = itertools.product(*[[option.counts for option in choice] for choice in choices])
+        assert loss(wanted) <= min(loss(other) for other in rivals if flop(other) <= 0.99 * flop(wanted)) + 1e-9
+    with pytest.raises(InputError, match="ask for less speed-up"):
+        shape_search.by_operations(choices, config, LENGTHS, 0.5 * fixed, fixed)

@@ -294,3 +294,11 @@ def test_a_batch_of_which_nothing_is_covered_goes_on_as_it_is():
     one = arrays_of(split_of([0, RARE[0], 3]), classifier())
     assert np.array_equal(answers(one), logits_of(classifier(), one).numpy())
     assert (answers.requests, answers.fell_back) == (3, 3)
+
+
+def test_a_stock_class_is_refused_where_padding_got_another_number_than_positions_count_from():
+    """RoBERTa's class numbers positions from the padding token, silently wrong after a renumbering."""
+    model = Classifier(EncoderConfig.uniform(2, 2, HIDDEN, 32, SIZE, max_position_embeddings=64, **ROBERTA), 2).eval()
+    checkpoints.to_transformers(prune(model, Vocabulary(np.arange(49), SIZE)))
+    with pytest.raises(InputError, match="cannot hold"):
+        checkpoints.to_transformers(prune(model, Vocabulary(np.arange(1, SIZE), SIZE)))
