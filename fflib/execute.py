@@ -69,8 +69,11 @@ def run_chapter(run: params.Run, chapter: str) -> Path:
             code = EXIT_INPUT if mendable else EXIT_FAILED
             told = error.evalue if mendable else f"{error.ename}: {error.evalue}"
             raise ChapterFailed(f"{chapter} failed: {told} (see {shown(notebook)})", code) from error
-        except DeadKernelError as error:
-            os.replace(partial, notebook)
+        except RuntimeError as error:  # nbclient's DeadKernelError, or a plain one while the kernel is still starting
+            if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
+                raise
+            if partial.exists():
+                os.replace(partial, notebook)
             why = "its kernel died (killed, or out of memory)"
             raise ChapterFailed(f"{chapter} failed: {why}; run again to go on from here", EXIT_KERNEL_DIED) from error
         except KeyboardInterrupt as error:

@@ -30,6 +30,7 @@ KINDS: tuple[Kind, Kind] = ("attention", "feed_forward")
 TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 TOLERANCE = 1e-4  # of logits and of normalised states
 CHECKED = (2, 7)  # requests and tokens of the batch that the graphs are checked on
+SESSIONS = 3  # of each graph, in turn: where its weights lie in memory favours a session, or not, as long as it lives
 SMALLEST = 11  # of the exported layer's sizes: not a number that stands in a graph for something else, as an axis does
 
 
@@ -142,7 +143,7 @@ def _onnx_pieces(everything: _Everything, names: Sequence[Name], threads: int) -
             graph = graphs.extract_model([states[first], "mask", *TOKENS], [states[first + 1]])
             sizes = {heads: count, width: count * attention.head_size} if kind == "attention" else {neurons: count}
             _resize(graph.graph, sizes)
-        found[kind, count] = _onnx_piece(runtime.onnx_session(graph, threads))
+        found[kind, count] = _onnx_piece([runtime.onnx_session(graph, threads) for _ in range(SESSIONS)])
     return found
 
 
@@ -161,11 +162,12 @@ def _resize(graph: onnx.GraphProto, sizes: Mapping[int, int]) -> None:
                 dim.dim_value = sizes[dim.dim_value]
 
 
-def _onnx_piece(session: onnxruntime.InferenceSession) -> Piece:
+def _onnx_piece(sessions: Sequence[onnxruntime.InferenceSession]) -> Piece:
     # The state that a piece starts from is named for its place in the chain.
-    names = {node.name: "state" if node.name.startswith("state") else node.name for node in session.get_inputs()}
+    names = {node.name: "state" if node.name.startswith("state") else node.name for node in sessions[0].get_inputs()}
+    turns = itertools.cycle(sessions)
 
     def run(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        return session.run(None, {name: arrays[source] for name, source in names.items()})[0]
+        return next(turns).run(None, {name: arrays[source] for name, source in names.items()})[0]
 
     return run

@@ -46,7 +46,7 @@ shares_tried: list[float] = [0.5]  # of heads and neurons kept, in the controls 
 tunings_tried: list[str] = ["none", "masks", "weights"]  # without retraining; see 4.7
 retrained_too: bool = True  # retrain the pruned models as well
 retrain_epochs: list[int] = [1, 1]  # of the inside and of the answers
-stage_rates: list[float] = [1.0e-3, 2.0e-4]  # their peak learning rates
+retrain_rates: list[float] = [1.0e-3, 2.0e-4]  # their peak learning rates
 retrain_rounds: int = 1  # 1: in one step; more: gradually, all of the training after each
 n_buckets: int = 2  # lengths at which the latency table is measured
 n_levels: int = 3  # numbers of neurons in it
@@ -238,10 +238,10 @@ figure
 # ## 4.5 Predict: what would a smaller layer save?
 #
 # Operations fall in a straight line with every head and neuron. Time need not: what surrounds the products, from copies to
-# the LayerNorm, stays, and products of other sizes run at other rates. So
-# both halves of a layer are timed on the engine that will serve, with any number of heads and many numbers of neurons, at
-# lengths the task has; once on a machine, then kept. The sum of a model's halves, and of what it has around them, *predicts*
-# its latency.
+# the LayerNorm, stays, and products of other sizes run at other rates. So both halves of a layer are timed on the engine
+# that will serve, with any number of heads and many numbers of neurons, at lengths the task has; once on a machine, then
+# kept. Single points carry the machine's noise. The sum of a model's halves, and of what it has around them, *predicts* its
+# latency.
 
 # %%
 heads_tried = latency.head_levels(max(heads for heads, _ in full))
@@ -339,7 +339,8 @@ spent["the search"] = time.perf_counter() - start
 
 # %% [markdown]
 # Is it the search or the clock that matters? For each target also the uniform shape that is predicted to be as fast, and the
-# shape of least estimated loss for as many *operations* as give that time: the same knapsack with another price tag.
+# shape of least estimated loss for as many *operations* as give that time: the same knapsack with another price tag. From
+# here on the searched shapes are compared with uniform ones, the paper's and those of equal time, and with fewer layers.
 
 # %%
 uniform_at = {
@@ -365,22 +366,35 @@ chapter.facts["ways"] = [
 pages.table(chapter.facts["ways"], decimals=4)
 
 # %% [markdown]
-# From here on these are compared: the paper's uniform shapes, for each target the searched shape and the uniform one of equal
-# time, and models of fewer layers. Predicted speed-ups are for one request at a time.
+# And what does depth buy against width? Each layer is taken out, with the others repaired; beside it stands the model with
+# all layers, narrow enough to be as fast.
 
 # %%
+depth = []
+for i in range(len(full) if len(full) > 1 else 0):
+    ms = table.model_ms([shape for j, shape in enumerate(shapes) if j != i], dev.lengths)
+    narrow = shape_search.uniform_at(table, dev.lengths, shapes, ms)
+    depth.append(
+        {
+            "taken out": f"layer {i + 1}",
+            "predicted speed-up": whole_ms / ms,
+            "divergence": loss_of([None if j == i else pair for j, pair in enumerate(full)]),
+            "divergence of the narrow model": loss_of(narrow),
+        }
+    )
+chapter.facts["depth"] = depth
+display(pages.table(depth, decimals=4))
 counts = {f"uniform {text}": wanted for text, wanted in uniform.items()}
-kinds = dict.fromkeys(counts, "uniform")
 for speedup, found in by_way.items():
     counts[f"for {speedup:g} times"] = found["searched"]
-    kinds[f"for {speedup:g} times"] = "latency-aware"
     counts[f"uniform at {speedup:g} times"] = found["uniform"]
-    kinds[f"uniform at {speedup:g} times"] = "uniform"
 for left in (n for n in depths_tried if 0 < n < len(full)):
     best = sorted(np.argsort(losses.removed)[::-1][:left])
-    name = f"{left} of {len(full)} layers"
-    counts[name] = [pair if i in best else None for i, pair in enumerate(full)]
-    kinds[name] = "depth"
+    counts[f"{left} of {len(full)} layers"] = [
+        pair if i in best else None for i, pair in enumerate(full)
+    ]
+kind_of = {"uniform": "uniform", "for": "latency-aware"}
+kinds = {name: kind_of.get(name.split()[0], "depth") for name in counts}
 
 
 # %%
@@ -454,7 +468,9 @@ OBJECTIVES = Objectives(hidden=1.0), Objectives(logits=1.0)
 
 
 def stages_of(seed):
-    plans = zip(("inside", "answers"), OBJECTIVES, retrain_epochs, stage_rates, (0, 1), strict=True)
+    plans = zip(
+        ("inside", "answers"), OBJECTIVES, retrain_epochs, retrain_rates, (0, 1), strict=True
+    )
     options = {"dropout": dropout, "freeze_words": True, "seed": seed}
     return [
         Stage(
@@ -558,7 +574,8 @@ Markdown(f"Largest difference of a logit: {worst:.1e}; every label is the same."
 # %% [markdown]
 # ## 4.10 Measure
 #
-# All in the same rounds, the rung below (the unpruned student in PyTorch) among them.
+# All in the same rounds, the rung below (the unpruned student in PyTorch) among them. A machine that is faster or slower now
+# than when the table was made moves all points alike, so the predicted *speed-ups* are the fairer test of the table.
 
 # %%
 timings = measure.time_interleaved(list(variants.values()), requests, rounds)
@@ -609,6 +626,7 @@ chapter.facts["speed"] = speed = [
         "predicted ms": guess[name],
         "measured ms": mean_ms[name],
         "measured / predicted": mean_ms[name] / guess[name],
+        "predicted speed-up": guess["unpruned"] / guess[name],
         "speed-up": mean_ms["unpruned"] / mean_ms[name],
         "requests/s": alone[name].throughput_per_s,
         "two instances, requests/s": instances[name][0],
@@ -819,7 +837,7 @@ if elastic_widths and elastic_depths:
     recipe = training.Recipe(
         retrain_epochs[0],
         batch_size,
-        stage_rates[1],
+        retrain_rates[1],
         dropout=dropout,
         freeze_words=True,
         evaluations_per_epoch=0,

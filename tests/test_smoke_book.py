@@ -13,10 +13,12 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+import papermill
 import psutil
 import pytest
 
-from fflib import checkpoints, encoder
+from fflib import checkpoints, encoder, params
+from fflib import execute as execute_module
 from fflib.files import ROOT
 from fflib.rungs import COLUMNS
 
@@ -167,6 +169,17 @@ def test_a_killed_kernel_is_told_and_a_plain_rerun_succeeds(book, environment):
     assert running.returncode == 138 and "kernel died" in errors
     assert not result.exists()
     assert snakemake(environment).returncode == 0 and result.exists()
+
+
+def test_a_kernel_that_dies_while_it_starts_is_told_too(monkeypatch, tmp_path):
+    def dies(*arguments, **options):
+        raise RuntimeError("Kernel died before replying to kernel_info")
+
+    monkeypatch.setenv("FFLIB_OUTPUTS", str(tmp_path))
+    monkeypatch.setattr(papermill, "execute_notebook", dies)
+    with pytest.raises(execute_module.ChapterFailed, match="its kernel died") as told:
+        execute_module.run_chapter(params.load_run("docs-cpu", "smoke"), "07_story")
+    assert told.value.code == 138
 
 
 def _kill_kernel_of(pid, timeout_s=30):
