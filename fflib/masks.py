@@ -82,13 +82,9 @@ def rearranged(slopes: Tensor, count: int, rounds: int = 500) -> list[int]:
     return sorted(kept.tolist())
 
 
-def keep(slopes: Gradients, counts: Sequence[tuple[int, int] | None]) -> pruning.Kept:
-    """Keep of each layer as many (heads, neurons) as ``counts`` says, `rearranged`; None removes the layer."""
-    if len(counts) != len(slopes.heads):
-        raise InputError(f"counts are given for {len(counts)} layers, but there are {len(slopes.heads)}; give all")
-    layers = [i for i, count in enumerate(counts) if count is not None]
-    heads = tuple(tuple(rearranged(slopes.heads[i], counts[i][0])) for i in layers)
-    return pruning.Kept(tuple(layers), heads, tuple(tuple(rearranged(slopes.neurons[i], counts[i][1])) for i in layers))
+def keep(slopes: Gradients, counts: Sequence[pruning.Counts]) -> pruning.Kept:
+    """Keep of each layer as many heads and neurons as ``counts`` says, `rearranged`; see `pruning.keep_top`."""
+    return pruning.keep_top(slopes.heads, slopes.neurons, counts, rearranged)
 
 
 @torch.no_grad()

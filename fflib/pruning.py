@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from fflib.encoder_config import LayerShape
 from fflib.files import InputError
 
 Indices = Sequence[int]
+Counts = tuple[int, int] | None  # heads and neurons that a layer keeps; None: the layer goes
 Axes = tuple[str | None, ...]  # which units the dimensions of a weight stand for; None: no unit of these kinds
 AXES: dict[str, Axes] = {  # of each module's weight; a bias has the first of them
     **dict.fromkeys((f"encoder.embeddings.{name}" for name in ("word", "position", "token_type")), (None, "hidden")),
@@ -66,10 +67,16 @@ def uniform(text: str, shapes: Sequence[LayerShape]) -> list[tuple[int, int]]:
     return [(round(heads * shape.num_heads), round(neurons * shape.intermediate_size)) for shape in shapes]
 
 
-def keep_top(heads: Sequence[Tensor], neurons: Sequence[Tensor], counts: Sequence[tuple[int, int] | None]) -> Kept:
-    """Keep of each layer as many (heads, neurons) as ``counts`` says, those of the largest scores; None removes it.
+def keep_top(
+    heads: Sequence[Tensor],
+    neurons: Sequence[Tensor],
+    counts: Sequence[Counts],
+    choose: Callable[[Tensor, int], list[int]] = top,
+) -> Kept:
+    """Keep of each layer as many heads and neurons as ``counts`` says, those of the largest scores.
 
-    ``heads`` and ``neurons`` have the scores of each layer, [num_heads] and [intermediate_size].
+    ``heads`` and ``neurons`` have the scores of each layer, [num_heads] and [intermediate_size], or whatever ``choose``
+    takes to choose as many by.
     InputError: the counts are not one for each layer, or more are asked for than there are.
     """
     if not len(heads) == len(neurons) == len(counts):
@@ -79,8 +86,8 @@ def keep_top(heads: Sequence[Tensor], neurons: Sequence[Tensor], counts: Sequenc
     layers = [i for i, count in enumerate(counts) if count is not None]
     return Kept(
         tuple(layers),
-        tuple(tuple(top(heads[i], counts[i][0])) for i in layers),
-        tuple(tuple(top(neurons[i], counts[i][1])) for i in layers),
+        tuple(tuple(choose(heads[i], counts[i][0])) for i in layers),
+        tuple(tuple(choose(neurons[i], counts[i][1])) for i in layers),
     )
 
 

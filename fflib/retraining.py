@@ -9,15 +9,14 @@ from fflib import importance, masks, pruning, students, teacher, training
 from fflib.data import TokenizedSplit
 from fflib.encoder import Classifier
 from fflib.files import InputError
+from fflib.pruning import Counts
 from fflib.students import Stage
 from fflib.training import History
-
-Counts = Sequence[tuple[int, int] | None]  # heads and neurons that each layer keeps; None removes the layer
 
 
 def retrain(
     whole: Classifier,
-    counts: Counts,
+    counts: Sequence[Counts],
     texts: TokenizedSplit,
     stages: Sequence[Stage],
     outputs: teacher.Outputs | teacher.Part,
@@ -57,7 +56,7 @@ def retrain(
     return model, histories
 
 
-def between(full: Sequence[tuple[int, int]], counts: Counts, share: float) -> list[tuple[int, int] | None]:
+def between(full: Sequence[tuple[int, int]], counts: Sequence[Counts], share: float) -> list[Counts]:
     """Return the counts at ``share`` of the way from ``full`` to ``counts``, rounded to whole units."""
 
     def at(start: int, end: int) -> int:

@@ -16,12 +16,12 @@ from fflib import hardware, progress
 from fflib.encoder_config import EncoderConfig, LayerShape
 from fflib.files import InputError
 from fflib.latency import VECTOR, LatencyTable
+from fflib.pruning import Counts
 
 BINS = 2000  # into which the budget is divided; rounding wastes less than one of them for each choice
 SPREAD = 0.5  # standard deviation of the logarithm of the random factors
 DRAWS = 10  # at most, for each candidate: many draws lead to a candidate that is known already
 ROUNDING = 1e-9  # share of the budget, for sums of the same numbers in another order
-Counts = tuple[int, int] | None  # heads and neurons that a layer keeps; None: the layer goes
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,10 @@ pages.source(importance.first_order)
 # %%
 texts = train.take(range(min(n_importance, len(train))))
 checked = train.take(range(len(texts), min(len(texts) + n_importance // 2, len(train))))
-assert len(checked), "n_retrain must be more than n_importance, so that texts are left to check on"
+if not len(checked):
+    raise files.InputError(
+        "no training text is left to check on; let n_retrain exceed n_importance"
+    )
 slopes = importance.gradients(whole, texts)
 scores = importance.first_order(slopes)
 figure = figures.importance_map(
@@ -284,8 +287,8 @@ chapter.facts["latency_table"] = {
 }
 Markdown(
     "; ".join(
-        f"with {count:,} {what}, half a layer takes {gap:.0%} of its full time more than its operations say; with none, "
-        f"{curves[what]['time'][0][1]:.0%}"
+        f"with {count:,} {what}, half a layer takes {gap:.0%} of its full time more than its operations say; with none "
+        f"left it still takes {curves[what]['time'][0][1]:.0%}"
         for what, (gap, count) in gaps.items()
     ).capitalize()
     + "."
@@ -343,10 +346,6 @@ spent["the search"] = time.perf_counter() - start
 # here on the searched shapes are compared with uniform ones, the paper's and those of equal time, and with fewer layers.
 
 # %%
-uniform_at = {
-    speedup: shape_search.uniform_at(table, dev.lengths, shapes, whole_ms / speedup)
-    for speedup in speedups_wanted
-}
 by_way = {
     speedup: {
         "searched": shape_search.counts(best),
@@ -354,7 +353,7 @@ by_way = {
         "least estimated loss by operations": shape_search.by_operations(
             choices, whole.encoder.config, dev.lengths, whole_ms / speedup, around
         ),
-        "uniform": uniform_at[speedup],
+        "uniform": shape_search.uniform_at(table, dev.lengths, shapes, whole_ms / speedup),
     }
     for speedup, (best, tried) in searched.items()
 }
@@ -593,8 +592,8 @@ chapter.save_figure(figure, "predicted")
 figure
 
 # %% [markdown]
-# The same with two instances: each has half the threads and answers requests of its own. More requests are answered in a
-# second, and each waits longer for its answer. Nothing is pinned to a core here.
+# The same with two instances: each has half the threads and answers requests of its own. How many more are answered in a
+# second, and how much longer does each wait (*p50*) on half the threads? Nothing is pinned to a core here.
 
 
 # %%
@@ -628,6 +627,7 @@ chapter.facts["speed"] = speed = [
         "measured / predicted": mean_ms[name] / guess[name],
         "predicted speed-up": guess["unpruned"] / guess[name],
         "speed-up": mean_ms["unpruned"] / mean_ms[name],
+        "p50 ms": alone[name].latency_p50_ms,
         "requests/s": alone[name].throughput_per_s,
         "two instances, requests/s": instances[name][0],
         "their speed-up": instances[name][0] / instances["unpruned"][0] if two else None,
@@ -690,7 +690,7 @@ figure = figures.pareto(
     points,
     point("unpruned", whole_test),
     min_kept * whole_test.value,
-    f"{caption}\n{n_requests} requests, one by one, timed with the served weights; {len(test)} test examples; one seed",
+    f"{caption}\n{n_requests} requests, one by one, timed with the served weights; {len(test)} test examples; seed {seeds[0]}",
     floor_label=f"{min_kept:.0%} of the unpruned, on test",
 )
 chapter.save_figure(figure, "pareto")
@@ -700,15 +700,18 @@ figure
 # At equal predicted time, is the searched shape the more accurate one? The difference is paired, so texts that are hard for
 # both do not blur it; a row for each seed of the retraining. Where an interval includes 0, this run cannot tell.
 
+
 # %%
-DIFFERENCE = ("searched less uniform, points", "95 % from", "to")
+def difference(what, first, second, examples):
+    logits = (trained.predict_cached(model, examples) for model in (first, second))
+    paired = tasks.difference_interval(the_task, *logits, examples.labels, resamples=n_resamples)
+    return dict(zip((f"{what}, points", "95 % from", "to"), 100 * np.array(paired), strict=True))
 
 
 def against_uniform(speedup, how, searched_model, uniform_model):
-    ours, theirs = (trained.predict_cached(m, test) for m in (searched_model, uniform_model))
-    paired = tasks.difference_interval(the_task, ours, theirs, test.labels, resamples=n_resamples)
-    values = dict(zip(DIFFERENCE, 100 * np.array(paired), strict=True))
-    verdict = "ahead" if paired[1] > 0 else "behind" if paired[2] < 0 else "not clearly apart"
+    values = difference("searched less uniform", searched_model, uniform_model, test)
+    low, high = values["95 % from"], values["to"]
+    verdict = "ahead" if low > 0 else "behind" if high < 0 else "not clearly apart"
     return {"target": f"{speedup:g} times", "how": how, **values, "the searched one is": verdict}
 
 
@@ -800,22 +803,9 @@ hard = share_of(min(shares_tried))
 ours, theirs = (pruning.slice_model(whole, *best_of(v, hard)) for v in (peeked, scores))
 
 
-def peeking_gains(examples):
-    paired = tasks.difference_interval(
-        the_task,
-        trained.predict_cached(ours, examples),
-        trained.predict_cached(theirs, examples),
-        examples.labels,
-        resamples=n_resamples,
-    )
-    return dict(
-        zip(("peeking gains, points", "95 % from", "to"), 100 * np.array(paired), strict=True)
-    )
-
-
 looked_at = dev.take(range(len(peek)))
 flatter = [
-    {"on": what, **peeking_gains(examples)}
+    {"on": what, **difference("peeking gains", ours, theirs, examples)}
     for what, examples in (("the dev texts it saw", looked_at), ("test", test))
 ]
 chapter.facts["flatter"] = flatter

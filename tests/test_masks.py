@@ -215,7 +215,7 @@ def test_keep_rearranges_every_half_layer():
     assert kept.heads[0] == tuple(masks.rearranged(slopes.heads[0], 2))
     assert kept.neurons == (tuple(masks.rearranged(slopes.neurons[0], 4)), tuple(range(8)))
     assert masks.keep(slopes, [None] * 3) == Kept((), (), ())
-    with pytest.raises(InputError, match="counts are given for 2 layers, but there are 3"):
+    with pytest.raises(InputError, match="counts are given for 2 layers, but the model has 3"):
         masks.keep(slopes, [(2, 4), None])
 
 
