@@ -54,7 +54,9 @@ book: setup ## run what RUN still lacks, render it, and print the ladder and whe
 	@python -m fflib.execute show $(RUN_OPTIONS)
 
 test: lint ## lint, then all tests, with a small book from start to end; needs no network
-	@HF_HUB_OFFLINE=1 python -m pytest
+	@# Side by side what is small; then alone the book, whose chapters take every core.
+	@HF_HUB_OFFLINE=1 python -m pytest --numprocesses auto --dist loadfile --ignore tests/test_smoke_book.py
+	@HF_HUB_OFFLINE=1 python -m pytest tests/test_smoke_book.py
 
 setup: ## make the environment; quick when nothing changed
 	@sh .ci/setup $(PIP_ARGS)

@@ -14,9 +14,10 @@ NEEDS = {
     "02_batching": ["01_baseline"],
     "03_distillation": ["01_baseline", "02_batching"],
     "04_pruning": ["01_baseline", "02_batching", "03_distillation"],
-    "07_story": ["01_baseline", "02_batching", "03_distillation", "04_pruning"],
+    "05_quantization": ["01_baseline", "02_batching", "03_distillation", "04_pruning"],
+    "07_story": ["01_baseline", "02_batching", "03_distillation", "04_pruning", "05_quantization"],
 }
-TIMED = {"01_baseline", "02_batching", "03_distillation", "04_pruning"}
+TIMED = {"01_baseline", "02_batching", "03_distillation", "04_pruning", "05_quantization"}
 
 WANTED = {name: str(config.get(name, "")) for name in ("run", "size", "hardware")}
 OVERRIDES = str(config.get("set", "")).strip()

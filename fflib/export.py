@@ -44,7 +44,7 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], output_names: Seque
     Each input must be a tensor object of its own: the exporter takes one object given twice for one input.
     """
     axes = {name: dict(enumerate(DIMENSIONS[: tensor.ndim])) for name, tensor in inputs.items()}
-    with _evaluating(module), _quiet():
+    with _evaluating(module), quiet():
         names = {"input_names": list(inputs), "output_names": list(output_names)}
         options = {"dynamo": True, "dynamic_shapes": axes, "verbose": False}
         program = torch.onnx.export(module, kwargs=dict(inputs), **names, **options)
@@ -70,7 +70,7 @@ def save_onnx(model: Classifier, path: Path) -> Path:
     path, weights = Path(path), trained.weights_hash(model)
     fingerprint = _fingerprint(weights)
     with suppress(InputError):  # not there yet, or damaged
-        if _metadata(path).get("fingerprint") == fingerprint:
+        if notes(path).get("fingerprint") == fingerprint:
             return path
     proto = to_onnx(_LogitsOnly(model), _random_inputs(model, *TRACED), ["logits"])
     onnx.helper.set_model_props(proto, {"weights": weights, "fingerprint": fingerprint})
@@ -82,12 +82,12 @@ def save_onnx(model: Classifier, path: Path) -> Path:
 
 def check_belongs(path: str | Path, model: Classifier) -> None:
     """Raise InputError unless ``path`` is what `save_onnx` made of the weights of ``model``, quantised or not."""
-    if _metadata(path).get("weights") != trained.weights_hash(model):
+    if notes(path).get("weights") != trained.weights_hash(model):
         raise InputError(f"{path} was not exported from these weights; export the model again")
 
 
-def _metadata(path: str | Path) -> dict[str, str]:
-    """Read the notes in an ONNX file, those of `save_onnx` among them."""
+def notes(path: str | Path) -> dict[str, str]:
+    """Return the notes in an ONNX file, those of `save_onnx` among them; InputError: no readable ONNX file."""
     try:
         proto = onnx.load(path, load_external_data=False)
     except (OSError, DecodeError) as error:
@@ -139,8 +139,8 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's advice, given as warnings and in logs, out of a notebook; errors are raised as ever."""
+def quiet() -> Iterator[None]:
+    """Keep advice that tools give as warnings and in logs out of a notebook; errors are raised as ever."""
     disabled = logging.root.manager.disable
     logging.disable(max(disabled, logging.WARNING))
     try:

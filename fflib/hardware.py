@@ -72,7 +72,7 @@ def threads_in_use() -> int:
 
 def card() -> dict[str, object]:
     """Describe the machine and the software: what must stand beside every number."""
-    flags = _cpu_flags()
+    flags = cpu_flags()
     return {
         "cpu": _cpu_model(),
         "cores": psutil.cpu_count(logical=False) or 0,
@@ -100,7 +100,7 @@ def git_commit() -> str:
 
 def has_fast_bf16() -> bool:
     """Say whether this processor multiplies bfloat16 itself; elsewhere PyTorch emulates it, far slower than fp32."""
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & _cpu_flags())
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & cpu_flags())
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ def _best_time(call, seconds: float) -> float:
     return best
 
 
-def _cpu_flags() -> set[str]:
-    """Instruction sets by the names of /proc/cpuinfo; on other systems what PyTorch tells (macOS, Windows)."""
+def cpu_flags() -> set[str]:
+    """Return the instruction sets by the names of /proc/cpuinfo; elsewhere (macOS, Windows) what PyTorch tells."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         lines = info.read_text().splitlines()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jupytext
 import yaml
 
 from fflib.files import ROOT, InputError, outputs_dir, shown
@@ -54,13 +54,22 @@ def chapters() -> list[str]:
     return sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.py"))
 
 
+def cells(chapter: str) -> list[tuple[str, str]]:
+    """Return the cells of a chapter as (marker line, source), Markdown cells as comments.
+
+    jupytext reads the same, but importing it takes seconds, and every chapter and every command would wait for it.
+    """
+    text = (NOTEBOOKS / f"{chapter}.py").read_text(encoding="utf-8")
+    parts = re.split(r"^# %%(.*)$", text, flags=re.MULTILINE)[1:]  # what stands above the first marker is the header
+    return [(marker.strip(), source.strip("\n")) for marker, source in zip(parts[::2], parts[1::2], strict=True)]
+
+
 def declared(chapter: str) -> dict[str, Parameter]:
     """Read the parameters cell of a chapter, without running anything."""
     path = NOTEBOOKS / f"{chapter}.py"
     if not path.exists():
         raise InputError(f"there is no chapter '{chapter}'; the chapters are {', '.join(chapters())}")
-    cells = jupytext.read(path).cells
-    sources = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    sources = [source for marker, source in cells(chapter) if '"parameters"' in marker]
     if len(sources) != 1:
         raise InputError(f"{path.name} needs exactly one cell tagged 'parameters', it has {len(sources)}")
     lines = sources[0].splitlines()

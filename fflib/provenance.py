@@ -7,19 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jupytext
-
-from fflib import hardware
+from fflib import hardware, params
 from fflib.files import ROOT, content_hash
-from fflib.params import NOTEBOOKS
 
 PACKAGE = ROOT / "fflib"
 
 
 def chapter_code(chapter: str) -> str:
     """Return the code cells of a chapter as one text: prose may change without making a result stale."""
-    cells = jupytext.read(NOTEBOOKS / f"{chapter}.py").cells
-    return "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    return "\n".join(source for marker, source in params.cells(chapter) if not marker.startswith("[markdown]"))
 
 
 def modules_used(code: str) -> list[str]:

@@ -927,7 +927,7 @@ pages.table([{"step": what, "seconds": value} for what, value in spent.items()],
 # 3. Prune the pruned student once more: in 4.2 read the folder of chapter 4's own fact *pruned*. Does the second cut cost
 #    more than the first, at the same share?
 #
-# **Next:** [chapter 7](07_story.ipynb) puts the rungs together.
+# **Next:** [chapter 5](05_quantization.ipynb) rounds what is left to eight bits.
 
 # %%
 chapter.save()

@@ -245,10 +245,9 @@ class LogitsOnly(torch.nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("others", [{}, {"position_offset": 2, "pad_token_id": 1}], ids=["bert", "roberta"])
-def test_onnx_export_with_dynamic_shapes(others):
-    """One file for any batch and length, layers of any shape, the empty ones included."""
-    model = pruned_classifier(**others)
+def test_onnx_export_with_dynamic_shapes():
+    """One file for any batch and length, layers of any shape, the empty ones included; for BERT see test_export."""
+    model = pruned_classifier(position_offset=2, pad_token_id=1)  # RoBERTa's way to number the tokens
     pad = model.encoder.config.pad_token_id
     names, axes = ["input_ids", "attention_mask", "token_type_ids"], dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
     program = torch.onnx.export(

@@ -31,6 +31,16 @@ class TestChapter:
         assert [(c.cell_type, c.source) for c in paired.cells] == ours, "run: make sync"
         assert not any(c.get("outputs") or c.get("execution_count") for c in paired.cells), "outputs are committed"
 
+    def test_our_reader_of_cells_agrees_with_jupytext(self, chapter):
+        read = jupytext.read(params.NOTEBOOKS / f"{chapter}.py").cells
+        ours = params.cells(chapter)
+        assert [marker.startswith("[markdown]") for marker, _ in ours] == [c.cell_type == "markdown" for c in read]
+        code = [(marker, source) for marker, source in ours if not marker.startswith("[markdown]")]
+        theirs = [c for c in read if c.cell_type == "code"]
+        assert [source for _, source in code] == [c.source.strip("\n") for c in theirs]
+        tagged = ["parameters" in c.metadata.get("tags", []) for c in theirs]
+        assert ['"parameters"' in marker for marker, _ in code] == tagged
+
     def test_papermill_sees_every_parameter_with_its_type(self, chapter):
         """Papermill cannot read a line with two equal signs, and then calls the parameter unknown."""
         seen = papermill.inspect_notebook(str(params.NOTEBOOKS / f"{chapter}.ipynb"))
