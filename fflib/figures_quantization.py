@@ -52,8 +52,11 @@ def _done(figure: plt.Figure, title: str, caption: str) -> plt.Figure:
 
 
 @styled
-def weight_scales(weights: Arrays, caption: str = "") -> plt.Figure:
-    """Draw the largest absolute weight of each output column [inputs, outputs], in a panel a matrix."""
+def weight_scales(weights: Arrays, caption: str = "", steps: int = CODES) -> plt.Figure:
+    """Draw the largest absolute weight of each output column [inputs, outputs], in a panel a matrix.
+
+    ``steps`` is the largest code of a weight.
+    """
     figure, panels = plt.subplots(1, len(weights), figsize=(8.4, 3.7), squeeze=False)
     for panel, (name, matrix) in zip(panels[0], weights.items(), strict=True):
         columns = np.sort(np.abs(matrix).max(axis=0))[::-1]
@@ -62,7 +65,7 @@ def weight_scales(weights: Arrays, caption: str = "") -> plt.Figure:
         panel.stairs(np.full(count, top), edges, fill=True, color=UNUSED)
         panel.stairs(columns, edges, fill=True, color=BLUE, gid="columns")
         panel.axhline(top, color=VERMILION, gid="tensor")
-        words = f"the median column uses\n{CODES * median / top:.0f} of {CODES} steps"
+        words = f"the median column uses\n{steps * median / top:.0f} of {steps} steps"
         tie = {"arrowstyle": "-", "lw": 1.2, "shrinkB": 0}
         panel.annotate(words, (middle, median), (middle, 1.08 * top), ha="center", va="bottom", arrowprops=tie)
         panel.plot(middle, median, "o", color=BLACK, mec="white", gid="median")
@@ -73,9 +76,9 @@ def weight_scales(weights: Arrays, caption: str = "") -> plt.Figure:
         panel.grid(False)
         panel.spines["left"].set_bounds(0, top)
     # The steps of all panels stand at the same heights, so that one axis, beside the last, serves all.
-    steps = panel.secondary_yaxis("right", functions=(lambda y: y * CODES / top, lambda y: y * top / CODES))
-    steps.set(yticks=[0, 32, 64, 96, CODES], ylabel="integer steps")
-    steps.spines["right"].set_bounds(0, CODES)
+    right = panel.secondary_yaxis("right", functions=(lambda y: y * steps / top, lambda y: y * top / steps))
+    right.set(yticks=np.linspace(0, steps, 5).round(), ylabel="integer steps")
+    right.spines["right"].set_bounds(0, steps)
     panels[0][0].set_ylabel("largest absolute weight of a column")
     title = "One scale for a matrix is set by its largest weight (red line); grey: steps left unused"
     return _done(figure, title, caption)

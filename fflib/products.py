@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,6 +25,7 @@ Shape = tuple[int, int, int]  # tokens, inner, outer: [tokens, inner] x [inner, 
 VARIANTS = ("fp32, constant", "int8, constant", "fp32, both computed", "int8, both computed")
 TOLERANCE = {"fp32": 1e-4, "int8": 0.05}  # of a typical entry of the product; rounding to int8 costs about 0.02
 MIN_ROUNDS = 3
+SESSIONS = 3  # of each product: one session can be slow for its whole life, by where its memory happens to lie
 WEIGHT_LIMIT = 64  # 2 * 255 * 64 < 2**15: no pair of products overflows 16 bits
 
 
@@ -103,13 +105,15 @@ def _medians(shape: Shape, names: Sequence[str], threads: int, seconds: float) -
     rng = np.random.default_rng(0)
     a = rng.standard_normal((tokens, inner), dtype=np.float32)
     b = rng.standard_normal((inner, outer), dtype=np.float32)
-    return _interleaved({name: _checked_call(name, a, b, threads) for name in names}, seconds)
+    calls = {(name, i): _checked_call(name, a, b, threads) for name in names for i in range(SESSIONS)}
+    medians_s = _interleaved(calls, seconds / SESSIONS)
+    return {name: float(np.median([medians_s[name, i] for i in range(SESSIONS)])) for name in names}
 
 
-def _interleaved(calls: dict[str, Callable[[], None]], seconds: float) -> dict[str, float]:
+def _interleaved(calls: dict[Any, Callable[[], None]], seconds: float) -> dict[Any, float]:
     """Time all calls round by round, in an order drawn anew each round, for about ``seconds`` each; the medians."""
     rng, names = np.random.default_rng(0), list(calls)
-    samples: dict[str, list[float]] = {name: [] for name in names}
+    samples: dict[Any, list[float]] = {name: [] for name in names}
     stop = time.perf_counter() + seconds * len(names)
     while len(samples[names[0]]) < MIN_ROUNDS or time.perf_counter() < stop:
         for i in rng.permutation(len(names)):

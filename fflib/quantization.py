@@ -33,7 +33,8 @@ class Recipe:
         per_column: every column of a weight matrix has its own scale, else the matrix has one.
         symmetric: zero has the code 0; else codes go from the least weight to the largest.
         weight_bits: 8, 7 (`reduce_range`) or 4; 0 takes 8 where the processor adds products safely, else 7.
-        activations: "dynamic", "float" (weights alone are rounded), or a method of `calibration.ranges`.
+        activations: "dynamic", "float" (weights alone are rounded, the kernel may do more), or a method of
+            `calibration.ranges`.
         smooth: outliers are moved from the activations into the weights first, see `int8_graph.smoothed`.
         embeddings: also the rows of the embeddings have eight bits, with a scale each.
         everything: whatever the library can convert, as its default is; the embeddings then share one scale.
@@ -82,7 +83,7 @@ def _with_bits(recipe: Recipe) -> Recipe:
 
 def safe_weight_bits() -> int:
     """Return 8, or 7 on processors that add two products of codes in 16 bits: there 8 bits can overflow."""
-    return 7 if processor.int8_support().saturates else 8
+    return 7 if processor.int8_support().saturates or processor.saturates_here() else 8
 
 
 def quantize(source: str | Path, target: str | Path, recipe: Recipe, texts: Calibration | None = None) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import queue
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -24,6 +26,7 @@ from fflib.files import InputError, check_known
 from fflib.measure import Predictor
 
 ENGINES = ("pytorch", "onnxruntime")
+KERNEL = "_kernel_time"  # how the profiler's entries of the nodes themselves end
 SLOW_FUSIONS = "SkipLayerNormFusion;EmbedLayerNormFusion"
 UNREADABLE = (
     ort_errors.NoSuchFile,
@@ -58,8 +61,8 @@ def eager(model: Classifier) -> tuple[nn.Module, str]:
         return model, "fflib, PyTorch eager"
 
 
-def onnx_session(model: str | Path | onnx.ModelProto | bytes, threads: int) -> onnxruntime.InferenceSession:
-    """Load a graph, given as a file or in memory, into ONNX Runtime on ``threads`` threads (0: all cores)."""
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Return the settings of every session: ``threads`` threads (0: all cores) that sleep while they wait."""
     options = onnxruntime.SessionOptions()
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     # Always a count: left to itself, ONNX Runtime takes the host's cores, also those this process may not use.
@@ -71,6 +74,40 @@ def onnx_session(model: str | Path | onnx.ModelProto | bytes, threads: int) -> o
     # The fused operator is scalar code on CPU; an addition and the vectorised LayerNormalization are several times
     # faster together. ONNX Runtime fuses at load, so it must be told here.
     options.add_session_config_entry("optimization.disable_specified_optimizers", SLOW_FUSIONS)
+    return options
+
+
+def onnx_session(model: str | Path | onnx.ModelProto | bytes, threads: int) -> onnxruntime.InferenceSession:
+    """Load a graph, given as a file or in memory, into ONNX Runtime, with the `session_options`."""
+    return _load(model, session_options(threads))
+
+
+def node_ms(
+    model: str | Path | onnx.ModelProto | bytes, threads: int, inputs: dict[str, np.ndarray], repeats: int = 20
+) -> dict[str, float]:
+    """Return the time in ms of each node of the graph as ONNX Runtime runs it, by name: the median of ``repeats``.
+
+    From its own profiler, which costs a little for each node: take shares of the sum, not the sum.
+    """
+    options = session_options(threads)
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = _load(model, options)
+        predict = onnx_predictor(session)
+        for _ in range(repeats + 1):  # the first warms up
+            predict(inputs)
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    times: dict[str, list[float]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(KERNEL):
+            times.setdefault(event["name"].removesuffix(KERNEL), []).append(event["dur"] / 1e3)
+    return {name: float(np.median(taken[1:])) for name, taken in times.items()}
+
+
+def _load(
+    model: str | Path | onnx.ModelProto | bytes, options: onnxruntime.SessionOptions
+) -> onnxruntime.InferenceSession:
     graph, name = (str(model), model) if isinstance(model, str | Path) else (model, "the graph")
     if isinstance(graph, onnx.ModelProto):
         graph = graph.SerializeToString()

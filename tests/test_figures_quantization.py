@@ -72,6 +72,7 @@ def test_what_the_median_column_uses_is_known():
     matrix = np.array([[1, 0.5, -0.25], [-4, 1, 2]])
     assert "the median column uses 64 of 127 steps" in texts(drawn.weight_scales({"one": matrix}))
     assert "127 of 127 steps" in texts(drawn.weight_scales({"even": np.ones((3, 4))}))
+    assert "the median column uses 32 of 64 steps" in texts(drawn.weight_scales({"one": matrix}, steps=64))
     assert "0 of 127 steps" in texts(checked(drawn.weight_scales({"zeros": np.zeros((3, 4))})))
 
 

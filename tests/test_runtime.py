@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -178,3 +179,16 @@ def test_in_parallel_raises_what_a_predictor_raises():
 
 def test_in_parallel_with_nothing_to_do():
     assert runtime.in_parallel([lambda inputs: np.zeros(1)] * 3, []) == ([], 0.0, [])
+
+
+def test_the_time_of_each_node(graph, capfd):
+    """Names and operators are those of the graph that runs; times are those of single nodes."""
+    inputs = batching.collate(EXAMPLES, range(4)).inputs
+    start = time.perf_counter()
+    spent = runtime.node_ms(graph, 1, inputs, repeats=5)
+    wall_ms = 1e3 * (time.perf_counter() - start)
+    constants = {tensor.name for tensor in graph.graph.initializer}
+    products = {node.name for node in graph.graph.node if node.op_type == "MatMul" and constants & {*node.input}}
+    assert products <= spent.keys() and all(ms >= 0 for ms in spent.values())
+    assert 0 < 3 * sum(spent.values()) < wall_ms  # at least three runs took their median or longer
+    assert not list(Path.cwd().glob("*profile*")) and capfd.readouterr() == ("", "")
