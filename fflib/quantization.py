@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import helper
 from onnxruntime.quantization import matmul_nbits_quantizer, quantize_dynamic
 
@@ -106,7 +107,8 @@ def quantize(source: str | Path, target: str | Path, recipe: Recipe, texts: Cali
         raise InputError("this recipe needs calibration texts; give a calibration.Calibration of at least one text")
     if warning := processor.int8_warning(processor.int8_support(), 8 if recipe.weight_bits == 8 else 7):
         warnings.warn(warning, stacklevel=2)
-    notes, versions = export.notes(source), [metadata.version(name) for name in ("onnx", "onnxruntime")]
+    model, versions = load(source), [metadata.version(name) for name in ("onnx", "onnxruntime")]
+    notes = {entry.key: entry.value for entry in model.metadata_props}
     if recipe.calibrated and texts.notes.get("fingerprint") != notes.get("fingerprint"):
         raise InputError(f"the calibration is of another graph than {source}; calibrate on that file")
     seen = texts.texts.fingerprint if recipe.calibrated else ""
@@ -114,7 +116,7 @@ def quantize(source: str | Path, target: str | Path, recipe: Recipe, texts: Cali
     with suppress(InputError):  # not there yet, or damaged
         if export.notes(target).get("fingerprint") == fingerprint:
             return target
-    graph = _converted(load(source), recipe, texts)
+    graph = _converted(model, recipe, texts)
     del graph.metadata_props[:]
     helper.set_model_props(graph, notes | {"fingerprint": fingerprint})
     with atomic_path(target) as temporary:
@@ -124,8 +126,11 @@ def quantize(source: str | Path, target: str | Path, recipe: Recipe, texts: Cali
 
 def load(path: str | Path) -> onnx.ModelProto:
     """Read an ONNX file that has products with constant weights; InputError: it has none, or is damaged."""
-    export.notes(path)  # says what is wrong with a damaged file
-    model = onnx.load(path)
+    try:
+        model = onnx.load(path)
+    except (OSError, DecodeError):
+        export.notes(path)  # says what is wrong, in a sentence
+        raise
     if not int8_graph.products(model.graph):
         raise InputError(f"{path} has no product with constant weights that could become integers; export it again")
     return model
@@ -161,5 +166,6 @@ def _by_the_library(model: onnx.ModelProto) -> onnx.ModelProto:
 def _int4(model: onnx.ModelProto) -> onnx.ModelProto:
     """Round weights to four bits, a scale for every 32 of a column; the engine widens them again in each call."""
     quantizer = matmul_nbits_quantizer.MatMulNBitsQuantizer(copy.deepcopy(model), block_size=32, accuracy_level=4)
-    quantizer.process()
+    with export.quiet():
+        quantizer.process()
     return quantizer.model.model
