@@ -5,14 +5,14 @@ A range that holds the largest value ever seen wastes codes on outliers; a narro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import onnx
 
-from fflib import batching, int8_graph, runtime
+from fflib import batching, export, int8_graph, runtime
 from fflib.data import TokenizedSplit
 from fflib.files import InputError, check_known
 from fflib.int8_graph import Ranges
@@ -48,7 +48,7 @@ class Calibration:
         if not len(texts):
             raise InputError("the calibration set is empty; give at least one text")
         self.model, self.texts, self.threads = model, texts, threads
-        self.notes = {entry.key: entry.value for entry in model.metadata_props}  # see `export.save_onnx`
+        self.notes = export.notes(model)
 
     @cached_property
     def histograms(self) -> dict[str, Histogram]:
@@ -134,8 +134,3 @@ def _coding_loss(counts: np.ndarray, clip: int) -> float:
         return np.inf
     p, q = true / true.sum(), coded / coded.sum()
     return float((p[p > 0] * np.log(p[p > 0] / np.maximum(q[p > 0], 1e-9))).sum())
-
-
-def share_beyond(sizes: Histogram, clips: Sequence[float]) -> list[float]:
-    """Return which share of the values is larger in size than each clip."""
-    return [float(sizes.counts[sizes.edges[:-1] >= clip].sum() / sizes.counts.sum()) for clip in clips]

@@ -86,12 +86,17 @@ def check_belongs(path: str | Path, model: Classifier) -> None:
         raise InputError(f"{path} was not exported from these weights; export the model again")
 
 
-def notes(path: str | Path) -> dict[str, str]:
-    """Return the notes in an ONNX file, those of `save_onnx` among them; InputError: no readable ONNX file."""
+def load(path: str | Path) -> onnx.ModelProto:
+    """Read an ONNX file; InputError: it is missing or damaged."""
     try:
-        proto = onnx.load(path, load_external_data=False)
+        return onnx.load(path, load_external_data=False)
     except (OSError, DecodeError) as error:
         raise InputError(f"{path} is missing or is no readable ONNX file ({error}); export it again") from error
+
+
+def notes(graph: str | Path | onnx.ModelProto) -> dict[str, str]:
+    """Return the notes in a graph or in the file of one, those of `save_onnx` among them; InputError as in `load`."""
+    proto = graph if isinstance(graph, onnx.ModelProto) else load(graph)
     return {entry.key: entry.value for entry in proto.metadata_props}
 
 

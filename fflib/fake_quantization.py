@@ -19,22 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fflib import distillation, objective, students, teacher, trained, training
+from fflib import distillation, objective, teacher, trained, training
 from fflib.data import TokenizedSplit
 from fflib.encoder import Classifier
 from fflib.files import InputError, content_hash
+from fflib.int8_graph import largest_code
 from fflib.objective import Distillation, Objectives
 from fflib.training import History, Recipe
-
-
-def largest_code(weight_bits: int) -> int:
-    """Return the largest whole number for a weight, 2^(bits-1) - 1; InputError: not 2 to 8 bits.
-
-    For 7 it is 64: the library's ``reduce_range`` goes from -64 to 64 (onnxruntime, quant_utils.py).
-    """
-    if weight_bits not in range(2, 9):
-        raise InputError(f"weights of {weight_bits} bits cannot be simulated; take 2 to 8")
-    return 64 if weight_bits == 7 else 2 ** (weight_bits - 1) - 1
 
 
 def weight_codes(weight: Tensor, weight_bits: int = 8, per_column: bool = True) -> tuple[Tensor, Tensor]:
@@ -125,7 +116,6 @@ def distil(
     weight_bits: int = 8,
     per_column: bool = True,
     learn_from: str = "uniform",
-    train: TokenizedSplit | None = None,
 ) -> tuple[Classifier, History]:
     """Train a copy of a float student to match its teacher once it is quantised; return it, its weights still float.
 
@@ -136,8 +126,7 @@ def distil(
         InputError: not 2 to 8 bits, or student, teacher and objectives do not fit, see `Distillation`.
     """
     largest_code(weight_bits)  # refused before the teacher computes anything
-    train = outputs.examples if train is None else train
-    students.same_examples(outputs.examples, train)
+    train = outputs.examples
     code = [Path(file) for file in (__file__, distillation.__file__, objective.__file__, teacher.__file__)]
     settings = asdict(objectives), learn_from, weight_bits, per_column
     origin = content_hash(trained.weights_hash(student), outputs.key, *settings, *code)

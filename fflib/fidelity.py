@@ -13,7 +13,7 @@ from fflib.measure import Predictor, Variant
 
 @dataclass(frozen=True)
 class Fidelity:
-    """What `compare` found on ``n`` requests.
+    """What `compare` found.
 
     Attributes:
         logits: [n, c], in the batches that are served.
@@ -21,30 +21,30 @@ class Fidelity:
         max_change: the largest change of a logit against the original.
         flips_by_batch: how many labels are others in a batch than alone. A dynamic scale is that of the whole batch,
             so a request's answer depends on its neighbours.
-        max_change_by_batch: the largest change of a logit by that.
-        changes_by_batch: the same for each request, [n].
+        changes_by_batch: the largest change of a logit of each request by that, [n].
     """
 
     logits: np.ndarray
     agreement: float
     max_change: float
     flips_by_batch: int
-    max_change_by_batch: float
     changes_by_batch: np.ndarray
-    n: int
+
+    @property
+    def n(self) -> int:
+        """How many requests were compared."""
+        return len(self.logits)
 
 
 def compare(predict: Predictor, examples: TokenizedSplit, plan: batching.Plan, expected: np.ndarray) -> Fidelity:
     """Answer ``examples`` in the batches of ``plan`` and one by one; compare with the original's logits [n, c]."""
     served = Variant("served", predict, plan).logits(examples)
     alone = Variant("alone", predict, batching.in_order(examples.lengths, 1)).logits(examples)
-    labels, by_batch = served.argmax(1), np.abs(served - alone).max(1)
+    labels = served.argmax(1)
     return Fidelity(
         logits=served,
         agreement=float((labels == expected.argmax(1)).mean()),
         max_change=float(np.abs(served - expected).max()),
         flips_by_batch=int((labels != alone.argmax(1)).sum()),
-        max_change_by_batch=float(by_batch.max()),
-        changes_by_batch=by_batch,
-        n=len(labels),
+        changes_by_batch=np.abs(served - alone).max(1),
     )

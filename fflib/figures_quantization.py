@@ -18,10 +18,11 @@ from matplotlib.colors import to_rgb
 
 from fflib.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, VERMILION, put_caption, styled
 from fflib.figures_distillation import ABOVE
+from fflib.products import VARIANTS
 
 CODES = 127  # the largest integer code; the smallest is its negative
+ORIGINAL = "fp32"
 KINDS = {"fp32": (BLUE, "o"), "int8": (VERMILION, "s")}
-VARIANTS = ("fp32, constant", "int8, constant", "fp32, both computed", "int8, both computed")
 UNUSED, SHADE = "0.87", "0.93"  # greys
 SMALL = {"fontsize": 9.5, "weight": "normal"}
 Arrays = Mapping[str, np.ndarray]
@@ -133,14 +134,13 @@ def activations(samples: np.ndarray, clips: Mapping[str, float], caption: str = 
 
 
 @styled
-def recipes(rows: Sequence[Row], caption: str = "", *, original: str = "fp32") -> plt.Figure:
-    """Draw the accuracy (or agreement) of each recipe over its time, in a panel a model; ``original`` names fp32."""
-    measure = "accuracy" if "accuracy" in rows[0] else "agreement"
+def recipes(rows: Sequence[Row], caption: str = "") -> plt.Figure:
+    """Draw over its time how often each recipe agrees with fp32, the recipe of that name, in a panel a model."""
     models: dict[str, list[Row]] = {}
     for row in rows:
         models.setdefault(row["model"], []).append(row)
-    names = [name for name in dict.fromkeys(row["recipe"] for row in rows) if name != original]
-    numbers = {original: original} | {name: str(i) for i, name in enumerate(names, 1)}
+    names = [name for name in dict.fromkeys(row["recipe"] for row in rows) if name != ORIGINAL]
+    numbers = {ORIGINAL: ORIGINAL} | {name: str(i) for i, name in enumerate(names, 1)}
     figure, panels = plt.subplots(len(models), 1, figsize=(8.4, 1.4 + 1.9 * len(models)), squeeze=False)
     key = [textwrap.fill(f"{numbers[name]}  {name}", 24, subsequent_indent="     ") for name in names]
     blanks = [plt.Line2D([], [], linestyle="") for _ in key]
@@ -148,8 +148,8 @@ def recipes(rows: Sequence[Row], caption: str = "", *, original: str = "fp32") -
     ends = {model: (min(row["ms"] for row in own), max(row["ms"] for row in own)) for model, own in models.items()}
     half = 1.35 * max(high / low for low, high in ends.values()) ** 0.5  # an inch is the same factor in each panel
     for panel, (model, own) in zip(panels[:, 0], models.items(), strict=True):
-        for row in sorted(own, key=lambda row: (row["default"], row["recipe"] == original)):  # the default on top
-            _recipe(panel, row, row[measure], original)
+        for row in sorted(own, key=lambda row: (row["default"], row["recipe"] == ORIGINAL)):  # the default on top
+            _recipe(panel, row)
         middle, (bottom, top) = math.prod(ends[model]) ** 0.5, panel.get_ylim()
         panel.set(xscale="log", xlim=(middle / half, middle * half), ylim=(bottom, top + 0.25 * (top - bottom)))
         subs = (1, 1.5, 2, 3, 5, 7) if half < 8 else (1, 2, 5)
@@ -158,11 +158,10 @@ def recipes(rows: Sequence[Row], caption: str = "", *, original: str = "fp32") -
         panel.minorticks_off()
         panel.set_title(model, **SMALL)
     panels[-1, 0].set_xlabel("time per request (ms, log scale)")
-    of = "dev accuracy" if measure == "accuracy" else f"agreement with {original}"
-    figure.supylabel(f"{of} (bars: interval)", fontsize=10)
-    pairs = [(a, b) for own in models.values() for a in own if a["recipe"] == original for b in own if b["default"]]
+    figure.supylabel(f"labels that agree with {ORIGINAL}\n(bars: interval)", fontsize=10)
+    pairs = [(a, b) for own in models.values() for a in own if a["recipe"] == ORIGINAL for b in own if b["default"]]
     gains = [a["ms"] / b["ms"] for a, b in pairs if a is not b]
-    claim = f"The default recipe (ringed) is {span(*gains)} times as fast as {original}" if gains else ""
+    claim = f"The default recipe (ringed) is {span(*gains)} times as fast as {ORIGINAL}" if gains else ""
     _done(figure, claim or "What each recipe keeps, and what it takes (ringed: the default)", caption)
     figure.draw_without_rendering()  # the layout must stand before labels are placed
     for panel, own in zip(panels[:, 0], models.values(), strict=True):
@@ -170,10 +169,11 @@ def recipes(rows: Sequence[Row], caption: str = "", *, original: str = "fp32") -
     return figure
 
 
-def _recipe(panel: plt.Axes, row: Row, y: float, original: str) -> None:
+def _recipe(panel: plt.Axes, row: Row) -> None:
     """Draw the mark and the interval of one recipe; the original's level is a dashed line, the default has a ring."""
-    color = BLACK if row["recipe"] == original else VERMILION if row["default"] else BLUE
-    if row["recipe"] == original:
+    y, is_original = row["agreement"], row["recipe"] == ORIGINAL
+    color = BLACK if is_original else VERMILION if row["default"] else BLUE
+    if is_original:
         panel.axhline(y, color=BLACK, linestyle="--", lw=1, gid="level")
     panel.plot([row["ms"]] * 2, [row["low"], row["high"]], color=color, lw=1.4, gid="interval")
     panel.plot(row["ms"], y, "o", color=color, mec="white", ms=7.5, gid="point")
@@ -228,20 +228,20 @@ def product_rates(rows: Sequence[Rates], limit: float, caption: str = "") -> plt
 
 @styled
 def packing(rows: Sequence[Row], caption: str = "") -> plt.Figure:
-    """Draw the time of products in microseconds by `VARIANTS`: with one factor constant, and with both computed."""
+    """Draw rows of `products.packing`, with a "name": products with one factor constant, and with both computed."""
     figure, panels = plt.subplots(len(rows), 1, figsize=(8.4, 1 + 1.5 * len(rows)), squeeze=False)
     gains: dict[str, list[float]] = {"constant": [], "both computed": []}
     for panel, row in zip(panels[:, 0], rows, strict=True):
         for y, variant in zip((0, 1, 2.4, 3.4), VARIANTS, strict=True):
-            (kind, factors), time = variant.split(", "), row[variant]
+            (kind, factors), time = variant.split(", "), row[f"{variant}, us"]
             panel.barh(y, time, 0.85, color=KINDS[kind][0], alpha=1 if factors == "constant" else 0.6, gid="time")
             words = (f" {time:,.0f}" if time >= 100 else f" {time:.3g}") + " \N{MICRO SIGN}s"
             if kind == "int8":
-                gains[factors].append(row[f"fp32, {factors}"] / time)
+                gains[factors].append(row[f"fp32, {factors}, us"] / time)
                 words += f", {span(gains[factors][-1])} times as fast"
             panel.text(time, y, words, va="center", fontsize=9)
         panel.set_yticks((0, 1, 2.4, 3.4), [variant.replace(", c", ", one factor c") for variant in VARIANTS])
-        panel.set(xlim=(0, 1.45 * max(row[variant] for variant in VARIANTS)), ylim=(3.95, -0.55))
+        panel.set(xlim=(0, 1.45 * max(row[f"{variant}, us"] for variant in VARIANTS)), ylim=(3.95, -0.55))
         panel.xaxis.set_major_formatter("{x:,g}")
         panel.set_title(row["name"], **SMALL)
         panel.grid(False)

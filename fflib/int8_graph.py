@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 
 from fflib.files import InputError
 
+PARTS = ("codes", "scale", "zero")  # of a rounded tensor, as endings of its name
 MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators
 Ranges = Mapping[str, tuple[float, float]]  # by name of a tensor: the least and the largest value it is given codes for
 
@@ -123,7 +124,7 @@ def integer_products(
             _add_codes(graph, weights[weight], _transposed(node), bits, per_column, symmetric)
         rounded |= {source, weight}
         bias, last = biases.get(node.output[0], ("".join(node.input[2:]), node))
-        nodes += (_fixed_product if ranges else _dynamic_product)(source, weight, bias, last.output[0])
+        nodes += (_fixed_product if ranges else dynamic_product)(source, weight, bias, last.output[0])
     del graph.node[:]
     graph.node.extend(nodes)
     if ranges and not any(entry.domain == MICROSOFT for entry in model.opset_import):
@@ -131,15 +132,25 @@ def integer_products(
     return model
 
 
+def largest_code(bits: int) -> int:
+    """Return the largest code of a weight, 2^(bits-1) - 1; InputError: not 2 to 8 bits.
+
+    For 7 it is 64: the library's ``reduce_range`` goes from -64 to 64 (onnxruntime, quant_utils.py).
+    """
+    if bits not in range(2, 9):
+        raise InputError(f"weights of {bits} bits have no codes here; take 2 to 8")
+    return 64 if bits == 7 else 2 ** (bits - 1) - 1
+
+
 def weight_codes(
     matrix: np.ndarray, bits: int, per_column: bool = True, symmetric: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the codes int8 [inputs, outputs] of a weight matrix, their scale and their zero point, [outputs] or [].
 
-    Of 8 bits the codes go from -127 to 127, of 7 from -64 to 64: ``reduce_range`` in onnxruntime's quant_utils.py,
-    whose rules these are. Not ``symmetric``: the least weight has the least code and the largest the largest.
+    The rules are those of onnxruntime's quant_utils.py: of 8 bits the codes go from -127 to 127. Not ``symmetric``: the
+    least weight has the least code and the largest the largest.
     """
-    top = 64 if bits == 7 else 2 ** (bits - 1) - 1
+    top = largest_code(bits)
     bottom = -top if symmetric or bits == 7 else -top - 1
     axis = 0 if per_column else None
     low, high = np.minimum(matrix.min(axis), 0), np.maximum(matrix.max(axis), 0)
@@ -174,15 +185,15 @@ def _add_codes(
 ) -> None:
     matrix = numpy_helper.to_array(tensor)
     values = weight_codes(matrix.T if transposed else matrix, bits, per_column, symmetric)
-    for value, end in zip(values, ("codes", "scale", "zero"), strict=True):
+    for value, end in zip(values, PARTS, strict=True):
         graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), f"{tensor.name}.{end}"))
     graph.initializer.remove(tensor)
 
 
 def _rounding(graph: onnx.GraphProto, source: str, ranges: Ranges | None) -> onnx.NodeProto:
-    codes, scale, zero = (f"{source}.{end}" for end in ("codes", "scale", "zero"))
+    codes, scale, zero = (f"{source}.{end}" for end in PARTS)
     if ranges is None:
-        return helper.make_node("DynamicQuantizeLinear", [source], [codes, scale, zero])
+        return dynamic_rounding(source)
     if source not in ranges:
         raise InputError(f"the calibration has no range for '{source}'; calibrate on the very graph that is converted")
     for value, name in zip(activation_codes(*ranges[source]), (scale, zero), strict=True):
@@ -190,13 +201,18 @@ def _rounding(graph: onnx.GraphProto, source: str, ranges: Ranges | None) -> onn
     return helper.make_node("QuantizeLinear", [source, scale, zero], [codes])
 
 
+def dynamic_rounding(source: str) -> onnx.NodeProto:
+    """Return the node that rounds a tensor: to its codes, with their scale and their zero point."""
+    return helper.make_node("DynamicQuantizeLinear", [source], [f"{source}.{end}" for end in PARTS])
+
+
 def _fixed_product(source: str, weight: str, bias: str, out: str) -> list[onnx.NodeProto]:
-    inputs = [f"{name}.{end}" for end in ("codes", "scale", "zero") for name in (source, weight)]
+    inputs = [f"{name}.{end}" for end in PARTS for name in (source, weight)]
     return [helper.make_node("MatMulIntegerToFloat", inputs + [bias] * bool(bias), [out], domain=MICROSOFT)]
 
 
-def _dynamic_product(source: str, weight: str, bias: str, out: str) -> list[onnx.NodeProto]:
-    """ONNX's own operators, in the pattern that ONNX Runtime fuses."""
+def dynamic_product(source: str, weight: str, bias: str, out: str) -> list[onnx.NodeProto]:
+    """Multiply two tensors that have codes, in ONNX's own operators: the pattern that ONNX Runtime fuses."""
     scaled = f"{out}.unbiased" if bias else out
     nodes = [
         helper.make_node(
@@ -209,27 +225,26 @@ def _dynamic_product(source: str, weight: str, bias: str, out: str) -> list[onnx
     return nodes + [helper.make_node("Add", [scaled, bias], [out])] * bool(bias)
 
 
-def with_int8_embeddings(graph: onnx.ModelProto) -> onnx.ModelProto:
+def with_int8_embeddings(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the graph with the rows of its embeddings in eight bits, symmetric, with a scale for each row."""
-    graph = copy.deepcopy(graph)
-    used = {node.input[0] for node in graph.graph.node if node.op_type == "Gather"}
-    tables = [tensor for tensor in graph.graph.initializer if len(tensor.dims) == 2 and tensor.name in used]
+    model = copy.deepcopy(model)
+    graph = model.graph
+    used = {node.input[0] for node in graph.node if node.op_type == "Gather"}
+    tables = [tensor for tensor in graph.initializer if len(tensor.dims) == 2 and tensor.name in used]
     for table in tables:
-        rows = numpy_helper.to_array(table)
-        scales = np.maximum(np.abs(rows).max(1, keepdims=True) / 127, np.finfo(np.float32).tiny)
-        codes = np.rint(rows / scales).astype(np.int8)
-        for value, end in ((codes, "codes"), (scales.astype(np.float32), "scales")):
-            graph.graph.initializer.append(numpy_helper.from_array(value, f"{table.name}.{end}"))
-        graph.graph.initializer.remove(table)
+        codes, scales, _ = weight_codes(numpy_helper.to_array(table).T, 8)  # a row as if it were a column
+        for value, end in ((np.ascontiguousarray(codes.T), "codes"), (scales[:, None], "scales")):
+            graph.initializer.append(numpy_helper.from_array(value, f"{table.name}.{end}"))
+        graph.initializer.remove(table)
     names, nodes = {table.name for table in tables}, []
-    for node in graph.graph.node:
+    for node in graph.node:
         if node.op_type == "Gather" and node.input[0] in names:
             nodes += _gather_rows(node.input[0], node.input[1], node.output[0])
         else:
             nodes.append(node)
-    del graph.graph.node[:]
-    graph.graph.node.extend(nodes)
-    return graph
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
 
 
 def _gather_rows(table: str, ids: str, out: str) -> list[onnx.NodeProto]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -19,6 +19,8 @@ from fflib.data import TokenizedSplit
 from fflib.files import InputError
 
 Predictor = Callable[[dict[str, np.ndarray]], np.ndarray]
+# Batches to their logits, the seconds from the first start to the last end, and the seconds of each batch
+Together = Callable[[Sequence[dict[str, np.ndarray]]], tuple[list[np.ndarray], float, list[float]]]
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,43 @@ def time_interleaved(
             bar.update()
     bar.close()
     return {v.name: Timing(np.array(samples[v.name]), np.array([len(g) for g in v.plan])) for v in variants}
+
+
+@dataclass(frozen=True)
+class AtOnce:
+    """What a way that answers several requests at the same time reached."""
+
+    throughput_per_s: float
+    latency_p50_ms: float
+
+
+def time_at_once(
+    ways: Mapping[str, Together],
+    batches: Sequence[dict[str, np.ndarray]],
+    expected: Mapping[str, np.ndarray],
+    rounds: int,
+    tolerance: float = 1e-3,
+    seed: int = 0,
+) -> dict[str, AtOnce]:
+    """Let every way answer all batches in every round, in an order drawn anew each round, after a round to warm up.
+
+    The answers of every round are compared with the ``expected`` logits [n, classes] of their way.
+
+    Raises:
+        AssertionError: a logit differs by more than ``tolerance``; nothing is returned then.
+    """
+    rng = np.random.default_rng(seed)
+    walls, waits = {name: [] for name in ways}, {name: [] for name in ways}
+    for warm in range(rounds + 1):
+        for name in rng.permutation(list(ways)):
+            answers, wall, seconds = ways[name](batches)
+            off = float(np.abs(np.concatenate(answers) - expected[name]).max())
+            assert off <= tolerance, f"{name}: a logit is off by {off:.2g}, more than {tolerance:.2g}"
+            if warm:
+                walls[name].append(wall)
+                waits[name].append(seconds)
+    count = sum(len(batch["input_ids"]) for batch in batches)
+    return {name: AtOnce(count / float(np.median(walls[name])), 1e3 * float(np.median(waits[name]))) for name in ways}
 
 
 def operator_profile(call: Callable[[], object], repeats: int = 5) -> dict[str, float]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from fflib import batching, hardware
 from fflib.data import TokenizedSplit
-from fflib.files import InputError, check_known
+from fflib.files import InputError
 from fflib.measure import Predictor
 
 if TYPE_CHECKING:
@@ -52,17 +52,14 @@ def missing() -> str:
     return _trial()
 
 
-def predictor(
-    model: Graph, threads: int, hint: str = "latency", streams: int = 1, length: int | None = None
-) -> Predictor:
-    """Serve a graph, or the file of one: arrays [batch, length] to logits, float32 [batch, labels].
+def predictor(model: Graph, threads: int, length: int | None = None) -> Predictor:
+    """Serve a graph, or the file of one, for latency: arrays [batch, length] to logits, float32 [batch, labels].
 
-    ``threads`` (0: all cores) are divided into ``streams``, of which a request uses one. ``hint`` is "latency" or
-    "throughput". ``length`` makes the shape static, [1, length]. A text longer than the model has positions for gives
-    wrong logits, no error. InputError: no such file, hint, or number of threads or streams; later, an input that is
-    left out or not of the static shape.
+    ``length`` makes the shape static, [1, length]. A text longer than the model has positions for gives wrong logits,
+    no error. InputError: no such file or number of threads (0: all cores); later, an input that is left out or not of
+    the static shape.
     """
-    compiled = _compile(model, threads, hint, streams, length)
+    compiled = _compile(model, threads, "latency", 1, length)
 
     def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
         fed = _feed(compiled, inputs)
@@ -100,22 +97,24 @@ def bucketed(model: Graph, threads: int, lengths: Sequence[int], pad_token_id: i
 
 def in_flight(
     model: Graph, threads: int, streams: int, batches: Sequence[dict[str, np.ndarray]]
-) -> tuple[list[np.ndarray], float]:
+) -> tuple[list[np.ndarray], float, list[float]]:
     """Answer batches OpenVINO's own way for throughput: a queue of asynchronous requests, as many as streams.
 
     Returns:
-        The logits [batch, labels] in the order of ``batches``, and the seconds from the first start to the last end;
-        loading and a warm-up with the largest batch come before. What fails in a request is raised here.
+        The logits [batch, labels] in the order of ``batches``, the seconds from the first start to the last end, and
+        the seconds of each batch, as `runtime.in_parallel` does; loading and a warm-up with the largest batch come
+        before. What fails in a request is raised here. InputError: ``threads`` do not suffice for the ``streams``.
     """
     compiled = _compile(model, threads, "throughput", streams)
     work = [_feed(compiled, batch) for batch in batches]
     queue = _package("openvino").AsyncInferQueue(compiled, streams)
     answers: dict[int, np.ndarray] = {}
+    seconds: dict[int, float] = {}
     errors: list[Exception] = []
 
     def keep(request: openvino.InferRequest, i: int) -> None:
         try:
-            answers[i] = _logits(request)
+            answers[i], seconds[i] = _logits(request), request.latency / 1e3
         except Exception as error:  # OpenVINO ends the process when a second callback raises
             errors.append(error)
 
@@ -133,7 +132,8 @@ def in_flight(
     queue.set_callback(keep)
     run(sorted(work, key=lambda inputs: sum(array.size for array in inputs.values()))[-1:] * streams)
     wall = run(work) if work else 0.0
-    return [answers[i] for i in range(len(work))], wall
+    order = range(len(work))
+    return [answers[i] for i in order], wall, [seconds[i] for i in order]
 
 
 def quantize(path: str | Path, texts: TokenizedSplit, n: int = 128, seed: int = 0) -> openvino.Model:
@@ -187,7 +187,6 @@ def _trial() -> str:
 
 
 def _compile(model: Graph, threads: int, hint: str, streams: int, length: int | None = None) -> openvino.CompiledModel:
-    check_known("hint", [hint], ("latency", "throughput"))
     threads = hardware.resolve_threads(threads)
     if not 1 <= streams <= threads:  # OpenVINO would take fewer and say nothing
         raise InputError(f"streams is {streams}, but each needs one of the {threads} threads; give 1 to {threads}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -59,8 +59,8 @@ NONE = Int8Support("none", saturates=False, speedup_limit=1.0)  # ONNX Runtime's
 def int8_support(flags: Collection[str] | None = None) -> Int8Support:
     """Return what a processor with the instruction sets ``flags`` offers; None asks about this machine.
 
-    ``flags`` are names of /proc/cpuinfo. Outside Linux few of them are known, so the class may be too low: trust
-    `saturates_here` more.
+    ``flags`` are names of /proc/cpuinfo. Outside Linux few of them are known, so the class may be too low; whether this
+    machine saturates is therefore asked of the engine as well, see `saturates_here`.
 
     Raises:
         InputError: ``flags`` is one text instead of a collection of names.
@@ -68,7 +68,8 @@ def int8_support(flags: Collection[str] | None = None) -> Int8Support:
     if isinstance(flags, str):
         raise InputError(f"flags is the text {flags!r}; give a collection of names, such as {flags.split()}")
     present = _own_flags() if flags is None else set(flags)
-    return next((support for needed, support in CLASSES if needed <= present), NONE)
+    support = next((support for needed, support in CLASSES if needed <= present), NONE)
+    return replace(support, saturates=True) if flags is None and saturates_here() else support
 
 
 def saturates_here() -> bool:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
-from fflib import runtime
+from fflib import int8_graph, runtime
 from fflib.files import InputError
 
 Shape = tuple[int, int, int]  # tokens, inner, outer: [tokens, inner] x [inner, outer]
@@ -26,7 +26,7 @@ VARIANTS = ("fp32, constant", "int8, constant", "fp32, both computed", "int8, bo
 TOLERANCE = {"fp32": 1e-4, "int8": 0.05}  # of a typical entry of the product; rounding to int8 costs about 0.02
 MIN_ROUNDS = 3
 SESSIONS = 3  # of each product: one session can be slow for its whole life, by where its memory happens to lie
-WEIGHT_LIMIT = 64  # 2 * 255 * 64 < 2**15: no pair of products overflows 16 bits
+WEIGHT_BITS = 7  # no pair of products overflows 16 bits, see `processor`
 
 
 @dataclass(frozen=True)
@@ -147,30 +147,16 @@ def _graph(name: str, a: np.ndarray, b: np.ndarray) -> onnx.ModelProto:
     """Return the graph of one variant; its inputs are ``a`` and, where both operands are computed, ``b``."""
     int8, computed = name.startswith("int8"), name.endswith("both computed")
     inputs = {"a": a, "b": b} if computed else {"a": a}
-    constants = {} if computed else _quantised(b) if int8 else {"b": b}
+    nodes = [helper.make_node("MatMul", ["a", "b"], ["product"])]
+    if int8 and computed:
+        nodes = [*map(int8_graph.dynamic_rounding, inputs), *int8_graph.dynamic_product("a", "b", "", "product")]
     graph = helper.make_graph(
-        _int8_nodes(list(inputs)) if int8 else [helper.make_node("MatMul", ["a", "b"], ["product"])],
+        nodes,
         "product",
         [helper.make_tensor_value_info(key, TensorProto.FLOAT, array.shape) for key, array in inputs.items()],
         [helper.make_tensor_value_info("product", TensorProto.FLOAT, (len(a), b.shape[1]))],
-        [numpy_helper.from_array(array, key) for key, array in constants.items()],
+        [] if computed else [numpy_helper.from_array(b, "b")],
     )
     # Both versions are named: by default onnx writes its newest, which may be too new for ONNX Runtime.
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-
-
-def _int8_nodes(computed: Sequence[str]) -> list[NodeProto]:
-    """The nodes that `quantize_dynamic` writes: with any others ONNX Runtime would not see one fused product."""
-    return [
-        *(helper.make_node("DynamicQuantizeLinear", [x], [f"{x}_int8", f"{x}_scale", f"{x}_zero"]) for x in computed),
-        helper.make_node("MatMulInteger", ["a_int8", "b_int8", "a_zero", "b_zero"], ["sums"]),
-        helper.make_node("Cast", ["sums"], ["float_sums"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["a_scale", "b_scale"], ["scales"]),
-        helper.make_node("Mul", ["float_sums", "scales"], ["product"]),
-    ]
-
-
-def _quantised(b: np.ndarray) -> dict[str, np.ndarray]:
-    """Round each column of ``b`` [inner, outer] to 7 bits, around zero: int8 values, fp32 scales [outer], zeros."""
-    scale = np.abs(b).max(0) / np.float32(WEIGHT_LIMIT)
-    return {"b_int8": np.rint(b / scale).astype(np.int8), "b_scale": scale, "b_zero": np.zeros(b.shape[1], np.int8)}
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    return int8_graph.integer_products(model, WEIGHT_BITS) if int8 and not computed else model

@@ -17,7 +17,6 @@ from importlib import metadata
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import helper
 from onnxruntime.quantization import matmul_nbits_quantizer, quantize_dynamic
 
@@ -56,9 +55,8 @@ class Recipe:
 
 
 CODE = [Path(module.__file__) for module in (int8_graph, calibration)] + [Path(__file__)]  # what decides the graph
-DEFAULT = "dynamic"
 RECIPES = {
-    DEFAULT: Recipe(),
+    "dynamic": Recipe(),
     "paper": Recipe(symmetric=False, weight_bits=7),  # the settings in FastFormers' code
     "one scale a matrix": Recipe(per_column=False),
     "library's default": Recipe(per_column=False, weight_bits=8, everything=True),
@@ -84,7 +82,7 @@ def _with_bits(recipe: Recipe) -> Recipe:
 
 def safe_weight_bits() -> int:
     """Return 8, or 7 on processors that add two products of codes in 16 bits: there 8 bits can overflow."""
-    return 7 if processor.int8_support().saturates or processor.saturates_here() else 8
+    return 7 if processor.int8_support().saturates else 8
 
 
 def quantize(source: str | Path, target: str | Path, recipe: Recipe, texts: Calibration | None = None) -> Path:
@@ -108,7 +106,7 @@ def quantize(source: str | Path, target: str | Path, recipe: Recipe, texts: Cali
     if warning := processor.int8_warning(processor.int8_support(), 8 if recipe.weight_bits == 8 else 7):
         warnings.warn(warning, stacklevel=2)
     model, versions = load(source), [metadata.version(name) for name in ("onnx", "onnxruntime")]
-    notes = {entry.key: entry.value for entry in model.metadata_props}
+    notes = export.notes(model)
     if recipe.calibrated and texts.notes.get("fingerprint") != notes.get("fingerprint"):
         raise InputError(f"the calibration is of another graph than {source}; calibrate on that file")
     seen = texts.texts.fingerprint if recipe.calibrated else ""
@@ -126,11 +124,7 @@ def quantize(source: str | Path, target: str | Path, recipe: Recipe, texts: Cali
 
 def load(path: str | Path) -> onnx.ModelProto:
     """Read an ONNX file that has products with constant weights; InputError: it has none, or is damaged."""
-    try:
-        model = onnx.load(path)
-    except (OSError, DecodeError):
-        export.notes(path)  # says what is wrong, in a sentence
-        raise
+    model = export.load(path)
     if not int8_graph.products(model.graph):
         raise InputError(f"{path} has no product with constant weights that could become integers; export it again")
     return model

@@ -63,6 +63,7 @@ n_resamples: int = 200  # bootstrap resamples of an accuracy interval
 # %% tags=["hide-input"]
 import dataclasses
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -597,26 +598,13 @@ figure
 
 
 # %%
-def two_at_once():
-    """Requests per second and p50 in ms with two instances, medians of interleaved rounds."""
+two = engine == "onnxruntime" and threads > 1
+if two:
     batches = [batching.collate(requests, group).inputs for group in plans["one by one"]]
     pairs = {name: [predictor_of(name, threads // 2)[0] for _ in range(2)] for name in serving}
+    ways = {name: partial(runtime.in_parallel, pair) for name, pair in pairs.items()}
     right = {name: training.predict(model, requests) for name, model in serving.items()}
-    walls, waits = {name: [] for name in pairs}, {name: [] for name in pairs}
-    for _ in range(rounds + 1):  # the first warms up
-        for name, pair in pairs.items():
-            answers, wall, seconds = runtime.in_parallel(pair, batches)
-            assert np.allclose(np.concatenate(answers), right[name], atol=1e-3)
-            walls[name].append(wall)
-            waits[name].append(seconds)
-    return {
-        name: (len(batches) / np.median(walls[name][1:]), 1e3 * np.median(waits[name][1:]))
-        for name in pairs
-    }
-
-
-two = engine == "onnxruntime" and threads > 1
-instances = two_at_once() if two else dict.fromkeys(serving, (None, None))
+    instances = measure.time_at_once(ways, batches, right, rounds)
 
 # %%
 chapter.facts["speed"] = speed = [
@@ -629,9 +617,11 @@ chapter.facts["speed"] = speed = [
         "speed-up": mean_ms["unpruned"] / mean_ms[name],
         "p50 ms": alone[name].latency_p50_ms,
         "requests/s": alone[name].throughput_per_s,
-        "two instances, requests/s": instances[name][0],
-        "their speed-up": instances[name][0] / instances["unpruned"][0] if two else None,
-        "their p50 ms": instances[name][1],
+        "two instances, requests/s": instances[name].throughput_per_s if two else None,
+        "their speed-up": instances[name].throughput_per_s / instances["unpruned"].throughput_per_s
+        if two
+        else None,
+        "their p50 ms": instances[name].latency_p50_ms if two else None,
         "in the best batches, requests/s": timings[f"{name}, best batching"].throughput_per_s,
     }
     for name in serving

@@ -144,11 +144,6 @@ def test_a_positive_histogram_is_its_own_sizes():
     np.testing.assert_allclose(histogram.absolute().edges, histogram.edges)
 
 
-def test_share_beyond():
-    sizes = histogram_of([50, 30, 15, 4, 1], 0, 10)
-    assert calibration.share_beyond(sizes, [0, 2, 6, 8, 10, 11]) == pytest.approx([1, 0.5, 0.05, 0.01, 0, 0])
-
-
 def test_the_largest_range_holds_all():
     assert calibration.range_of(histogram_of([1, 0, 10**9, 0], -3, 7), "largest") == (-3, 7)
 

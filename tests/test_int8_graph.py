@@ -248,6 +248,13 @@ def librarys_codes():
     return runtime.onnx_session(model_of([node], {}, ["x"], list(outputs), **outputs), 1)
 
 
+def test_a_number_of_bits_without_codes_is_refused():
+    assert [int8_graph.largest_code(bits) for bits in (2, 4, 7, 8)] == [1, 7, 64, 127]
+    for bits in (1, 9, 0):
+        with pytest.raises(InputError, match=f"weights of {bits} bits have no codes here; take 2 to 8"):
+            int8_graph.weight_codes(WEIGHTS["a"], bits)
+
+
 def test_codes_are_those_of_onnx(librarys_codes):
     rng = np.random.default_rng(0)
     for _ in range(300):

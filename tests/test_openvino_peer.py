@@ -97,9 +97,8 @@ def test_nothing_is_missing():
     assert said == "" or "died of SIG" in said  # on some machines it does
 
 
-@pytest.mark.parametrize("hint", ["latency", "throughput"])
-def test_same_logits_as_onnx_runtime(needs_peer, path, expected, hint):
-    predict = openvino_peer.predictor(path, 1, hint)
+def test_same_logits_as_onnx_runtime(needs_peer, path, expected):
+    predict = openvino_peer.predictor(path, 1)
     answers = [predict({**inputs, "unknown": np.zeros(3)}) for inputs in BATCHES]
     for answer, inputs in zip(answers, BATCHES, strict=True):  # after all the calls: none overwrites another's answer
         assert answer.dtype == np.float32
@@ -117,10 +116,8 @@ def test_settings(needs_peer, path, monkeypatch):
 
 
 def test_predictor_refuses(needs_peer, path, tmp_path):
-    with pytest.raises(InputError, match="no hint 'fast'; there are latency, throughput"):
-        openvino_peer.predictor(path, 1, "fast")
     with pytest.raises(InputError, match="streams is 2, but each needs one of the 1 threads"):
-        openvino_peer.predictor(path, 1, streams=2)
+        openvino_peer.in_flight(path, 1, 2, BATCHES)
     with pytest.raises(InputError, match="threads is"):
         openvino_peer.predictor(path, hardware.available_cores() + 1)
     with pytest.raises(InputError, match="gone.onnx is missing or is no readable graph") as error:
@@ -166,11 +163,11 @@ def test_buckets_refuse(needs_peer, path):
 
 def test_in_flight_keeps_the_order(needs_peer, path, expected):
     streams = min(2, hardware.available_cores())
-    answers, wall = openvino_peer.in_flight(path, streams, streams, BATCHES * 3)
-    assert wall > 0
+    answers, wall, seconds = openvino_peer.in_flight(path, streams, streams, BATCHES * 3)
+    assert len(seconds) == len(answers) and 0 < max(seconds) <= wall and sum(seconds) <= 1.01 * streams * wall
     for answer, inputs in zip(answers, BATCHES * 3, strict=True):
         np.testing.assert_allclose(answer, expected(inputs), atol=1e-4)
-    assert openvino_peer.in_flight(path, 1, 1, []) == ([], 0.0)
+    assert openvino_peer.in_flight(path, 1, 1, []) == ([], 0.0, [])
 
 
 def test_in_flight_raises_what_a_callback_raises(needs_peer, path, monkeypatch):

@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from fflib import products, runtime
+from fflib import int8_graph, products, runtime
 from fflib.files import InputError
 from fflib.products import VARIANTS, ProductRate
 
@@ -83,7 +84,8 @@ def test_graph_is_that_of_quantize_dynamic(tmp_path):
 
 
 def test_weights_have_seven_bits():
-    weights = products._quantised(B)["b_int8"]
+    graph = products._graph("int8, constant", A, B).graph
+    (weights,) = (numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name == "b.codes")
     assert weights.dtype == np.int8
     np.testing.assert_array_equal(np.abs(weights.astype(int)).max(0), 64)  # every column uses the whole range
 
@@ -148,8 +150,13 @@ def test_smallest_shapes(shape):
 
 
 def test_wrong_product_is_not_timed(monkeypatch):
-    right = products._quantised
-    monkeypatch.setattr(products, "_quantised", lambda b: right(b) | {"b_scale": 1.1 * right(b)["b_scale"]})
+    right = int8_graph.weight_codes
+
+    def wrong(*arguments):
+        codes, scale, zero = right(*arguments)
+        return codes, np.float32(1.1) * scale, zero
+
+    monkeypatch.setattr(int8_graph, "weight_codes", wrong)
     with pytest.raises(AssertionError, match="int8, constant: the product is off by 0.1"):
         products.product_rates([(8, 64, 64)], threads=1, seconds=0.01)
 

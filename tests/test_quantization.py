@@ -35,7 +35,6 @@ def _exact_processor():
     """What the machine is does not matter here, and earns no warnings."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processor, "int8_support", lambda: Int8Support("invented", False, 4.0))
-        patch.setattr(processor, "saturates_here", lambda: False)
         yield
 
 
@@ -122,11 +121,9 @@ def test_quietly(exported, tmp_path, capfd, caplog, recwarn):
     assert [path.name for path in tmp_path.iterdir()] == ["int8.onnx"]
 
 
-@pytest.mark.parametrize("says, does, bits", [(True, True, 7), (True, False, 7), (False, True, 7), (False, False, 8)])
-def test_bits_that_a_recipe_leaves_open_are_the_processors(monkeypatch, says, does, bits):
-    """By what its instruction sets say, and by what the engine does: on some systems few flags are known."""
-    monkeypatch.setattr(processor, "int8_support", lambda: Int8Support("invented", says, 2.0))
-    monkeypatch.setattr(processor, "saturates_here", lambda: does)
+@pytest.mark.parametrize("saturates, bits", [(True, 7), (False, 8)])
+def test_bits_that_a_recipe_leaves_open_are_the_processors(monkeypatch, saturates, bits):
+    monkeypatch.setattr(processor, "int8_support", lambda: Int8Support("invented", saturates, 2.0))
     assert quantization.safe_weight_bits() == bits
     for name, recipe in RECIPES.items():
         got = quantization.get_recipe(name)
@@ -134,7 +131,7 @@ def test_bits_that_a_recipe_leaves_open_are_the_processors(monkeypatch, says, do
         assert replace(got, weight_bits=recipe.weight_bits) == recipe
     given = {name: recipe.weight_bits for name, recipe in RECIPES.items() if recipe.weight_bits}
     assert given == {"paper": 7, "library's default": 8, "always 8 bits": 8, "int4 weights": 4}
-    assert quantization.get_recipe(quantization.DEFAULT).activations == "dynamic"
+    assert quantization.get_recipe("dynamic").activations == "dynamic"
 
 
 @pytest.mark.parametrize(
