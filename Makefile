@@ -38,7 +38,7 @@ PREVIEW = mkdir -p .cache && { $(SNAKEMAKE) --dry-run --quiet host progress $(CO
 	|| { sed -e '/^  File "/d' -e '/^InputError in file/{N;s/.*\n/error: /;}' .cache/plan.txt >&2; exit 1; }; }
 
 .DEFAULT_GOAL := help
-.PHONY: help book test setup plan lab sync lint clean
+.PHONY: help book export test setup plan lab sync lint clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ book: setup ## run what RUN still lacks, render it, and print the ladder and whe
 	@$(SNAKEMAKE) --quiet all $(CONFIG) || { echo >&2; \
 	  echo "make: the book stopped at the error above; what is done is kept: mend it and run make again." >&2; exit 1; }
 	@python -m fflib.execute show $(RUN_OPTIONS)
+
+export: setup ## write the model that RUN chose as a folder that needs nothing of this project
+	@python -m fflib.take_home $(RUN_OPTIONS)
 
 test: lint ## lint, then all tests, with a small book from start to end; needs no network
 	@# Side by side what is small; then alone the book, whose chapters take every core.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +19,6 @@ from google.protobuf.message import DecodeError
 from torch import Tensor, nn
 
 from fflib import encoder, encoder_config, trained
-from fflib.encoder import Classifier
 from fflib.files import InputError, atomic_path, content_hash
 
 TOLERANCE = 1e-4  # of a logit: far above rounding in fp32, far below anything that is wrong
@@ -28,22 +29,28 @@ DIMENSIONS, INPUTS = ("batch", "length"), ("input_ids", "attention_mask", "token
 class _LogitsOnly(nn.Module):
     """A graph has tensors for outputs, and every output costs: of a classifier's, only the logits are kept."""
 
-    def __init__(self, model: Classifier) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        # The exporter takes the arguments of a graph from the signature of `forward`: it must be the model's own.
+        self.forward = functools.wraps(model.forward)(lambda **inputs: model(**inputs).logits)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        return self.model(input_ids, attention_mask, token_type_ids).logits
 
-
-def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], output_names: Sequence[str]) -> onnx.ModelProto:
+def to_onnx(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    output_names: Sequence[str],
+    dimensions: Mapping[str, Sequence[str]] | None = None,
+) -> onnx.ModelProto:
     """Return ``module`` as an ONNX graph, for inference; the module is left as it was.
 
     ``inputs`` are examples of the arguments of its ``forward``, by name. Their first two dimensions, batch and length,
-    may have any size later; in the example give them two different ones, neither 1. The other dimensions keep theirs.
+    may have any size later; for an input where these are others, ``dimensions`` names them. In the example give each
+    name a size that no other has, and not 1. The further dimensions of an input keep their size.
     Each input must be a tensor object of its own: the exporter takes one object given twice for one input.
     """
-    axes = {name: dict(enumerate(DIMENSIONS[: tensor.ndim])) for name, tensor in inputs.items()}
+    named = dict.fromkeys(inputs, DIMENSIONS) | dict(dimensions or {})
+    axes = {name: dict(enumerate(named[name][: tensor.ndim])) for name, tensor in inputs.items()}
     with _evaluating(module), quiet():
         names = {"input_names": list(inputs), "output_names": list(output_names)}
         options = {"dynamo": True, "dynamic_shapes": axes, "verbose": False}
@@ -59,28 +66,38 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], output_names: Seque
     return proto
 
 
-def save_onnx(model: Classifier, path: Path) -> Path:
+def graph_of(model: nn.Module) -> onnx.ModelProto:
+    """Return the graph that `save_onnx` writes, unchecked."""
+    return to_onnx(_LogitsOnly(model), example_inputs(model), ["logits"], getattr(model, "dimensions", None))
+
+
+def save_onnx(model: nn.Module, path: Path) -> Path:
     """Write an ONNX file: input_ids, attention_mask, token_type_ids [batch, length] -> logits [batch, num_labels].
 
     A file that is there already and comes from the same weights, versions and code is kept.
+
+    Args:
+        model: a `Classifier`, or a module with its ``encoder`` whose output has ``logits`` too. If it takes other
+            inputs it has a method ``example_inputs``, which makes them of random ones of a classifier, and an attribute
+            ``dimensions`` for `to_onnx`.
 
     Raises:
         AssertionError: the graph's logits differ from the model's by more than 1e-4; nothing is written then.
     """
     path, weights = Path(path), trained.weights_hash(model)
-    fingerprint = _fingerprint(weights)
+    fingerprint = _fingerprint(weights, inspect.getfile(type(model)))
     with suppress(InputError):  # not there yet, or damaged
         if notes(path).get("fingerprint") == fingerprint:
             return path
-    proto = to_onnx(_LogitsOnly(model), _random_inputs(model, *TRACED), ["logits"])
+    proto = graph_of(model)
     onnx.helper.set_model_props(proto, {"weights": weights, "fingerprint": fingerprint})
-    _assert_parity(model, proto)
+    assert_parity(model, proto)
     with atomic_path(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
     return path
 
 
-def check_belongs(path: str | Path, model: Classifier) -> None:
+def check_belongs(path: str | Path, model: nn.Module) -> None:
     """Raise InputError unless ``path`` is what `save_onnx` made of the weights of ``model``, quantised or not."""
     if notes(path).get("weights") != trained.weights_hash(model):
         raise InputError(f"{path} was not exported from these weights; export the model again")
@@ -100,14 +117,20 @@ def notes(graph: str | Path | onnx.ModelProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in proto.metadata_props}
 
 
-def _fingerprint(weights: str) -> str:
+def _fingerprint(weights: str, model_code: str) -> str:
     """Hash all that decides the graph: the weights, the code of the model and of this module, the exporter."""
     versions = [importlib.metadata.version(name) for name in ("torch", "onnx", "onnxscript")]
-    code = [Path(file) for file in (__file__, encoder.__file__, encoder_config.__file__)]
+    code = [Path(file) for file in (__file__, encoder.__file__, encoder_config.__file__, model_code)]
     return content_hash(weights, versions, *code)
 
 
-def _random_inputs(model: Classifier, rows: int, length: int) -> dict[str, Tensor]:
+def example_inputs(model: nn.Module, rows: int = TRACED[0], length: int = TRACED[1]) -> dict[str, Tensor]:
+    """Return random inputs of ``model`` by name, for texts of ``length`` tokens at most."""
+    tokens = _random_tokens(model, rows, length)
+    return model.example_inputs(tokens) if hasattr(model, "example_inputs") else tokens
+
+
+def _random_tokens(model: nn.Module, rows: int, length: int) -> dict[str, Tensor]:
     """Random tokens, int64 [rows, length]; all but the first row are padded by half."""
     config, device = model.encoder.config, next(model.parameters()).device
     rng = np.random.default_rng(rows)  # not PyTorch's generator: an export must not change what is drawn after it
@@ -119,12 +142,13 @@ def _random_inputs(model: Classifier, rows: int, length: int) -> dict[str, Tenso
     return {name: torch.from_numpy(array).to(device) for name, array in zip(INPUTS, arrays, strict=True)}
 
 
-def _assert_parity(model: Classifier, proto: onnx.ModelProto) -> None:
+def assert_parity(model: nn.Module, proto: onnx.ModelProto) -> None:
+    """Raise AssertionError unless the graph's logits on random texts are those of ``model``, to 1e-4."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     for rows, length in CHECKED:
-        inputs = _random_inputs(model, rows, length)
+        inputs = example_inputs(model, rows, length)
         (got,) = session.run(["logits"], {node.name: inputs[node.name].cpu().numpy() for node in session.get_inputs()})
         with _evaluating(model), torch.inference_mode():
             off = float(np.abs(got - model(**inputs).logits.cpu().numpy()).max())

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import psutil
 import torch
 from threadpoolctl import threadpool_limits
 
-from fflib.files import ROOT, InputError
+from fflib import cores
+from fflib.cores import resolve_threads  # callers find it here
+from fflib.files import ROOT
 
 if TYPE_CHECKING:
     from fflib.encoder import EncoderConfig
@@ -38,18 +39,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 def available_cores() -> int:
     """Count the physical cores this process may use: the affinity mask and the cgroup's CPU quota are honoured."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    physical = psutil.cpu_count(logical=False) or allowed
-    return max(1, min(allowed, physical, _cgroup_quota() or allowed))
-
-
-def resolve_threads(threads: int) -> int:
-    """Turn the parameter ``threads`` into a count: 0 stands for every physical core this process may use."""
-    if threads < 0 or threads > available_cores():
-        raise InputError(
-            f"threads is {threads}, but this machine lends {available_cores()} cores; give 0 for all of them"
-        )
-    return threads or available_cores()
+    return len(cores.physical_cores())
 
 
 def set_threads(threads: int) -> int:
@@ -173,12 +163,3 @@ def _cpu_model() -> str:
         family = f" (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else ""
         return facts.get("model name", platform.processor()) + family
     return platform.processor() or platform.machine()
-
-
-def _cgroup_quota() -> int | None:
-    """Whole cores granted by cgroup v2, or None without a limit."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return None
-    return None if quota == "max" else max(1, int(np.ceil(int(quota) / int(period))))

@@ -19,8 +19,8 @@ from fflib.data import TokenizedSplit
 from fflib.files import InputError
 
 Predictor = Callable[[dict[str, np.ndarray]], np.ndarray]
-# Batches to their logits, the seconds from the first start to the last end, and the seconds of each batch
-Together = Callable[[Sequence[dict[str, np.ndarray]]], tuple[list[np.ndarray], float, list[float]]]
+# Requests and a plan to the logits of its batches, the seconds from the first start to the last end, and of each batch
+Together = Callable[[TokenizedSplit, batching.Plan], tuple[list[np.ndarray], float, list[float]]]
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,14 @@ class Variant:
 
 @dataclass(frozen=True)
 class Timing:
-    """Raw samples of one variant: seconds of each batch [rounds, batches], and how many requests each batch held."""
+    """Raw samples of one variant: seconds of each batch [rounds, batches], and how many requests each batch held.
+
+    ``wall_s`` [rounds] is from the first start to the last end, where batches are computed at the same time.
+    """
 
     seconds: np.ndarray
     batch_sizes: np.ndarray
+    wall_s: np.ndarray | None = None
 
     @property
     def latencies_ms(self) -> np.ndarray:
@@ -82,21 +86,29 @@ class Timing:
 
     @property
     def throughput_per_s(self) -> float:
-        """Requests per second: each batch counts with its median over the rounds, so one disturbed round does not."""
-        return float(self.batch_sizes.sum() / np.median(self.seconds, axis=0).sum())
+        """Requests per second: each batch counts with its median over the rounds, so one disturbed round does not.
+
+        Of batches at the same time it is the median round.
+        """
+        return float(self.batch_sizes.sum() / np.median(self._parts, axis=0).sum())
 
     def throughput_interval(
         self, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
     ) -> tuple[float, float]:
         """Bootstrap the rounds of each batch: the interval tells the machine's noise, not the choice of requests."""
-        rng = np.random.default_rng(seed)
-        rounds, count = self.seconds.shape
+        rng, parts = np.random.default_rng(seed), self._parts
+        rounds, count = parts.shape
         totals = [
-            np.median(np.take_along_axis(self.seconds, rng.integers(rounds, size=(rounds, count)), 0), axis=0).sum()
+            np.median(np.take_along_axis(parts, rng.integers(rounds, size=(rounds, count)), 0), axis=0).sum()
             for _ in range(resamples)
         ]
         low, high = np.quantile(totals, [(1 + confidence) / 2, (1 - confidence) / 2])
         return float(self.batch_sizes.sum() / low), float(self.batch_sizes.sum() / high)
+
+    @property
+    def _parts(self) -> np.ndarray:
+        """What one round's time is the sum of, [rounds, parts]."""
+        return self.seconds if self.wall_s is None else self.wall_s[:, None]
 
 
 def check(
@@ -140,41 +152,38 @@ def time_interleaved(
     return {v.name: Timing(np.array(samples[v.name]), np.array([len(g) for g in v.plan])) for v in variants}
 
 
-@dataclass(frozen=True)
-class AtOnce:
-    """What a way that answers several requests at the same time reached."""
-
-    throughput_per_s: float
-    latency_p50_ms: float
-
-
 def time_at_once(
     ways: Mapping[str, Together],
-    batches: Sequence[dict[str, np.ndarray]],
+    examples: TokenizedSplit,
+    plans: Mapping[str, batching.Plan],
     expected: Mapping[str, np.ndarray],
     rounds: int,
     tolerance: float = 1e-3,
     seed: int = 0,
-) -> dict[str, AtOnce]:
-    """Let every way answer all batches in every round, in an order drawn anew each round, after a round to warm up.
+) -> dict[str, Timing]:
+    """Let every way answer all batches of its plan in every round, in an order drawn anew each round.
 
-    The answers of every round are compared with the ``expected`` logits [n, classes] of their way.
+    A round to warm up comes before. The answers of every round are compared with the ``expected`` logits [n, classes]
+    of their way. A request waits for its own batch only: that of a busy machine, not of a queue.
 
     Raises:
         AssertionError: a logit differs by more than ``tolerance``; nothing is returned then.
     """
     rng = np.random.default_rng(seed)
-    walls, waits = {name: [] for name in ways}, {name: [] for name in ways}
+    walls, seconds = {name: [] for name in ways}, {name: [] for name in ways}
+    bar = progress.bar((rounds + 1) * len(ways), "time at once", "pass")
     for warm in range(rounds + 1):
         for name in rng.permutation(list(ways)):
-            answers, wall, seconds = ways[name](batches)
-            off = float(np.abs(np.concatenate(answers) - expected[name]).max())
+            answers, wall, each = ways[name](examples, plans[name])
+            off = float(np.abs(np.concatenate(answers) - expected[name][np.concatenate(plans[name])]).max())
             assert off <= tolerance, f"{name}: a logit is off by {off:.2g}, more than {tolerance:.2g}"
             if warm:
                 walls[name].append(wall)
-                waits[name].append(seconds)
-    count = sum(len(batch["input_ids"]) for batch in batches)
-    return {name: AtOnce(count / float(np.median(walls[name])), 1e3 * float(np.median(waits[name]))) for name in ways}
+                seconds[name].append(each)
+            bar.update()
+    bar.close()
+    sizes = {name: np.array([len(group) for group in plans[name]]) for name in ways}
+    return {name: Timing(np.array(seconds[name]), sizes[name], np.array(walls[name])) for name in ways}
 
 
 def operator_profile(call: Callable[[], object], repeats: int = 5) -> dict[str, float]:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ import numpy as np
 from fflib import batching, hardware
 from fflib.data import TokenizedSplit
 from fflib.files import InputError
-from fflib.measure import Predictor
+from fflib.measure import Predictor, Together
 
 if TYPE_CHECKING:
     import openvino
@@ -95,18 +96,21 @@ def bucketed(model: Graph, threads: int, lengths: Sequence[int], pad_token_id: i
     return predict
 
 
-def in_flight(
-    model: Graph, threads: int, streams: int, batches: Sequence[dict[str, np.ndarray]]
-) -> tuple[list[np.ndarray], float, list[float]]:
+def in_flight(model: Graph, threads: int, streams: int) -> Together:
     """Answer batches OpenVINO's own way for throughput: a queue of asynchronous requests, as many as streams.
 
     Returns:
-        The logits [batch, labels] in the order of ``batches``, the seconds from the first start to the last end, and
-        the seconds of each batch, as `runtime.in_parallel` does; loading and a warm-up with the largest batch come
-        before. What fails in a request is raised here. InputError: ``threads`` do not suffice for the ``streams``.
+        A `measure.Together`: what fails in a request is raised there. It pads all batches beforehand and warms up with
+        the largest. InputError: ``threads`` do not suffice for the ``streams``.
     """
     compiled = _compile(model, threads, "throughput", streams)
-    work = [_feed(compiled, batch) for batch in batches]
+    return partial(_all_in_flight, compiled, streams)
+
+
+def _all_in_flight(
+    compiled: openvino.CompiledModel, streams: int, examples: TokenizedSplit, plan: batching.Plan
+) -> tuple[list[np.ndarray], float, list[float]]:
+    work = [_feed(compiled, batch.inputs) for batch in batching.batches(examples, plan)]
     queue = _package("openvino").AsyncInferQueue(compiled, streams)
     answers: dict[int, np.ndarray] = {}
     seconds: dict[int, float] = {}

@@ -43,6 +43,10 @@ class Run:
     folder: Path
     values: Mapping[str, Any]
 
+    def hardware_values(self) -> dict[str, Any]:
+        """Return the parameters that the hardware's file sets, as they count in this run."""
+        return {name: self.values[name] for name in _read(PARAMS / "hardware", self.hardware, "hardware")}
+
     def chapter_values(self, chapter: str) -> dict[str, Any]:
         """Return the values for one chapter: its declared parameters, with the run's values over the defaults."""
         mine = {"run": self.name, "run_dir": shown(self.folder), **self.values}

@@ -77,9 +77,8 @@ Markdown(
 # 3. [Distillation](03_distillation.ipynb): small students that learn from what the teacher computes.
 # 4. [Pruning](04_pruning.ipynb): heads, neurons, layers and words that are not needed, and a shape chosen by the clock.
 # 5. [Quantisation](05_quantization.ipynb): eight bits in place of thirty-two, and how to keep the answers.
+# 6. [Runtime](06_runtime.ipynb): the graph that is served, the cores divided, and a server that keeps its promise.
 # 7. [The story](07_story.ipynb): all rungs together, beside the paper's.
-#
-# The runtime is chapter 6.
 #
 # The techniques are those of FastFormers (Kim and Hassan Awadalla, arXiv 2010.13382), with TinyBERT's distillation
 # (1909.10351) and DynaBERT's pruning (2004.04037).

@@ -63,7 +63,6 @@ n_resamples: int = 200  # bootstrap resamples of an accuracy interval
 # %% tags=["hide-input"]
 import dataclasses
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +79,7 @@ chapter.show_summary()
 from fflib import (
     distillation,
     elastic,
+    engines,
     importance,
     latency,
     masks,
@@ -558,12 +558,12 @@ def variants_of(name, model, predict, plans):
 def predictor_of(name, threads):
     if engine == "pytorch":  # one class for all, so that its own cost is not taken for the shape's
         return runtime.torch_predictor(serving[name]), "fflib, PyTorch eager"
-    return runtime.serving(serving[name], engine, threads, onnx_folder(name))
+    return engines.serve(serving[name], engine, threads, onnx_folder(name))
 
 
-variants, engines = {}, {}
+variants, engine_names = {}, {}
 for name, model in serving.items():
-    predict, engines[name] = predictor_of(name, threads)
+    predict, engine_names[name] = predictor_of(name, threads)
     variants |= {v.name: v for v in variants_of(name, model, predict, plans)}
 below = runtime.torch_predictor(runtime.eager(whole)[0])
 below = variants_of("rung below", whole, below, {"best batching": plans["best batching"]})
@@ -600,11 +600,11 @@ figure
 # %%
 two = engine == "onnxruntime" and threads > 1
 if two:
-    batches = [batching.collate(requests, group).inputs for group in plans["one by one"]]
     pairs = {name: [predictor_of(name, threads // 2)[0] for _ in range(2)] for name in serving}
-    ways = {name: partial(runtime.in_parallel, pair) for name, pair in pairs.items()}
+    ways = {name: runtime.together(pair) for name, pair in pairs.items()}
     right = {name: training.predict(model, requests) for name, model in serving.items()}
-    instances = measure.time_at_once(ways, batches, right, rounds)
+    alike = dict.fromkeys(serving, plans["one by one"])
+    instances = measure.time_at_once(ways, requests, alike, right, rounds)
 
 # %%
 chapter.facts["speed"] = speed = [
@@ -729,7 +729,7 @@ def rung_of(name, model, stacks_on, scored, label):
         label,
         stacks_on=stacks_on,
         model=unpruned["shape"] if name == "unpruned" else f"{unpruned['shape']}, {name}",
-        engine=engines[name],
+        engine=engine_names[name],
         precision="fp32",
         batching=earlier["best batching"]["batching"],
         batch_size=round(np.mean([len(group) for group in variant.plan])),

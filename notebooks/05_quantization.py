@@ -56,7 +56,6 @@ n_resamples: int = 200  # bootstrap resamples of an accuracy interval
 
 # %% tags=["hide-input"]
 import time
-from functools import partial
 
 import numpy as np
 import torch
@@ -73,6 +72,7 @@ chapter.show_summary()
 # %% tags=["hide-input"]
 from fflib import (
     calibration,
+    engines,
     export,
     fake_quantization,
     fidelity,
@@ -259,7 +259,9 @@ nearest = int(np.abs(requests[final].lengths - mean_length).argmin())
 predicted = []
 for name, model in models.items():
     node_ms = runtime.node_ms(
-        sources[name], threads, batching.collate(requests[name], [nearest]).inputs
+        sources[name],
+        runtime.session_options(threads),
+        batching.collate(requests[name], [nearest]).inputs,
     )
     inside_products = [
         node.name
@@ -618,20 +620,20 @@ pages.table(predicted)
 def pair_of(path):
     """Two instances of a file, each with half the threads."""
     sessions = [runtime.onnx_session(path, threads // 2) for _ in range(2)]
-    return partial(runtime.in_parallel, [runtime.onnx_predictor(session) for session in sessions])
+    return runtime.together([runtime.onnx_predictor(session) for session in sessions])
 
 
 def at_once(ways, name):
     """Time ways to answer every second request, {label: (way, one predictor of the same model)}."""
-    some = batching.in_order(requests[name].lengths, 1)[::2]
-    batches = [batching.collate(requests[name], group).inputs for group in some]
+    some = requests[name].take(range(0, len(requests[name]), 2))
+    plan = batching.in_order(some.lengths, 1)
     right = {
-        label: np.concatenate([predict(batch) for batch in batches])
+        label: measure.Variant(label, predict, plan).logits(some)
         for label, (_, predict) in ways.items()
     }
     ways = {label: way for label, (way, _) in ways.items()}
     # Another division of the threads adds up in another order, which may push a value across the border of its code.
-    return measure.time_at_once(ways, batches, right, rounds, tolerance=0.1)
+    return measure.time_at_once(ways, some, dict.fromkeys(ways, plan), right, rounds, tolerance=0.1)
 
 
 # %%
@@ -729,7 +731,7 @@ plan = batching.PLANS[best_kind](requests[final].lengths, best_size)
 candidates = {"fp32": (original[final], {})}
 candidates |= {recipe: (int8[final, recipe][1], SERVED) for recipe in int8_dev}
 if engine != "onnxruntime":
-    below, _ = runtime.serving(models[final], engine, threads, sources[final].parent)
+    below, _ = engines.serve(models[final], engine, threads, sources[final].parent)
     candidates["below"] = below, {}
 in_batches = {
     label: measure.check(
@@ -846,16 +848,16 @@ if not absent:
     }
     top = int(requests[final].lengths.max())
     buckets = sorted({*range(32, top, 32), top})
-    engines = {
+    by_engine = {
         "ONNX Runtime fp32": original[final],
         f"ONNX Runtime int8 {ours}": int8[final, ours][1],
     }
     for kind, graph in graphs.items():
-        engines[f"OpenVINO {kind}"] = openvino_peer.predictor(graph, threads)
-        engines[f"OpenVINO {kind}, graphs by length"] = openvino_peer.bucketed(
+        by_engine[f"OpenVINO {kind}"] = openvino_peer.predictor(graph, threads)
+        by_engine[f"OpenVINO {kind}, graphs by length"] = openvino_peer.bucketed(
             graph, threads, buckets
         )
-    alone = [one_by_one(final, way, predict, **NOTED) for way, predict in engines.items()]
+    alone = [one_by_one(final, way, predict, **NOTED) for way, predict in by_engine.items()]
     by_way = measure.time_interleaved(alone, requests[final], rounds)
 Markdown(f"*Left out: {absent}.*" if absent else f"Graphs for {len(buckets)} lengths.")
 
@@ -865,10 +867,10 @@ if not absent:
     peers = {"ONNX Runtime fp32": pair_of(sources[final])}
     peers |= {f"ONNX Runtime int8 {ours}": pair_of(int8[final, ours][0])}
     peers |= {
-        f"OpenVINO {kind}": partial(openvino_peer.in_flight, graph, threads, 2)
+        f"OpenVINO {kind}": openvino_peer.in_flight(graph, threads, 2)
         for kind, graph in graphs.items()
     }
-    ways = {way: (serve, engines[way]) for way, serve in peers.items()}
+    ways = {way: (serve, by_engine[way]) for way, serve in peers.items()}
     peers_at_once = at_once(ways, final) if threads > 1 else {}
     ours_ms = 1e3 / by_way[f"ONNX Runtime int8 {ours}"].throughput_per_s
     chapter.facts["peer"] = [

@@ -233,7 +233,7 @@ def test_config_refuses_what_cannot_be():
         EncoderConfig.uniform(1, 3, 8, 16, VOCABULARY)
 
 
-class LogitsOnly(torch.nn.Module):
+class _LogitsOnly(torch.nn.Module):
     """What is exported: three inputs, one output."""
 
     def __init__(self, model: Classifier) -> None:
@@ -251,7 +251,7 @@ def test_onnx_export_with_dynamic_shapes():
     pad = model.encoder.config.pad_token_id
     names, axes = ["input_ids", "attention_mask", "token_type_ids"], dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
     program = torch.onnx.export(
-        LogitsOnly(model),
+        _LogitsOnly(model),
         tuple(batch("right", pad).values()),
         dynamo=True,
         input_names=names,

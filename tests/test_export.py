@@ -214,6 +214,30 @@ def test_other_weights_replace_the_file(pruned, tmp_path, monkeypatch):
         np.testing.assert_allclose(answers(path, batch(2, 6)), old(**batch(2, 6)).logits + 1, atol=1e-5)
 
 
+class Halved(Classifier):
+    """Has inputs of its own."""
+
+    dimensions = {"token_type_ids": ("batch",)}
+
+    def example_inputs(self, tokens: dict[str, Tensor]) -> dict[str, Tensor]:
+        return tokens | {"input_ids": tokens["input_ids"] // 2}
+
+
+def test_a_model_may_tell_its_inputs(uniform, exports, tmp_path):
+    """The parity check feeds them as well, and the code of the model's class counts, wherever it lies."""
+    model, fed = Halved(uniform[0].encoder.config, 3), []
+    model.load_state_dict(uniform[0].state_dict())
+    model.register_forward_pre_hook(lambda _, args, inputs: fed.append(inputs), with_kwargs=True)
+    export.save_onnx(model, tmp_path / "model.onnx")
+    ((_, inputs, _, dimensions),) = exports
+    assert inputs.keys() == set(NAMES) and dimensions == Halved.dimensions
+    assert inputs["input_ids"].shape == export.TRACED
+    assert [tuple(given["input_ids"].shape) for given in fed] == list(export.CHECKED)
+    assert max(int(given["input_ids"].max()) for given in (inputs, *fed)) < VOCABULARY // 2
+    old, new = export.notes(uniform[1]), export.notes(tmp_path / "model.onnx")
+    assert old["weights"] == new["weights"] and old["fingerprint"] != new["fingerprint"]
+
+
 def test_wrong_graph_is_not_written(uniform, exports, tmp_path):
     model = copy.deepcopy(uniform[0])
     with torch.no_grad():

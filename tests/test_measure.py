@@ -95,22 +95,28 @@ def test_a_variant_with_tokens_of_its_own_is_checked_and_timed_on_them():
 
 def test_at_once_each_round_is_checked_and_medians_count():
     """Known walls, one of them disturbed and the first, to warm up, forgotten; a way that errs later is found."""
-    batches = [{"input_ids": np.zeros((2, 3))}, {"input_ids": np.zeros((1, 3))}]
+    plan = [np.array([3, 1]), np.array([0])]
     order, calls = [], {"fast": iter([9.0, 1.0, 7.0, 1.0]), "slow": iter([9.0, 3.0, 3.0, 3.0])}
 
     def way(name):
-        def answer(given):
+        def answer(examples, given):
+            assert examples is EXAMPLES
             order.append(name)
             wall = next(calls[name])
-            return [np.full((len(batch["input_ids"]), 2), 0.5) for batch in given], wall, [wall / 2, wall / 4]
+            return [right[name][group] for group in given], wall, [wall / 2, wall / 4]
 
         return answer
 
-    right = {name: np.full((3, 2), 0.5) for name in calls}
-    found = measure.time_at_once({name: way(name) for name in calls}, batches, right, rounds=3)
-    assert found["fast"] == measure.AtOnce(3 / 1.0, 1e3 * np.median([0.5, 0.25, 3.5, 1.75, 0.5, 0.25]))
-    assert found["slow"] == measure.AtOnce(3 / 3.0, 1e3 * np.median([1.5, 0.75]))
+    right = {name: np.arange(8.0).reshape(4, 2) + i for i, name in enumerate(calls)}
+    ways, plans = {name: way(name) for name in calls}, dict.fromkeys(calls, plan)
+    found = measure.time_at_once(ways, EXAMPLES, plans, right, rounds=3)
+    assert {name: timing.throughput_per_s for name, timing in found.items()} == {"fast": 3 / 1.0, "slow": 3 / 3.0}
+    requests = np.repeat([[0.5, 0.25], [3.5, 1.75], [0.5, 0.25]], [2, 1], axis=1)  # a batch of two, and one of one
+    assert found["fast"].latency_p95_ms == 1e3 * np.percentile(requests, 95) and found["fast"].n_requests == 9
+    low, high = found["fast"].throughput_interval()
+    assert (low, high) == (3 / 7.0, 3 / 1.0)
     assert {tuple(order[i : i + 2]) for i in range(0, 8, 2)} == {("fast", "slow"), ("slow", "fast")}
     calls["fast"] = iter([1.0] * 4)
     with pytest.raises(AssertionError, match="fast: a logit is off by 0.25, more than 0.1"):
-        measure.time_at_once({"fast": way("fast")}, batches, {"fast": right["fast"] + 0.25}, 1, tolerance=0.1)
+        wrong = {"fast": right["fast"] + 0.25}
+        measure.time_at_once({"fast": ways["fast"]}, EXAMPLES, plans, wrong, 1, tolerance=0.1)

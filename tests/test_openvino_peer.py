@@ -13,12 +13,13 @@ import pytest
 import torch
 from conftest import examples_of
 
-from fflib import batching, encoder, export, hardware, openvino_peer, runtime
+from fflib import batching, cores, encoder, export, hardware, openvino_peer, runtime
 from fflib.encoder import Classifier
 from fflib.files import ROOT, InputError
 
 EXAMPLES = examples_of([5, 9, 12, 7, 3, 11])
-BATCHES = [batching.collate(EXAMPLES, group).inputs for group in ([0], [1, 2], [3], [4, 5], [2, 0, 1], [5], [4])]
+GROUPS = [np.array(group) for group in ([0], [1, 2], [3], [4, 5], [2, 0, 1], [5], [4])]
+BATCHES = [batch.inputs for batch in batching.batches(EXAMPLES, GROUPS)]
 SINGLES = [batching.collate(EXAMPLES, [i]).inputs for i in range(6)]
 
 
@@ -107,7 +108,7 @@ def test_same_logits_as_onnx_runtime(needs_peer, path, expected):
 
 
 def test_settings(needs_peer, path, monkeypatch):
-    monkeypatch.setattr(hardware, "available_cores", lambda: 2)
+    monkeypatch.setattr(cores, "physical_cores", lambda: (0, 1))
     compiled = openvino_peer._compile(path, 0, "throughput", 2)
     wanted = {"INFERENCE_NUM_THREADS": 2, "NUM_STREAMS": 2, "PERFORMANCE_HINT": "THROUGHPUT"}
     if len(os.sched_getaffinity(0)) > 1:  # OpenVINO counts the cores itself
@@ -117,7 +118,7 @@ def test_settings(needs_peer, path, monkeypatch):
 
 def test_predictor_refuses(needs_peer, path, tmp_path):
     with pytest.raises(InputError, match="streams is 2, but each needs one of the 1 threads"):
-        openvino_peer.in_flight(path, 1, 2, BATCHES)
+        openvino_peer.in_flight(path, 1, 2)
     with pytest.raises(InputError, match="threads is"):
         openvino_peer.predictor(path, hardware.available_cores() + 1)
     with pytest.raises(InputError, match="gone.onnx is missing or is no readable graph") as error:
@@ -163,11 +164,11 @@ def test_buckets_refuse(needs_peer, path):
 
 def test_in_flight_keeps_the_order(needs_peer, path, expected):
     streams = min(2, hardware.available_cores())
-    answers, wall, seconds = openvino_peer.in_flight(path, streams, streams, BATCHES * 3)
+    answers, wall, seconds = openvino_peer.in_flight(path, streams, streams)(EXAMPLES, GROUPS * 3)
     assert len(seconds) == len(answers) and 0 < max(seconds) <= wall and sum(seconds) <= 1.01 * streams * wall
     for answer, inputs in zip(answers, BATCHES * 3, strict=True):
         np.testing.assert_allclose(answer, expected(inputs), atol=1e-4)
-    assert openvino_peer.in_flight(path, 1, 1, []) == ([], 0.0, [])
+    assert openvino_peer.in_flight(path, 1, 1)(EXAMPLES, []) == ([], 0.0, [])
 
 
 def test_in_flight_raises_what_a_callback_raises(needs_peer, path, monkeypatch):
@@ -177,13 +178,15 @@ def test_in_flight_raises_what_a_callback_raises(needs_peer, path, monkeypatch):
 
     monkeypatch.setattr(openvino_peer, "_logits", fails)
     with pytest.raises(ValueError, match="no answer"):
-        openvino_peer.in_flight(path, 1, 1, BATCHES)
+        openvino_peer.in_flight(path, 1, 1)(EXAMPLES, GROUPS)
 
 
-def test_in_flight_raises_what_a_request_raises(needs_peer, path):
-    wrong = {**SINGLES[0], "attention_mask": np.ones((1, 9), np.int64)}
+def test_in_flight_raises_what_a_request_raises(needs_peer, path, monkeypatch):
+    good, ones = batching.collate(EXAMPLES, [0]), np.ones((1, 9), np.int64)
+    wrong = batching.Batch(good.input_ids, ones, good.token_type_ids)
+    monkeypatch.setattr(batching, "batches", lambda *_: [good, wrong, good])
     with pytest.raises(RuntimeError, match="broadcast"):
-        openvino_peer.in_flight(path, 1, 1, [BATCHES[4], wrong, SINGLES[0]])
+        openvino_peer.in_flight(path, 1, 1)(EXAMPLES, GROUPS)
 
 
 def test_quantize(needs_peer, path, expected, tmp_path, capfd):

@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from conftest import examples_of, tiny_classifier
 from onnx import TensorProto, helper
 
@@ -106,29 +105,6 @@ def test_predictor_feeds_what_the_graph_has():
     np.testing.assert_array_equal(answer, [3.0, 4.0])
 
 
-def test_engines_agree(served, tmp_path):
-    model, folder = served
-    model.eval()
-    inputs = batching.collate(EXAMPLES, range(6)).inputs
-    with torch.no_grad():
-        wanted = model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits.numpy()
-    names = []
-    for engine in runtime.ENGINES:
-        predict, name = runtime.serving(model, engine, 1, folder)
-        assert np.abs(predict(inputs) - wanted).max() < 1e-5
-        names.append(name)
-    assert names == ["fflib, PyTorch eager", f"ONNX Runtime {onnxruntime.__version__}"]
-
-
-def test_serving_refuses(served, monkeypatch):
-    model, folder = served
-    with pytest.raises(InputError, match="no engine 'tensorrt'; there are pytorch, onnxruntime"):
-        runtime.serving(model, "tensorrt", 1, folder)
-    monkeypatch.setattr(hardware, "threads_in_use", lambda: 7)
-    with pytest.raises(InputError, match=r"PyTorch runs on 7 threads; call hardware.set_threads\(1\)"):
-        runtime.serving(model, "pytorch", 1, folder)
-
-
 def test_in_parallel_equals_one_after_the_other(graph):
     predictors = [runtime.onnx_predictor(runtime.onnx_session(graph, 1)) for _ in range(2)]
     batches = [batching.collate(EXAMPLES, [i % 6, (i + 1) % 6]).inputs for i in range(20)]
@@ -185,10 +161,27 @@ def test_the_time_of_each_node(graph, capfd):
     """Names and operators are those of the graph that runs; times are those of single nodes."""
     inputs = batching.collate(EXAMPLES, range(4)).inputs
     start = time.perf_counter()
-    spent = runtime.node_ms(graph, 1, inputs, repeats=5)
+    spent = runtime.node_ms(graph, runtime.session_options(1), inputs, repeats=5)
     wall_ms = 1e3 * (time.perf_counter() - start)
     constants = {tensor.name for tensor in graph.graph.initializer}
     products = {node.name for node in graph.graph.node if node.op_type == "MatMul" and constants & {*node.input}}
     assert products <= spent.keys() and all(ms >= 0 for ms in spent.values())
     assert 0 < 3 * sum(spent.values()) < wall_ms  # at least three runs took their median or longer
     assert not list(Path.cwd().glob("*profile*")) and capfd.readouterr() == ("", "")
+
+
+def test_operators_add_up_the_nodes(graph):
+    """With one kind of node the sums are those of the nodes; kinds are those of the optimised graph."""
+    inputs = batching.collate(EXAMPLES, range(4)).inputs
+    spent = runtime.node_ms(graph, runtime.session_options(1), inputs, repeats=3, by="operator")
+    assert {"LayerNormalization", "Softmax", "BiasGelu", "MatMul"} <= spent.keys()
+    assert "SkipLayerNormalization" not in spent and min(spent.values()) >= 0
+
+
+def test_together_pads_each_batch_and_keeps_the_order(graph):
+    predict = runtime.onnx_predictor(runtime.onnx_session(graph, 1))
+    plan = [np.array(group) for group in ([3, 1], [0], [5, 2, 4], [1])]
+    answers, wall, seconds = runtime.together([predict, predict])(EXAMPLES, plan)
+    for answer, group in zip(answers, plan, strict=True):
+        np.testing.assert_array_equal(answer, predict(batching.collate(EXAMPLES, group).inputs))
+    assert len(seconds) == 4 and wall >= max(seconds)

@@ -1,0 +1,129 @@
+"""Which cores this process may use, how to divide them, and how to keep a thread on its own.
+
+Light on purpose: a process that only serves imports this module, and it must start fast.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import psutil
+
+from fflib.files import InputError
+
+
+def can_pin() -> bool:
+    """Say whether the system lets a thread choose its cores: Linux does, macOS does not."""
+    return hasattr(os, "sched_setaffinity")
+
+
+def physical_cores() -> tuple[int, ...]:
+    """Return one logical CPU, by number, for each physical core that the calling thread may use, ascending.
+
+    Honoured are the affinity mask and the CPU quota of the control group; of a quota of 2.5 cores two are whole. Where
+    the system tells nothing (macOS), every physical core counts.
+    """
+    if not can_pin():
+        return tuple(range(psutil.cpu_count(logical=False) or os.cpu_count() or 1))
+    return _within(os.sched_getaffinity(0), Path("/"))
+
+
+def resolve_threads(threads: int) -> int:
+    """Turn the parameter ``threads`` into a count: 0 stands for every physical core this process may use."""
+    available = len(physical_cores())
+    if threads < 0 or threads > available:
+        raise InputError(f"threads is {threads}, but this machine lends {available} cores; give 0 for all of them")
+    return threads or available
+
+
+def divide(instances: int, threads_each: int) -> list[tuple[int, ...]]:
+    """Return the cores of each instance: ``threads_each`` of them, neighbours by number, and no core given twice.
+
+    InputError: there are not so many cores, or a count is below 1.
+    """
+    cores = physical_cores()
+    if instances < 1 or threads_each < 1:
+        raise InputError(f"there are no {instances} instances of {threads_each} threads; give at least 1 of each")
+    if instances * threads_each > len(cores):
+        raise InputError(
+            f"{instances} x {threads_each} threads need {instances * threads_each} cores, "
+            f"but this machine lends {len(cores)}; give fewer instances or threads"
+        )
+    return [cores[i * threads_each : (i + 1) * threads_each] for i in range(instances)]
+
+
+@contextmanager
+def pinned(cpus: Iterable[int]) -> Iterator[None]:
+    """Keep the calling thread, and the threads it starts meanwhile, on ``cpus``; it gets back its own mask afterwards.
+
+    Does nothing where the system cannot pin. InputError: this process may use none of ``cpus``.
+    """
+    if not can_pin():
+        yield
+        return
+    cpus, before = set(cpus), os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, cpus)
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(f"this process may not use the cores {sorted(cpus)}; give some of {sorted(before)}") from error
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _within(allowed: Iterable[int], root: Path) -> tuple[int, ...]:
+    """Pick one CPU of each core, as many as the quota grants; ``root`` is the folder of /proc and /sys."""
+    found: list[int] = []
+    taken: set[int] = set()
+    for cpu in sorted(allowed):
+        if cpu not in taken:
+            found.append(cpu)
+            taken |= _siblings(cpu, root)
+    return tuple(found[: max(1, int(min(len(found), _quota(root))))])
+
+
+def _siblings(cpu: int, root: Path) -> set[int]:
+    """Return the hyper-threads of the core of ``cpu``; the kernel lists them as '0,64', '0-1' or a mixture."""
+    siblings: set[int] = set()
+    for part in _read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").split(","):
+        first, _, last = part.strip().partition("-")
+        if first:
+            siblings.update(range(int(first), int(last or first) + 1))
+    return siblings
+
+
+def _quota(root: Path) -> float:
+    """Return the cores that the process's control group and those around it grant: infinity without a limit.
+
+    A container may see the host's name of its group, of which it has no folder, but its own limit in the outermost.
+    """
+    granted = math.inf
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":  # version 2
+            top = root / "sys/fs/cgroup"
+        elif "cpu" in controllers.split(","):  # version 1
+            top = root / "sys/fs/cgroup/cpu"
+        else:
+            continue
+        group = PurePosixPath(path.lstrip("/"))
+        granted = min(granted, *(_limit(top / folder) for folder in (group, *group.parents)))
+    return granted
+
+
+def _limit(group: Path) -> float:
+    older = " ".join(_read(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+    words = (_read(group / "cpu.max") or older).split()  # microseconds of CPU time, and of the clock
+    return math.inf if len(words) < 2 or words[0] in ("max", "-1") else int(words[0]) / int(words[1])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

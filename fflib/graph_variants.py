@@ -1,0 +1,252 @@
+"""Graph optimisation taken apart: who fuses what, and does it pay?
+
+ONNX Runtime fuses when it loads a file, by level; its library `onnxruntime.transformers` fuses beforehand, by patterns
+that it looks for in exported graphs. FastFormers (2010.13382, section 4) lumps both with int8. Here each is apart.
+Nothing that the library makes is trusted: a fused attention believes the number of heads it is told, without a word.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.transformers import optimizer
+from onnxruntime.transformers.fusion_options import FusionOptions
+from torch import Tensor, nn
+
+from fflib import export, int8_graph, sessions
+from fflib.encoder import Classifier
+from fflib.files import InputError, check_known
+from fflib.first_token import FirstTokenClassifier
+from fflib.measure import Predictor
+
+LEVELS = {
+    "none": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+# What a session fuses by itself, by the names of its optimisers; attention it never does, only the library.
+FUSIONS = {
+    "skip-LayerNorm": ("SkipLayerNormFusion", "BiasSkipLayerNormFusion"),
+    "embedding": ("EmbedLayerNormFusion",),
+    "GELU": ("GeluFusionL1", "GeluFusionL2", "BiasGeluFusion"),
+}
+LIBRARY = ("attention", *FUSIONS)
+LEGACY_OPSET = 14  # FastFormers took 11, in which today's PyTorch cannot export the model
+HEADS_BY_ITSELF = (0, 0)  # the library is to find the number of heads, as FastFormers lets it
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to optimise a graph.
+
+    Attributes:
+        level: of the session, one of `LEVELS`.
+        session: which of `FUSIONS` the session may do.
+        library: which of `LIBRARY` is fused beforehand; then the graph comes from PyTorch's older exporter, whose
+            patterns the library knows.
+        heads: the library is told the number of heads; else it is to find them.
+        first_token: the last layer is computed for one token, see `first_token`.
+    """
+
+    level: str = "all"
+    session: tuple[str, ...] = ()
+    library: tuple[str, ...] = ()
+    heads: bool = True
+    first_token: bool = False
+
+
+BOOK, WHOLE, PAPER = "this book's", "this book's, all tokens", "the paper's recipe"
+VARIANTS = {
+    "no optimisation": Variant("none"),
+    "basic": Variant("basic", tuple(FUSIONS)),
+    "extended": Variant("extended", tuple(FUSIONS)),
+    "all": Variant("all", tuple(FUSIONS)),
+    "all but these four": Variant(),
+    "+ skip-LayerNorm": Variant(session=("skip-LayerNorm",)),
+    "+ embedding": Variant(session=("embedding",)),
+    "+ GELU": Variant(session=("GELU",)),
+    "+ attention": Variant(library=("attention",)),
+    PAPER: Variant("all", tuple(FUSIONS), LIBRARY, heads=False),
+    "the paper's, heads told": Variant("all", tuple(FUSIONS), LIBRARY),
+    WHOLE: Variant(session=("GELU",)),
+    BOOK: Variant(session=("GELU",), first_token=True),
+}
+# What fusing leaves in a graph, by the names of ONNX Runtime's operators.
+INT8_PRODUCTS = ("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QGemm")
+FUSED_OPERATORS = ("Attention", "QAttention", "SkipLayerNormalization", "EmbedLayerNormalization", "BiasGelu")
+
+
+class Graphs:
+    """The graphs of a model before anybody optimises them, each exported once, when it is asked for first."""
+
+    def __init__(self, model: Classifier) -> None:
+        self.model = model
+
+    @cached_property
+    def whole(self) -> onnx.ModelProto:
+        """By PyTorch's exporter of today."""
+        return export.graph_of(self.model)
+
+    @cached_property
+    def first_token(self) -> onnx.ModelProto:
+        """The same, with the last layer for one token."""
+        return export.graph_of(FirstTokenClassifier(self.model))
+
+    @cached_property
+    def traced(self) -> onnx.ModelProto:
+        """By PyTorch's older exporter, as FastFormers did."""
+        return legacy_onnx(self.model)
+
+    def optimised(self, variant: Variant, weight_bits: int = 0) -> onnx.ModelProto:
+        """Return what the session of ``variant`` is given: fp32, or integers with weights of ``weight_bits`` bits.
+
+        Raises:
+            AssertionError: the fp32 graph answers otherwise than the model.
+            InputError: no such level or fusion, or heads that the library cannot fuse.
+        """
+        check_known("level", [variant.level], LEVELS)
+        check_known("fusion", (*variant.session, *variant.library), LIBRARY)
+        proto = self.first_token if variant.first_token else self.whole
+        if variant.library:
+            heads = _heads(self.model) if variant.heads else HEADS_BY_ITSELF
+            proto = fused(self.traced, variant.library, *heads)
+        export.assert_parity(self.model, proto)
+        return _integers(proto, weight_bits) if weight_bits else proto
+
+
+def predictor(proto: onnx.ModelProto, variant: Variant, threads: int) -> Predictor:
+    """Serve a graph of `Graphs` at the level of ``variant``, with only its fusions."""
+    return sessions.onnx_predictor(sessions.load(proto, options(variant, threads)))
+
+
+def options(variant: Variant, threads: int) -> onnxruntime.SessionOptions:
+    """Return the settings of every session but for level and fusions, which are those of ``variant``."""
+    off = [name for fusion, names in FUSIONS.items() if fusion not in variant.session for name in names]
+    settings = sessions.session_options(threads, without=off)
+    settings.graph_optimization_level = LEVELS[variant.level]
+    return settings
+
+
+def operators(proto: onnx.ModelProto, variant: Variant) -> dict[str, int]:
+    """Count the operators that are left when the session has optimised the graph."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings, path = options(variant, 1), Path(folder) / "optimised.onnx"
+        settings.optimized_model_filepath = str(path)
+        sessions.load(proto, settings)
+        return dict(Counter(node.op_type for node in onnx.load(path).graph.node))
+
+
+def fused(proto: onnx.ModelProto, fusions: tuple[str, ...], num_heads: int, hidden_size: int) -> onnx.ModelProto:
+    """Fuse by `onnxruntime.transformers`; ``hidden_size`` is heads times head size. The answers are NOT checked.
+
+    The library takes what it is told: with the heads a model had before pruning, its logits are wrong and no error says
+    so. With zeros it looks for the number itself, which it does not find in graphs of today's exporters.
+    """
+    wanted = FusionOptions("bert")
+    wanted.enable_attention = "attention" in fusions
+    wanted.enable_skip_layer_norm = wanted.enable_bias_skip_layer_norm = "skip-LayerNorm" in fusions
+    wanted.enable_embed_layer_norm = "embedding" in fusions
+    wanted.enable_gelu = wanted.enable_bias_gelu = "GELU" in fusions
+    with tempfile.TemporaryDirectory() as folder, export.quiet():
+        path = Path(folder) / "model.onnx"
+        onnx.save(proto, path)
+        done = optimizer.optimize_model(
+            str(path), "bert", num_heads, hidden_size, optimization_options=wanted, opt_level=0
+        )
+    if "com.microsoft" not in [entry.domain for entry in done.model.opset_import]:
+        done.model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return done.model
+
+
+def legacy_onnx(model: Classifier) -> onnx.ModelProto:
+    """Export by PyTorch's older, traced way, as FastFormers did; any batch size and length."""
+    inputs = export.example_inputs(model)
+    axes = {name: dict(enumerate(export.DIMENSIONS)) for name in inputs}
+    with tempfile.TemporaryDirectory() as folder, export.quiet():
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(
+            _Positional(model).eval(),
+            tuple(inputs.values()),
+            str(path),
+            input_names=list(inputs),
+            output_names=["logits"],
+            dynamic_axes=axes,
+            opset_version=LEGACY_OPSET,
+            dynamo=False,
+        )
+        return onnx.load(path)
+
+
+class _Positional(nn.Module):
+    """The older exporter gives inputs by position only."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        return self.model(input_ids, attention_mask, token_type_ids).logits
+
+
+def _heads(model: Classifier) -> tuple[int, int]:
+    """Return the number of heads, and heads times head size, which the library wants to be the same in all layers."""
+    shapes = {(layer.num_heads, layer.num_heads * layer.head_size) for layer in model.encoder.config.layers}
+    if len(shapes) > 1 or (0, 0) in shapes:
+        raise InputError("layers differ in their heads or have none; the library fuses attention only where all agree")
+    return shapes.pop()
+
+
+def _integers(proto: onnx.ModelProto, weight_bits: int) -> onnx.ModelProto:
+    """Round the weights as FastFormers did, per column and with a zero point, fused attention included."""
+    if not any(node.op_type == "Attention" for node in proto.graph.node):
+        return int8_graph.integer_products(proto, weight_bits, symmetric=False)
+    with tempfile.TemporaryDirectory() as folder, export.quiet():
+        path = Path(folder) / "model.onnx"
+        quantize_dynamic(
+            proto,
+            path,
+            op_types_to_quantize=["MatMul", "Attention"],
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=weight_bits == 7,
+            extra_options={
+                "WeightSymmetric": False,
+                "MatMulConstBOnly": True,
+                "DefaultTensorType": onnx.TensorProto.FLOAT,
+            },
+        )
+        return onnx.load(path)
+
+
+def by_length(path: str | Path, threads: int, lengths: np.ndarray, step: int = 32) -> Predictor:
+    """Serve one text at a time with a session for each multiple of ``step`` tokens, whose shapes are known at load.
+
+    A text is padded to its session's length: what an engine gains that plans its memory, or compiles, for a shape.
+    """
+    sizes = sorted({-(-int(length) // step) * step for length in lengths})
+    served = {}
+    for size in sizes:
+        settings = sessions.session_options(threads)
+        for dimension, value in zip(export.DIMENSIONS, (1, size), strict=True):
+            settings.add_free_dimension_override_by_name(dimension, value)
+        served[size] = sessions.onnx_predictor(sessions.load(path, settings))
+
+    def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        length = inputs["input_ids"].shape[1]
+        size = next((size for size in sizes if size >= length), None)
+        if size is None or len(inputs["input_ids"]) != 1:
+            raise InputError(f"{inputs['input_ids'].shape} tokens fit no session; one text of at most {sizes[-1]} does")
+        return served[size]({name: np.pad(array, ((0, 0), (0, size - length))) for name, array in inputs.items()})
+
+    return predict

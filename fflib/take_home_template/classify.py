@@ -1,0 +1,44 @@
+"""Print label and probability of each text: an argument or a line of stdin, its fields separated by tabs."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+HERE, FILES = Path(__file__).resolve().parent, ("config.json", "tokenizer.json", "model.onnx")
+
+
+def stop(sentence):
+    """End with the exit code of bad input."""
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(2)
+
+
+if missing := [name for name in FILES if not (HERE / name).is_file()]:
+    stop(f"{HERE} lacks {' and '.join(missing)}; copy the whole folder")
+config = json.loads((HERE / "config.json").read_text(encoding="utf-8"))
+tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))  # cuts what is too long
+options = onnxruntime.SessionOptions()  # sequential as it comes: one operator after the other
+options.intra_op_num_threads = config["threads"]
+for entry in config["session"].items():
+    options.add_session_config_entry(*entry)
+session = onnxruntime.InferenceSession(HERE / "model.onnx", options, providers=["CPUExecutionProvider"])
+
+
+def logits(fields):
+    """Return the scores of one text, one a label."""
+    tokens = tokenizer.encode(*fields)
+    arrays = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask, "token_type_ids": tokens.type_ids}
+    return session.run(None, {node.name: np.array([arrays[node.name]]) for node in session.get_inputs()})[0][0]
+
+
+if __name__ == "__main__":
+    for number, text in enumerate(sys.argv[1:] or sys.stdin, start=1):
+        fields = text.rstrip("\r\n").split("\t")
+        if len(fields) != len(config["text_fields"]) or not all(field.strip() for field in fields):
+            stop(f"text {number} ({text[:60]!r}) must be {'<tab>'.join(config['text_fields'])}, none of them empty")
+        scores = logits(fields)
+        print(config["labels"][scores.argmax()], f"{1 / np.exp(scores - scores.max()).sum():.4f}", sep="\t")

@@ -1,0 +1,1049 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 6 · Runtime: graph, cores, and a server that keeps its promise
+#
+# **Claim.** The same small model can be served twice as fast or half as fast. What decides is which graph the engine is given,
+# how the cores are divided, and what happens to requests that arrive together.
+#
+# **Cost.** No accuracy: every way is checked against the model before it is timed. But throughput and the wait of a single
+# request are two goals, and the second half of this chapter is about the price of one in the other.
+#
+# **Needs** chapters [1](01_baseline.ipynb) to [5](05_quantization.ipynb). **Leaves** the file that is served, and the rungs of the
+# graph, of one thread, and of several instances.
+
+# %% tags=["parameters"]
+run: str = "docs-cpu"  # name of the run, a file in params
+run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
+task: str = "docs"  # docs or BoolQ
+data_source: str = "auto"  # auto, hub, or a folder of SuperGLUE files
+size: str = "smoke"  # smoke, standard or full; named in the record
+threads: int = 0  # threads of every engine; 0 takes all cores
+usd_per_hour: float = 0.677  # price of this machine, for the cost columns
+n_train: int = 96  # training examples; the first n_calibrate serve static recipes
+n_calibrate: int = 8  # training texts that show what values flow
+n_test: int = 96  # test examples, for every reported accuracy; 0 takes all
+n_requests: int = 8  # requests that are timed one by one
+n_busy_requests: int = 16  # requests that are timed in batches and on several instances
+rounds: int = 2  # interleaved timing rounds
+n_resamples: int = 200  # bootstrap resamples of an accuracy interval
+engines_tried: list[str] = ["pytorch", "onnxruntime", "onnxruntime int8"]  # beside each other
+instance_kinds: list[str] = ["process", "thread"]  # what an instance is
+goal: str = "throughput"  # what the division of the cores is chosen for: throughput or latency
+instances: int = 0  # how many; 0 takes the best division that this run measures
+instance_threads: int = 1  # of each, where instances is not 0
+token_budgets: list[int] = [256, 1024]  # padded tokens in a batch
+batch_sizes: list[int] = [1, 4]  # of sorted batches
+packed_tokens: int = 128  # tokens in a row of packed requests
+server_loads: list[float] = [0.5, 1.3]  # arrivals, in multiples of what the instances can answer
+n_server_requests: int = 60  # requests of each load test
+queue_limit: int = 16  # how many requests may wait
+server_tokens: int = 512  # padded tokens a batch of the server may hold
+n_killed: int = 60  # requests while a worker is killed
+requests_per_day: float = 1.0e8  # the traffic of a fleet
+peak_factor: float = 2.0  # its densest hour over the mean
+p99_bound_ms: float = 200.0  # the promise: 99 of 100 requests are answered within
+n_simulated: int = 2000  # requests of a simulated load
+seed: int = 0  # of arrivals
+
+# %% tags=["hide-input"]
+import os
+import threading
+import time
+from contextlib import ExitStack
+
+import numpy as np
+import onnx
+from IPython.display import Markdown, display
+
+from fflib import batching, checkpoints, data, files, hardware, measure, pages, results, rungs
+from fflib import figures_runtime as figures
+
+chapter = results.Chapter("06_runtime", globals())
+threads = hardware.set_threads(threads)
+chapter.show_summary()
+
+# %% tags=["hide-input"]
+from fflib import (
+    calibration,
+    cores,
+    engines,
+    export,
+    first_token,
+    fleet,
+    graph_variants,
+    online,
+    openvino_peer,
+    packing,
+    products,
+    pruning,
+    quantization,
+    runtime,
+    scenarios,
+    server,
+    span_head,
+    tasks,
+    training,
+    tuner,
+)
+from fflib import instances as workers
+
+machine = hardware.card()
+caption = f"{machine['cpu']}, {threads} threads; run {run}, size {size}"
+pages.card(machine, threads)
+
+# %% [markdown]
+# ## 6.1 Idea: what is left once the model is small
+#
+# Three things. The *graph*: the same model can be written in many ways, and engines rewrite it once more; some rewritings help,
+# some hurt, one can change the answers. The *cores*: a small product cannot keep many threads busy, but several requests can.
+# The *queue*: requests come when they like, and how long they wait depends on who is served first and on who is turned away.
+#
+# The model is the one that chapter 5 left, in eight bits if a recipe held.
+
+# %%
+# A slip in the parameters stops here, before anything takes time.
+files.check_known("engine", engines_tried, engines.ENGINES)
+files.check_known("kind of instance", instance_kinds, workers.KINDS)
+files.check_known("goal", [goal], tuner.GOALS)
+if instances:
+    cores.divide(instances, instance_threads)
+baseline = results.read(run_dir, "01_baseline")
+facts, the_task = baseline["facts"], tasks.get_task(task)
+quantised = results.read(run_dir, "05_quantization")["facts"]["quantised"]
+below = results.read(run_dir, "05_quantization")["facts"]["goes_on_from"]
+final = quantised["model"]
+student_folder = results.read(run_dir, "03_distillation")["facts"]["student"]["folder"]
+pruned_facts = results.read(run_dir, "04_pruning")["facts"]["pruned"]
+folders = {
+    "teacher": facts["teacher"]["folder"],
+    "student": student_folder,
+    "pruned student": pruned_facts["folder"],
+}
+tokenizer = checkpoints.load_tokenizer(str(files.resolve(folders[final])))
+if quantised["learned"]:  # it learned with its rounding: other weights, in a folder of their own
+    folders[final] = f"{files.shown(chapter.folder)}/models/quantised-student"
+models = {name: checkpoints.load(files.resolve(folder)) for name, folder in folders.items()}
+model = models[final]
+
+# %%
+test_split = data.load_split(the_task.name, "test", data_source, n_test or None)
+assert test_split.fingerprint == facts["data_fingerprint"]["test"], "chapter 1 saw other data"
+chapter.facts["data_fingerprint"] = facts["data_fingerprint"]
+test = data.tokenize(test_split, tokenizer, the_task.max_length)
+requests = test.take(batching.evenly_by_length(test.lengths, n_requests))
+busy = test.take(batching.evenly_by_length(test.lengths, n_busy_requests))
+mean_length = round(float(test.lengths.mean()))
+nearest = test.take([int(np.abs(test.lengths - mean_length).argmin())])
+alone = batching.collate(nearest, [0]).inputs  # one request of mean length
+logits = {"requests": training.predict(model, requests), "busy": training.predict(model, busy)}
+folder = chapter.folder / "models" / "onnx" / "served"
+
+# %% [markdown]
+# ## 6.2 Predict: the last layer for one token
+#
+# A classifier reads the *first* token of the last layer, nothing else. There all other tokens are needed as keys and values, so
+# that the first can look at them, but not as queries, and not in the feed-forward half. Leaving them out changes no answer.
+# How much it saves depends on how many layers there are: it is one layer's worth of work, nearly.
+
+# %%
+pages.source(first_token.FirstTokenClassifier.forward, first_token.first_of_layer)
+
+# %%
+work = {}
+for name, one in models.items():
+    config = one.encoder.config
+    whole = hardware.forward_flop(config, mean_length) / 1e9
+    lean = first_token.forward_flop(config, mean_length) / 1e9
+    work[name] = {"layers": len(config.layers), "GFLOP": whole, "for the first token": lean}
+    work[name]["predicted speed-up"] = whole / lean
+chapter.facts["first_token_work"] = work
+pages.table([{"model": name} | row for name, row in work.items()])
+
+# %% [markdown]
+# ## 6.3 The graph, taken apart
+#
+# ONNX Runtime rewrites a graph when it loads it, in levels: *basic* folds constants, *extended* also replaces groups of operators
+# by a fused one, *all* adds what depends on the processor. Its library for transformers fuses more, beforehand. FastFormers used
+# all of it at once. Here is each fusion alone, on top of *all* without any of the four, then the paper's recipe as it works with
+# today's versions, and this book's: only what pays here, and the last layer for one token.
+#
+# Each in fp32 and in the integers of chapter 5; no graph is timed whose logits are not those of the model.
+
+# %%
+pages.source(graph_variants.fused)
+
+# %%
+bits = quantization.safe_weight_bits()
+every_other = batching.in_order(requests.lengths, 1)[::2]
+
+
+graphs = graph_variants.Graphs(model)
+
+
+def variant_of(name, kind):
+    """Make a graph by a recipe, check it and count its operators."""
+    recipe = graph_variants.VARIANTS[name]
+    proto = graphs.optimised(recipe, bits * (kind == "int8"))
+    predict = graph_variants.predictor(proto, recipe, threads)
+    rounded = {"tolerance": np.inf, "agreement": 0.5} if kind == "int8" else {}
+    variant = measure.Variant(f"{name}, {kind}", predict, every_other)
+    checked = measure.check(variant, requests, logits["requests"], **rounded)
+    return proto, checked, graph_variants.operators(proto, recipe)
+
+
+made, cannot = {}, {}
+for name in graph_variants.VARIANTS:
+    for kind in ("fp32", "int8"):
+        try:
+            made[name, kind] = variant_of(name, kind)
+        except files.InputError as error:  # layers with unlike heads
+            cannot[name] = str(error)
+took = measure.time_interleaved([checked for _, checked, _ in made.values()], requests, rounds)
+Markdown("\n".join(f"*{name}: {why}*" for name, why in cannot.items()) or "All could be made.")
+
+# %%
+rows = []
+for (name, kind), (_, checked, operators) in made.items():
+    timing = took[checked.name]
+    ends = sorted(1e3 / per_s for per_s in timing.throughput_interval())
+    fused = sum(operators.get(fused, 0) for fused in graph_variants.FUSED_OPERATORS)
+    row = {"model": f"{final}, {kind}", "variant": name, "ms": 1e3 / timing.throughput_per_s}
+    row |= {"low": ends[0], "high": ends[1], "off": checked.checked.max_abs_difference}
+    row |= {"kept": checked.checked.label_agreement >= 0.9 or kind == "int8"}
+    row |= {"default": name == graph_variants.BOOK, "operators": sum(operators.values())}
+    rows.append(row | {"fused": fused, "labels kept": checked.checked.label_agreement})
+chapter.facts["graph_variants"] = rows
+figure = figures.graph_variants(rows, f"{caption}; {len(every_other)} requests, one by one")
+chapter.save_figure(figure, "graph_variants")
+figure
+
+# %%
+ms = {(row["model"].rsplit(", ")[-1], row["variant"]): row["ms"] for row in rows}
+gain = {
+    kind: ms[kind, graph_variants.PAPER] / ms[kind, graph_variants.BOOK]
+    for kind in ("fp32", "int8")
+}
+whole_gain = {
+    kind: ms[kind, graph_variants.WHOLE] / ms[kind, graph_variants.BOOK]
+    for kind in ("fp32", "int8")
+}
+chapter.facts["against_the_papers_graph"] = gain
+chapter.facts["first_token_gain"] = whole_gain
+display(
+    pages.table([{k: v for k, v in row.items() if k not in ("kept", "default")} for row in rows])
+)
+Markdown(
+    f"This book's graph is **{gain['int8']:.2f} times** as fast as the paper's recipe in int8, {gain['fp32']:.2f} times in fp32. "
+    f"The first token alone brings {whole_gain['int8']:.2f} and {whole_gain['fp32']:.2f} times; "
+    f"{work[final]['predicted speed-up']:.2f} were predicted from the operations."
+)
+
+# %% [markdown]
+# Why do fusions hurt? A fused operator is only as good as its kernel. Where the fused one is plain scalar code and the single ones
+# are vectorised, fusing loses. The engine's own profiler shows which operators the time goes to.
+
+# %%
+profiles = {}
+for label, name in (
+    ("the paper's graph", graph_variants.PAPER),
+    ("this book's", graph_variants.BOOK),
+):
+    if (name, "int8") in made:
+        recipe = graph_variants.options(graph_variants.VARIANTS[name], threads)
+        profiles[label] = runtime.node_ms(made[name, "int8"][0], recipe, alone, by="operator")
+chapter.facts["operators_ms"] = profiles
+figure = figures.operators(profiles, f"{caption}; int8, one request of {mean_length} tokens")
+chapter.save_figure(figure, "operators")
+figure
+
+# %% [markdown]
+# ## 6.4 A trap: the heads a model had before pruning
+#
+# The library that fuses attention must know the number of heads; told a wrong one, it obeys. Take the student, cut every second
+# head, and fuse with the numbers of its old configuration, as one does who forgets to change them:
+
+# %%
+config = models["student"].encoder.config
+halved = pruning.slice_model(
+    models["student"], heads=[range(0, layer.num_heads, 2) for layer in config.layers]
+)
+had, has = (
+    (layer.num_heads, layer.num_heads * layer.head_size)
+    for layer in (config.layers[0], halved.encoder.config.layers[0])
+)
+traced, expected = graph_variants.legacy_onnx(halved), training.predict(halved, nearest)
+trap = []
+for told, numbers in (("those it has", has), ("those it had", had), ("to look for itself", (0, 0))):
+    proto = graph_variants.fused(traced, ("attention",), *numbers)
+    count = sum(node.op_type == "Attention" for node in proto.graph.node)
+    row = {"told": told, "heads": numbers[0], "attentions fused": count}
+    try:
+        predict = runtime.onnx_predictor(runtime.onnx_session(proto, threads))
+        row["largest change of a logit"] = float(np.abs(predict(alone) - expected).max())
+    except (files.InputError, RuntimeError) as error:
+        row["error"] = str(error).splitlines()[0][:80]
+    trap.append(row)
+chapter.facts["heads_trap"] = trap
+pages.table(trap, decimals=6)
+
+# %% [markdown]
+# The logits are simply wrong, and nothing says so. The guard is the check that every graph of this book passes: compare with the
+# model, on random tokens, before anything else. It refuses that graph:
+
+# %%
+try:
+    export.assert_parity(halved, graph_variants.fused(traced, ("attention",), *had))
+    refused = "nothing"
+except (AssertionError, RuntimeError, files.InputError) as error:
+    refused = str(error).splitlines()[0]
+assert refused != "nothing", "the wrong graph passed the check"
+Markdown(f"*{refused}*")
+
+# %% [markdown]
+# ## 6.5 The file that is served
+#
+# The graph for the first token, in the integers that chapter 5 chose. One file for any batch and length.
+
+# %%
+lean = first_token.FirstTokenClassifier(model)
+sources = {
+    "whole": export.save_onnx(model, folder / "whole.onnx"),
+    "lean": export.save_onnx(lean, folder / "model.onnx"),
+}
+train = data.load_split(the_task.name, "train", data_source, n_train or None)
+seen = data.tokenize(train, tokenizer, the_task.max_length).take(
+    range(min(n_calibrate, len(train)))
+)
+
+
+def in_integers(source, recipe):
+    """The file in the integers of chapter 5, or itself where no recipe held."""
+    if not recipe:
+        return source
+    wanted = quantization.get_recipe(recipe)
+    shown = calibration.Calibration(quantization.load(source), seen, threads)
+    target = source.with_name(f"{source.stem}, {recipe}.onnx")
+    with export.quiet():  # chapter 5 has warned already
+        return quantization.quantize(source, target, wanted, shown if wanted.calibrated else None)
+
+
+served = {name: in_integers(source, quantised["recipe"]) for name, source in sources.items()}
+JUDGED = {"tolerance": np.inf, "agreement": 0.85} if quantised["recipe"] else {}
+pages.table(
+    [{"file": files.shown(path), "MB": path.stat().st_size / 1e6} for path in served.values()]
+)
+
+# %% [markdown]
+# How near are its products to what the engine can do? The ceiling is the best rate of any int8 product measured here, a large one
+# included; the share of it is reached by the products of a request of mean length.
+
+# %%
+proto = onnx.load(served["lean"])
+spent = runtime.node_ms(proto, runtime.session_options(threads), alone, by="operator")
+int8_ms = sum(spent.get(operator, 0) for operator in graph_variants.INT8_PRODUCTS)
+layers = model.encoder.config.layers
+hidden = model.encoder.config.hidden_size
+big = [
+    (512, 1536, 1536),
+    (512, 384, 1536),
+    (mean_length, hidden, max(1, layers[0].intermediate_size)),
+]
+ceiling = max(rate.int8_gop_per_s for rate in products.product_rates(big, threads, 0.05))
+gop = first_token.product_flop(model.encoder.config, mean_length) / 1e9
+rate = gop / int8_ms * 1e3 if int8_ms else None  # where no recipe held there are none
+chapter.facts["int8_products"] = {
+    "operations, G": gop,
+    "ms, rounding included": int8_ms,
+    "GOP/s": rate,
+    "best rate measured, GOP/s": ceiling,
+    "share of it": rate / ceiling if rate else None,
+    "share of the request": int8_ms / sum(spent.values()),
+}
+pages.table([chapter.facts["int8_products"]])
+
+# %% [markdown]
+# **Heads with a loop.** FastFormers could not export its model for WiC, where the head looks at two spans of the text, because
+# the spans were cut out in a Python loop. The same as tensor operations: a mask for each span, and the largest value under it.
+
+# %%
+display(pages.source(span_head.largest_in_spans))
+spanned = span_head.SpanClassifier(model.encoder, the_task.num_labels).eval()
+span_file = export.save_onnx(spanned, folder.with_name("spans") / "model.onnx")
+given = alone | {"span_starts": np.array([[1, 3]]), "span_ends": np.array([[3, 5]])}
+spans = runtime.onnx_predictor(runtime.onnx_session(span_file, threads))(given)
+off = float(np.abs(spans - runtime.torch_predictor(spanned)(given)).max())
+assert off < export.TOLERANCE, f"the span head's logits are off by {off:.1e}"
+Markdown(f"On ONNX Runtime its logits differ by {off:.0e} from PyTorch's.")
+
+# %% [markdown]
+# ## 6.6 Engines, by one call
+#
+# The same model through one function, with the same threads. The peer, OpenVINO, gets both graphs, and its own int8 of both.
+
+# %%
+served_by, why_not = {}, {}
+for engine in engines_tried:
+    if reason := engines.missing(engine):
+        why_not[engine] = reason
+        continue
+    start = time.perf_counter()
+    predict, name = engines.serve(lean, engine, threads, folder)
+    served_by[engine] = predict, name, time.perf_counter() - start
+peer_missing = openvino_peer.missing()
+if not peer_missing:
+    graphs = {f"OpenVINO fp32, {name} graph": path for name, path in sources.items()}
+    graphs |= {
+        f"OpenVINO int8, {name} graph": openvino_peer.quantize(path, seen, len(seen))
+        for name, path in sources.items()
+    }
+    for name, graph in graphs.items():
+        served_by[name] = openvino_peer.predictor(graph, threads), "OpenVINO", None
+ours = runtime.onnx_predictor(runtime.onnx_session(served["lean"], threads))
+served_by["this book's file"] = ours, "ONNX Runtime", None
+Markdown(
+    "\n".join(f"*{engine}: {why}*" for engine, why in why_not.items()) or "Every engine is here."
+)
+
+# %%
+one_each = batching.in_order(requests.lengths, 1)
+loose = {
+    "tolerance": np.inf,
+    "agreement": 0.5,
+}  # some of them are in eight bits; what they keep is in the table
+ways = [
+    measure.check(measure.Variant(name, predict, one_each), requests, logits["requests"], **loose)
+    for name, (predict, _, _) in served_by.items()
+]
+by_engine = measure.time_interleaved(ways, requests, rounds)
+engine_rows = [
+    {
+        "engine": way.name,
+        "ms": 1e3 / by_engine[way.name].throughput_per_s,
+        "p50 ms": by_engine[way.name].latency_p50_ms,
+        "p95 ms": by_engine[way.name].latency_p95_ms,
+        "labels kept %": 100 * way.checked.label_agreement,
+        "largest change": way.checked.max_abs_difference,
+        "to load or compile, s": served_by[way.name][2],
+    }
+    for way in ways
+]
+chapter.facts["engines"] = engine_rows
+pages.table(engine_rows)
+
+# %% [markdown]
+# ## 6.7 Dividing the cores
+#
+# One instance with every core, or an instance for each core, or something between? FastFormers' table 2, for this machine: one
+# request at a time for each instance, all instances busy. An instance is a process with a session of its own, or a thread with
+# one; both are pinned to physical cores that no other has. *p50* and *p95* are of a request on a busy machine.
+
+# %%
+pages.source(cores.divide, tuner.divisions, tuner.best)
+
+
+# %%
+def study(name, path, some, right, tolerance):
+    """Time every division of the cores for one file."""
+    plan, rows = batching.in_order(some.lengths, 1), []
+    with ExitStack() as stack:
+        ways = {}
+        for count, each in tuner.divisions(threads):
+            for kind in instance_kinds:
+                started = stack.enter_context(workers.start(path, count, each, kind))
+                ways[count, each, kind] = runtime.together(started)
+        labels = {str(key): way for key, way in ways.items()}
+        plans, wanted = dict.fromkeys(labels, plan), dict.fromkeys(labels, right)
+        timings = measure.time_at_once(labels, some, plans, wanted, rounds, tolerance)
+    for count, each, kind in ways:
+        timing = timings[str((count, each, kind))]
+        row = {"model": name, "instances": count, "threads": each, "kind": kind}
+        row |= {"throughput_per_s": timing.throughput_per_s, "p50_ms": timing.latency_p50_ms}
+        rows.append(row | {"p95_ms": timing.latency_p95_ms})
+    return rows
+
+
+teacher_tokenizer = checkpoints.load_tokenizer(str(files.resolve(folders["teacher"])))
+teacher_requests = data.tokenize(test_split, teacher_tokenizer, the_task.max_length)
+few = batching.evenly_by_length(teacher_requests.lengths, max(2, n_requests // 3))
+teacher_requests = teacher_requests.take(few)
+teacher_file = export.save_onnx(models["teacher"], folder.with_name("teacher") / "model.onnx")
+right = training.predict(models["teacher"], teacher_requests)
+divided = study("teacher, fp32", teacher_file, teacher_requests, right, 1e-3)
+# With eight bits another division of a product may push a value across the border of its code.
+right = measure.Variant("alone", ours, one_each).logits(requests)
+ours_divided = study(
+    f"{final}, {quantised['recipe'] or 'fp32'}", served["lean"], requests, right, 0.3
+)
+
+# %%
+best_row = tuner.best(ours_divided, goal)
+if instances:
+    best_row = next(
+        row
+        for row in ours_divided
+        if (row["instances"], row["threads"]) == (instances, instance_threads)
+    )
+for rows in (divided, ours_divided):
+    wanted = tuner.best(rows, goal) if rows is divided else best_row
+    for row in rows:
+        row["chosen"] = row is wanted
+chapter.facts["divisions"], chapter.facts["division"] = ours_divided, best_row
+chapter.facts["teacher_divisions"] = divided
+figure = figures.divisions(
+    divided + ours_divided, f"{caption}; one request at a time for each instance"
+)
+chapter.save_figure(figure, "divisions")
+display(figure)
+whole_machine = max(row["throughput_per_s"] for row in ours_divided if row["instances"] == 1)
+several = max(
+    (row["throughput_per_s"] for row in ours_divided if row["instances"] > 1), default=np.nan
+)
+chapter.facts["instances_gain"] = several / whole_machine
+Markdown(
+    f"Several instances answer {several / whole_machine:.2f} times as much as the best single one. "
+    f"For {goal}: **{best_row['instances']} x {best_row['threads']}**, as {best_row['kind']}. "
+    f"`python -m fflib.tuner --run {run} --write NAME` keeps that as hardware parameters."
+)
+
+# %% [markdown]
+# ## 6.8 Length again: batches, packed rows, graphs of one shape
+#
+# On one core a batch saves the overhead of calls and costs padding. Sorted batches hardly pad. Two further ways to spare it: *pack*
+# several short requests into one row, with a mask that keeps them apart; or give the engine a graph for each length, so that it
+# knows every shape beforehand.
+
+# %%
+pages.source(packing.first_fit, packing.PackedClassifier.forward)
+
+# %%
+short = test.take(np.flatnonzero(test.lengths <= np.median(test.lengths))[:n_busy_requests])
+packed_rows = packing.first_fit(short.lengths, packed_tokens)
+packed = packing.pack(short, packed_rows)
+packed_file = in_integers(
+    export.save_onnx(packing.PackedClassifier(model), folder.with_name("packed") / "model.onnx"),
+    quantised["recipe"]
+    if not quantization.RECIPES[quantised["recipe"] or "dynamic"].calibrated
+    else "",
+)
+exact = runtime.onnx_predictor(
+    runtime.onnx_session(folder.with_name("packed") / "model.onnx", threads)
+)
+short_logits = training.predict(model, short)
+off = float(np.abs(exact(packed.inputs)[np.argsort(packed.order)] - short_logits).max())
+assert off < export.TOLERANCE, f"packing changed a logit by {off:.1e}"
+Markdown(
+    f"{len(short)} requests in {len(packed_rows)} rows; in fp32 no logit differs by more than {off:.0e}. Of all pairs of tokens "
+    f"that attention computes in these rows, {packing.attended_share(short.lengths, packed_rows):.0%} are of use."
+)
+
+
+# %%
+def row_by_row(path):
+    """Answer packed rows one after the other, packing included."""
+    predict = runtime.onnx_predictor(runtime.onnx_session(path, threads))
+
+    def answer(examples, rows):
+        start, answers, seconds = time.perf_counter(), [], []
+        for row in rows:
+            began = time.perf_counter()
+            batch = packing.pack(examples, [row])
+            answers.append(predict(batch.inputs))  # in the order of the row
+            seconds.append(time.perf_counter() - began)
+        return answers, time.perf_counter() - start, seconds
+
+    return answer
+
+
+whole_predict = runtime.onnx_predictor(runtime.onnx_session(served["whole"], threads))
+by_shape = graph_variants.by_length(served["lean"], threads, short.lengths)
+single, sorted_16 = (
+    batching.in_order(short.lengths, 1),
+    batching.sorted_by_length(short.lengths, 16),
+)
+ways = {
+    "whole graph, one by one": (runtime.together([whole_predict]), single),
+    "whole graph, sorted batches": (runtime.together([whole_predict]), sorted_16),
+    "whole graph, packed rows": (row_by_row(packed_file), [np.array(row) for row in packed_rows]),
+    "first token, one by one": (runtime.together([ours]), single),
+    "first token, a graph for each length": (runtime.together([by_shape]), single),
+    "first token, sorted batches": (runtime.together([ours]), sorted_16),
+}
+plans = {name: plan for name, (_, plan) in ways.items()}
+by_way = measure.time_at_once(
+    {name: way for name, (way, _) in ways.items()},
+    short,
+    plans,
+    dict.fromkeys(ways, short_logits),
+    rounds,
+    tolerance=1.0 if quantised["recipe"] else 1e-3,
+)
+length_rows = [
+    {
+        "way": name,
+        "requests/s": timing.throughput_per_s,
+        "p50 ms": timing.latency_p50_ms,
+        "padding": ""
+        if "packed" in name
+        else f"{batching.padding_share(short.lengths, plans[name]):.0%}",
+    }
+    for name, timing in by_way.items()
+]
+chapter.facts["by_length"] = length_rows
+pages.table(length_rows)
+
+# %% [markdown]
+# ## 6.9 The rungs
+#
+# Graph, one thread, instances: all in the same rounds, on the same requests. The instances get the batches that suit them best,
+# picked in a first pass and timed anew in the second, since the best of many noisy numbers flatters.
+
+# %%
+best_kind, best_size = results.read(run_dir, "02_batching")["facts"]["best"]
+plans = {("in order", 1): batching.in_order(busy.lengths, 1)}
+plans |= {("sorted", n): batching.sorted_by_length(busy.lengths, n) for n in batch_sizes if n > 1}
+plans |= {("token budget", n): batching.token_budget(busy.lengths, n) for n in token_budgets}
+known = (best_kind, best_size)
+plans[known] = batching.PLANS[best_kind](busy.lengths, best_size)
+stack = ExitStack()  # the instances run until the end of the chapter
+started = stack.enter_context(
+    workers.start(served["lean"], best_row["instances"], best_row["threads"], best_row["kind"])
+)
+one_core = stack.enter_context(workers.start(served["lean"], 1, 1, "thread"))
+below_file = files.resolve(quantised["onnx"]) if quantised["onnx"] else sources["whole"]
+whole_below = runtime.onnx_predictor(runtime.onnx_session(below_file, threads))
+crews = {"below": [whole_below], "graph": [ours], "one thread": one_core, "instances": started}
+JUST = (
+    1.0 if quantised["recipe"] else 1e-3
+)  # each plan's own answers are judged by their labels below
+
+
+def timed(wanted, seed=0):
+    """Time crews in plans, {label: (crew, plan)}, all in turn."""
+    return measure.time_at_once(
+        {label: runtime.together(crews[crew]) for label, (crew, _) in wanted.items()},
+        busy,
+        {label: plans[plan] for label, (_, plan) in wanted.items()},
+        dict.fromkeys(wanted, logits["busy"]),
+        rounds,
+        tolerance=JUST,
+        seed=seed,
+    )
+
+
+trial = timed(
+    {f"{crew} {key}": (crew, key) for key in plans for crew in ("one thread", "instances")}
+)
+best_plan = {
+    crew: max(plans, key=lambda key: trial[f"{crew} {key}"].throughput_per_s)
+    for crew in ("one thread", "instances")
+}
+final_timings = timed(
+    {
+        "below": ("below", known),
+        "graph": ("graph", known),
+        "one thread": ("one thread", best_plan["one thread"]),
+        "instances": ("instances", best_plan["instances"]),
+        "instances, one by one": ("instances", ("in order", 1)),
+    },
+    seed=1,
+)
+pages.table(
+    [
+        {"way": crew, "batches": f"{key[0]} {key[1]}"}
+        | {"requests/s": trial[f"{crew} {key}"].throughput_per_s}
+        | {
+            "p50 ms": trial[f"{crew} {key}"].latency_p50_ms,
+            "p95 ms": trial[f"{crew} {key}"].latency_p95_ms,
+        }
+        for crew in ("one thread", "instances")
+        for key in plans
+    ]
+)
+
+# %% [markdown]
+# Accuracy is measured on all of test in the very batches that are served: with dynamic scales an answer may depend on them.
+
+# %%
+batches_of = {r["rung"]: r for r in results.read(run_dir, "02_batching")["rungs"]}
+rung_before = {
+    r["rung"]: r
+    for record in results.read_all(run_dir, before=chapter.name)
+    for r in record["rungs"]
+}[below]
+teacher_test = {r["rung"]: r for r in baseline["rungs"]}["teacher unpadded"]["accuracy"]
+test_logits = {}
+for key in {known, *best_plan.values(), ("in order", 1)}:
+    plan = batching.PLANS[key[0]](test.lengths, key[1])
+    test_logits[key] = measure.Variant(str(key), ours, plan).logits(test)
+tested = {
+    key: tasks.scored(the_task, found, test_split.labels, n_resamples)
+    for key, found in test_logits.items()
+}
+float_test = training.predict(model, test)
+kept = {
+    key: float((found.argmax(1) == float_test.argmax(1)).mean())
+    for key, found in test_logits.items()
+}
+assert min(kept.values()) >= JUDGED.get("agreement", 0.999), f"labels kept: {kept}"
+
+
+# %%
+def rung_of(label, stacks_on, way, key, count, each):
+    rung = rungs.Rung(
+        label,
+        stacks_on=stacks_on,
+        model=rung_before["model"],
+        engine=rung_before["engine"],
+        precision=rung_before["precision"],
+        batching=" ".join(map(str, key)) + (" tokens" if key[0] == "token budget" else ""),
+        batch_size=round(np.mean([len(group) for group in plans[key]])),
+        threads=each,
+        instances=count,
+        model_mb=served["lean"].stat().st_size / 1e6,
+    )
+    off = float(np.abs(test_logits[key] - float_test).max())
+    rung.timed(final_timings[way], measure.Check(off, kept[key], len(test)), usd_per_hour)
+    return rung.scored(tested[key].value, tested[key][1:], teacher_test)
+
+
+first = rung_of("first token", below, "graph", known, 1, threads)
+first.anchor_per_s = final_timings["below"].throughput_per_s
+chapter.add(first)
+chapter.add(rung_of("one thread", "first token", "one thread", best_plan["one thread"], 1, 1))
+division = best_row["instances"], best_row["threads"]
+chapter.add(rung_of("instances", "first token", "instances", best_plan["instances"], *division))
+faster = final_timings["instances"].throughput_per_s > first.throughput_per_s
+chapter.facts["goes_on_from"] = "instances" if faster else "first token"
+chapter.facts["one_by_one"] = {
+    "requests/s": final_timings["instances, one by one"].throughput_per_s,
+    "p50 ms": final_timings["instances, one by one"].latency_p50_ms,
+    "p95 ms": final_timings["instances, one by one"].latency_p95_ms,
+}
+pages.table(
+    [
+        {"rung": r.rung, "batches": r.batching, "requests/s": r.throughput_per_s}
+        | {"95 % interval": "{:.0f} to {:.0f}".format(*r.evidence["throughput_interval_per_s"])}
+        | {"p50 ms": r.latency_p50_ms, "p95 ms": r.latency_p95_ms, "test %": 100 * r.accuracy}
+        for r in chapter.rungs
+    ]
+)
+
+# %%
+chapter.facts["served"] = {
+    "onnx": files.shown(served["lean"]),
+    "tokenizer": files.shown(
+        files.resolve(student_folder if final != "pruned student" else pruned_facts["folder"])
+    ),
+    "rung": chapter.facts["goes_on_from"],
+}
+peers_at_once = {}
+if not peer_missing and threads > 1:
+    in_turn = dict.fromkeys(graphs, ("in order", 1))
+    ways = {
+        name: openvino_peer.in_flight(graph, threads, threads) for name, graph in graphs.items()
+    }
+    ways["this book's instances"] = runtime.together(started)
+    in_turn["this book's instances"] = ("in order", 1)
+    found = measure.time_at_once(
+        ways,
+        busy,
+        {name: plans[key] for name, key in in_turn.items()},
+        dict.fromkeys(ways, logits["busy"]),
+        rounds,
+        tolerance=np.inf,
+    )
+    peers_at_once = {name: timing.throughput_per_s for name, timing in found.items()}
+    chapter.facts["peers_at_once"] = peers_at_once
+    display(
+        pages.table([{"way": n, "requests/s, one by one": v} for n, v in peers_at_once.items()])
+    )
+Markdown(
+    f"The story goes on from **{chapter.facts['goes_on_from']}**."
+    + (f" *OpenVINO left out: {peer_missing}*" if peer_missing else "")
+)
+
+# %% [markdown]
+# ## 6.10 A server under load
+#
+# Now requests arrive when they like. The server keeps them in a bounded queue; an instance that is free takes what its policy
+# allows, here whatever waits, up to a budget of tokens. Who finds the queue full is refused at once, in a sentence: a promise that
+# cannot be kept is not made. Three scenarios, those of MLPerf: *single stream* (the next request comes when the last is answered),
+# *offline* (all at once), *server* (a Poisson process). A latency counts from the moment a request was due.
+
+# %%
+pages.source(online.adaptive, scenarios.poisson)
+
+# %%
+rng = np.random.default_rng(seed)
+order = rng.choice(len(test), n_server_requests)
+expected_labels = test_logits[("in order", 1)].argmax(1)
+policy = online.adaptive(server_tokens)
+
+
+def under_load(run_scenario, predictors=started, policies=policy, limit=queue_limit):
+    """Open a server, run a scenario on it, and compare the answers with those that were scored."""
+    with server.Server(predictors, policies, limit) as serving:
+        load = run_scenario(serving)
+    answered = ~(load.refused | load.failed)
+    same = load.answers[answered].argmax(1) == expected_labels[order[: len(answered)][answered]]
+    assert same.mean() >= JUDGED.get("agreement", 0.999), "the server's answers are not the model's"
+    return load
+
+
+stream = under_load(
+    lambda serving: scenarios.single_stream(serving, test, order[: len(order) // 3])
+)
+flood = under_load(lambda serving: scenarios.offline(serving, test, order))
+capacity = flood.throughput_per_s
+loads = [
+    under_load(
+        lambda serving, rate=share * capacity: scenarios.poisson(
+            serving, test, order, rate, np.random.default_rng(seed)
+        )
+    )
+    for share in server_loads
+]
+pages.table(
+    [
+        {
+            "scenario": "single stream",
+            "p50 ms": stream.percentile_ms(50),
+            "p95 ms": stream.percentile_ms(95),
+        },
+        {"scenario": "offline", "answered/s": capacity},
+    ]
+)
+
+
+# %%
+def point(load):
+    """What the figure shows of a load; p99 only where at least five requests are beyond it."""
+    return {
+        "offered_per_s": load.offered_per_s,
+        "p50_ms": load.percentile_ms(50),
+        "p95_ms": load.percentile_ms(95),
+        "p99_ms": load.percentile_ms(99) if load.answered >= 500 else None,
+        "answered_per_s": load.throughput_per_s,
+        "refused_share": load.refused_share,
+    }
+
+
+points, knee = [point(load) for load in loads], scenarios.knee(loads)
+late = max(float(np.percentile(load.lateness_ms, 99)) for load in loads)
+chapter.facts["server"] = {"points": points, "knee": knee, "capacity_per_s": capacity}
+chapter.facts["server"] |= {
+    "single_stream_p50_ms": stream.percentile_ms(50),
+    "lateness_p99_ms": late,
+}
+pages.table(points)
+
+# %% [markdown]
+# ## 6.11 A fleet, simulated from measured times
+#
+# How many such machines would answer a hundred million requests a day? The time of a batch is fitted to the batches measured above,
+# with all instances busy; the queue is simulated. First the check: the same loads, simulated, beside the measured ones.
+
+# %%
+shapes = [
+    (len(group), int(busy.lengths[group].max()), float(seconds))
+    for key, plan in plans.items()
+    for group, seconds in zip(
+        plan, np.median(trial[f"instances {key}"].seconds, axis=0), strict=True
+    )
+]
+service = fleet.ServiceTimes.fit(*map(np.array, zip(*shapes, strict=True)))
+
+
+def simulate(rate, policies=policy, limit=queue_limit, count=n_simulated):
+    return fleet.simulate(
+        rate, count, test.lengths, service, best_row["instances"], policies, limit, seed
+    )
+
+
+def simulated_point(rate):
+    load = simulate(rate)
+    p50, p95, p99 = (float(np.nanpercentile(load.latency_ms, q)) for q in (50, 95, 99))
+    row = {"offered_per_s": rate, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
+    return row | {
+        "answered_per_s": load.throughput_per_s,
+        "refused_share": load.refused / n_simulated,
+    }
+
+
+simulated = [simulated_point(row["offered_per_s"]) for row in points]
+figure = figures.load(
+    points,
+    knee,
+    capacity,
+    simulated,
+    f"{caption}; {n_server_requests} requests a point, queue of {queue_limit}",
+)
+chapter.save_figure(figure, "server")
+display(figure)
+light = [i for i, share in enumerate(server_loads) if share < 1]
+ratio = {i: simulated[i]["p95_ms"] / points[i]["p95_ms"] for i in light}
+chapter.facts["simulated"] = simulated
+Markdown(
+    "Simulated over measured 95th percentile, below capacity: "
+    + ", ".join(f"{r:.2f} at load {server_loads[i]}" for i, r in ratio.items())
+    + ". The simulation leaves out what the generator of the load and the server's own threads take of the same cores."
+)
+
+# %%
+policies_tried = {
+    "one by one": online.one_by_one,
+    "adaptive batches": policy,
+    "like lengths": online.like_lengths(server_tokens),
+}
+fleet_rows = []
+for way, chosen in policies_tried.items():
+    try:
+        needed = fleet.machines_needed(
+            requests_per_day,
+            peak_factor,
+            p99_bound_ms,
+            lambda rate, chosen=chosen: simulate(rate, chosen, None),
+        )
+    except files.InputError as error:
+        display(Markdown(f"*{way}: {error}*"))
+        continue
+    row = {"way": way, "machines": needed.machines, "p99_ms": needed.p99_ms}
+    row |= {"rate_per_machine_per_s": needed.rate_per_machine_per_s, "busy": needed.utilisation}
+    fleet_rows.append(row | {"usd_per_day": needed.machines * 24 * usd_per_hour})
+chapter.facts["fleet"] = fleet_rows
+if fleet_rows:
+    figure = figures.fleet(
+        fleet_rows,
+        p99_bound_ms,
+        f"{requests_per_day:,.0f} requests a day, {peak_factor:g} times as dense at the peak; simulated; {caption}",
+    )
+    chapter.save_figure(figure, "fleet")
+    display(figure)
+
+# %% [markdown]
+# ## 6.12 Short and long apart
+#
+# A short request behind a long one waits for work that is not its own. Policies on the real server, near the knee: the oldest
+# first, neighbours in length, the shortest first (with patience, so that no long one starves), and an instance of their own for
+# the short ones.
+
+# %%
+middle = int(np.median(test.lengths)) + 1
+by_policy = {
+    "oldest first": policy,
+    "like lengths": online.like_lengths(server_tokens),
+    "shortest first": online.short_first(server_tokens, p99_bound_ms / 2e3),
+}
+if len(started) > 1:
+    half = len(started) // 2
+    by_policy["short ones apart"] = [online.within(server_tokens, 0, middle)] * half + [
+        online.within(server_tokens, middle, the_task.max_length + 1)
+    ] * (len(started) - half)
+rate, policy_rows = 0.85 * capacity, []
+for name, chosen in by_policy.items():
+    load = under_load(
+        lambda serving: scenarios.poisson(serving, test, order, rate, np.random.default_rng(seed)),
+        policies=chosen,
+        limit=len(order),
+    )
+    is_short = test.lengths[order] < middle
+    row = {"policy": name, "throughput_per_s": load.throughput_per_s}
+    row["short_p95_ms"], row["long_p95_ms"] = (
+        float(np.percentile(load.latency_ms[group], 95)) for group in (is_short, ~is_short)
+    )
+    policy_rows.append(row)
+chapter.facts["policies"] = policy_rows
+figure = figures.by_length(
+    policy_rows,
+    f"{caption}; {len(order)} requests, {rate:.0f} a second; short: under {middle} tokens",
+)
+chapter.save_figure(figure, "by_length")
+figure
+
+# %% [markdown]
+# ## 6.13 A worker dies
+#
+# In the middle of a stream of requests one of the processes is killed. It is noticed, started anew, and what it had is asked again;
+# every request must have exactly one answer, and the right one.
+
+# %%
+stack.close()
+few = rng.choice(len(test), n_killed)
+quick = test.take(
+    np.argsort(test.lengths)[: max(8, len(test) // 8)]
+)  # short ones: this is about the queue
+few %= len(quick)
+right_labels = (
+    measure.Variant("right", ours, batching.in_order(quick.lengths, 1)).logits(quick).argmax(1)
+)
+count, each = best_row["instances"], best_row["threads"]
+with workers.start(served["lean"], count, each, "process") as processes:
+    victim, start = processes[0].pid, time.perf_counter()
+    with server.Server(processes, policy, queue_limit) as serving:
+
+        def kill():
+            while serving.answered < n_killed // 2:
+                time.sleep(0.001)
+            os.kill(victim, 9)
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        load = scenarios.offline(serving, quick, few)
+        killer.join(1)
+    restarts = sum(process.restarts for process in processes)
+assert load.answered == n_killed and restarts == 1 and not load.failed.any()
+wrong = int((load.answers.argmax(1) != right_labels[few]).sum())
+assert wrong <= (1 - JUDGED.get("agreement", 1.0)) * n_killed, f"{wrong} answers are wrong"
+chapter.facts["killed"] = {"requests": n_killed, "answered": load.answered, "restarts": restarts}
+Markdown(
+    f"{load.answered:,} of {n_killed:,} requests answered once each, {restarts} worker killed and started anew, in "
+    f"{load.span_s:.1f} s; {wrong} labels differ from those given alone."
+)
+
+# %% [markdown]
+# ## 6.14 What it cost
+#
+# No accuracy beyond the rounding that chapter 5 has paid for already. The wait of a single request: more instances on the same
+# cores answer more, each of them later. And memory: every instance has its own copy of the weights.
+
+# %%
+pages.table(
+    [
+        {"rung": r.rung, "p50 ms": r.latency_p50_ms, "requests/s": r.throughput_per_s}
+        | {"MB of weights in memory": r.model_mb * r.instances}
+        for r in chapter.rungs
+    ]
+)
+
+# %% [markdown]
+# ## 6.15 When it does not pay
+#
+# - **Deep models** gain little from computing the last layer for one token: 6.2 says how little.
+# - **A head that reads every token** (tagging, mean pooling, the spans of 6.5) needs the last layer whole.
+# - **One user at a time**: then the best division is the one with the lowest latency, not with the most answers (`goal`).
+# - **Several instances of a large model** share one memory and one cache: the teacher's panel in 6.7 shows what is left of it.
+# - **Packing** spares padding that sorted batches have spared already, and lets attention compute pairs that nobody needs.
+# - **A long queue** answers everybody late. A short one answers most in time, and tells the others at once.
+#
+# ## 6.16 Exercises
+#
+# 1. Set `goal` to latency. Which rungs change, and by how much?
+# 2. `queue_limit` decides who is refused. Draw the 99th percentile of those who are answered over it, at a load of 1.3.
+# 3. Write a variant of `graph_variants.VARIANTS` with the skip-LayerNorm fusion and the first token. Is it slower for both graphs?
+#
+# **Next:** [chapter 7](07_story.ipynb) puts the rungs together.
+
+# %%
+chapter.save()

@@ -1,0 +1,122 @@
+"""Each fusion does what it says and only that; a wrong number of heads is caught."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import examples_of
+
+from fflib import batching, encoder, export, graph_variants, pruning, runtime
+from fflib.files import InputError
+from fflib.graph_variants import BOOK, FUSED_OPERATORS, PAPER, VARIANTS, WHOLE, Graphs, Variant
+
+EXAMPLES = examples_of([5, 9, 12, 7, 3, 11])
+INPUTS = batching.collate(EXAMPLES, range(6)).inputs
+
+
+def model_of(heads=(4, 4)):
+    torch.manual_seed(0)
+    layers = tuple(encoder.LayerShape(count, 8, 48) for count in heads)
+    config = encoder.EncoderConfig(vocab_size=50, hidden_size=32, layers=layers, max_position_embeddings=64)
+    model = encoder.Classifier(config, 3).eval()
+    with torch.no_grad():  # at 0.02 attention would look everywhere alike, whatever its heads
+        for weights in model.parameters():
+            weights.add_(torch.randn_like(weights) * 0.2)
+    return model
+
+
+@pytest.fixture(scope="module")
+def graphs() -> Graphs:
+    return Graphs(model_of())
+
+
+@pytest.fixture(scope="module")
+def wanted(graphs):
+    return runtime.torch_predictor(graphs.model)(INPUTS)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_answers_as_the_model(graphs, wanted, name):
+    variant = VARIANTS[name]
+    exact = graph_variants.predictor(graphs.optimised(variant), variant, 1)(INPUTS)
+    rounded = graph_variants.predictor(graphs.optimised(variant, 8), variant, 1)(INPUTS)
+    assert np.abs(exact - wanted).max() < 1e-4 < np.abs(rounded - wanted).max() < 0.2 * np.ptp(wanted)
+
+
+def fused(graphs, name, bits=0):
+    counts = graph_variants.operators(graphs.optimised(VARIANTS[name], bits), VARIANTS[name])
+    return {operator: counts[operator] for operator in FUSED_OPERATORS if operator in counts}
+
+
+def test_each_variant_fuses_what_its_name_says(graphs):
+    norms = 2 * 2 + 1  # two a layer, and that of the embeddings, which adds up two tables as well
+    assert fused(graphs, "no optimisation") == fused(graphs, "basic") == fused(graphs, "all but these four") == {}
+    assert fused(graphs, "+ skip-LayerNorm") == {"SkipLayerNormalization": norms}
+    assert fused(graphs, "+ embedding") == {}, "today's exporter writes embeddings that ONNX Runtime does not know"
+    assert fused(graphs, "+ GELU") == fused(graphs, WHOLE) == {"BiasGelu": 2}
+    assert fused(graphs, "+ attention") == {"Attention": 2}
+    assert fused(graphs, "+ attention", 8) == {"QAttention": 2}
+    assert fused(graphs, "all") == fused(graphs, "extended") == {"SkipLayerNormalization": norms, "BiasGelu": 2}
+    assert "Attention" not in fused(graphs, PAPER), "the library finds the heads again: the text of chapter 6 is wrong"
+    assert fused(graphs, "the paper's, heads told")["Attention"] == 2
+
+
+def test_the_books_graph_is_the_default_of_every_session(graphs, tmp_path):
+    """What a session does that is told nothing is what the variant does."""
+    ours, usual = graph_variants.options(VARIANTS[WHOLE], 1), runtime.session_options(1)
+    counts = []
+    for options, name in ((ours, "ours.onnx"), (usual, "usual.onnx")):
+        options.optimized_model_filepath = str(tmp_path / name)
+        graph_variants.sessions.load(graphs.whole, options)
+        counts.append(sorted(node.op_type for node in onnx.load(tmp_path / name).graph.node))
+    assert counts[0] == counts[1]
+    first = graph_variants.operators(graphs.optimised(VARIANTS[BOOK]), VARIANTS[BOOK])
+    assert first["LayerNormalization"] == 5 and "SkipLayerNormalization" not in first
+
+
+def test_the_heads_before_pruning_give_wrong_logits_and_no_error():
+    """The trap: the library believes what it is told. The check that each graph passes is what catches it."""
+    whole = model_of()
+    half = pruning.slice_model(whole, heads=[[0, 2], [1, 3]])
+    traced, right = graph_variants.legacy_onnx(half), runtime.torch_predictor(half)(INPUTS)
+    told = {heads: graph_variants.fused(traced, ("attention",), heads, width) for heads, width in ((2, 16), (4, 32))}
+    off = {}
+    for heads, proto in told.items():
+        assert sum(node.op_type == "Attention" for node in proto.graph.node) == 2
+        off[heads] = np.abs(runtime.onnx_predictor(runtime.onnx_session(proto, 1))(INPUTS) - right).max()
+    assert off[2] < 1e-5 and off[4] > 0.05
+    export.assert_parity(half, told[2])
+    with pytest.raises(AssertionError, match="the ONNX graph's logits are off by"):
+        export.assert_parity(half, told[4])
+    unfused = graph_variants.fused(traced, ("attention",), 0, 0)
+    assert not [node for node in unfused.graph.node if node.op_type == "Attention"], "it finds the heads by itself now"
+
+
+def test_a_wrong_graph_is_never_given_away(monkeypatch):
+    graphs = Graphs(pruning.slice_model(model_of(), heads=[[0, 2], [1, 3]]))
+    monkeypatch.setattr(graph_variants, "_heads", lambda model: (4, 32))
+    with pytest.raises(AssertionError, match="logits are off"):
+        graphs.optimised(VARIANTS["+ attention"])
+
+
+def test_refusals(graphs):
+    with pytest.raises(InputError, match="no level 'most'; there are none, basic, extended, all"):
+        graphs.optimised(Variant("most"))
+    with pytest.raises(InputError, match="no fusion 'everything'"):
+        graphs.optimised(Variant(session=("everything",)))
+    with pytest.raises(InputError, match="layers differ in their heads"):
+        Graphs(model_of((4, 2))).optimised(VARIANTS["+ attention"])
+
+
+def test_a_session_for_each_length(graphs, wanted, tmp_path):
+    path = export.save_onnx(graphs.model, tmp_path / "model.onnx")
+    predict = graph_variants.by_length(path, 1, EXAMPLES.lengths, step=4)
+    for i in range(6):
+        got = predict(batching.collate(EXAMPLES, [i]).inputs)
+        assert np.abs(got - wanted[i]).max() < 1e-4
+    with pytest.raises(InputError, match="fit no session; one text of at most 12 does"):
+        predict(batching.collate(examples_of([13]), [0]).inputs)
+    with pytest.raises(InputError, match="fit no session"):
+        predict(batching.collate(EXAMPLES, [0, 1]).inputs)

@@ -1,0 +1,73 @@
+"""Divisions of the cores, the best of them by a goal, and the hardware file that keeps it."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from fflib import params, results, tuner
+from fflib.files import InputError
+
+ROWS = [
+    {"instances": 1, "threads": 2, "throughput_per_s": 200.0, "p95_ms": 9.0},
+    {"instances": 2, "threads": 1, "throughput_per_s": 320.0, "p95_ms": 14.0},
+    {"instances": 1, "threads": 1, "throughput_per_s": 170.0, "p95_ms": 12.0},
+]
+
+
+def test_divisions():
+    assert tuner.divisions(1) == [(1, 1)]
+    assert tuner.divisions(2) == [(1, 1), (1, 2), (2, 1)]
+    assert set(tuner.divisions(6)) == {(1, 1), (1, 2), (1, 3), (1, 6), (6, 1), (3, 2), (2, 3)}
+    for cores in range(1, 65):
+        found = tuner.divisions(cores)
+        assert len(set(found)) == len(found) and all(count * each <= cores for count, each in found)
+        assert {(cores, 1), (1, cores)} <= {*found}
+
+
+def test_the_goal_decides():
+    assert tuner.best(ROWS, "throughput") is ROWS[1] and tuner.best(ROWS, "latency") is ROWS[0]
+    with pytest.raises(InputError, match="no goal 'cost'; there are throughput, latency"):
+        tuner.best(ROWS, "cost")
+    with pytest.raises(InputError, match="run chapter 6 first"):
+        tuner.best([], "latency")
+
+
+@pytest.fixture
+def measured(tmp_path, monkeypatch):
+    """A folder of parameters, and a chapter 6 that has run."""
+    copied = tmp_path / "params"
+    for kind in ("", "hardware", "size"):
+        (copied / kind).mkdir()
+        for path in (params.PARAMS / kind).glob("*.yaml"):
+            (copied / kind / path.name).write_text(path.read_text())
+    monkeypatch.setattr(params, "PARAMS", copied)
+    record = {"facts": {"divisions": ROWS}, "machine": {"cpu": "A Processor"}}
+    monkeypatch.setattr(results, "read", lambda folder, chapter: record)
+    return copied
+
+
+def test_the_best_division_becomes_hardware(measured, capsys):
+    assert tuner.main(["--goal", "latency", "--write", "my-laptop"]) == 0
+    path = measured / "hardware" / "my-laptop.yaml"
+    written = yaml.safe_load(path.read_text())
+    assert written == {"threads": 0, "usd_per_hour": 0.677, "instances": 1, "instance_threads": 2}
+    assert "A Processor" in path.read_text() and "latency" in path.read_text()
+    run = params.load_run("docs-cpu", hardware="my-laptop")  # every name is a parameter of some chapter
+    assert run.chapter_values("06_runtime")["instance_threads"] == 2
+    assert "make book HARDWARE=my-laptop" in capsys.readouterr().out
+
+
+def test_nothing_is_overwritten_and_names_are_names(measured, capsys):
+    assert tuner.main(["--write", "cpu"]) == 2
+    assert "is there already; give another name" in capsys.readouterr().err
+    for name in ("", "../x", ".hidden", "a/b"):
+        assert tuner.main(["--write", name]) == 2
+        assert "is no name for a file" in capsys.readouterr().err
+    assert sorted(path.name for path in (measured / "hardware").iterdir()) == ["cpu.yaml"]
+
+
+def test_a_run_without_the_chapter(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FFLIB_OUTPUTS", str(tmp_path))
+    assert tuner.main(["--write", "mine"]) == 2
+    assert "run chapter 06_runtime first" in capsys.readouterr().err
