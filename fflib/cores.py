@@ -32,6 +32,14 @@ def physical_cores() -> tuple[int, ...]:
     return _within(os.sched_getaffinity(0), Path("/"))
 
 
+def logical_cpus() -> tuple[int, ...]:
+    """Return every CPU that the calling thread may use, hyper-threads included, as many as the quota grants."""
+    if not can_pin():
+        return physical_cores()
+    allowed = sorted(os.sched_getaffinity(0))
+    return tuple(allowed[: max(1, int(min(len(allowed), _quota(Path("/")))))])
+
+
 def resolve_threads(threads: int) -> int:
     """Turn the parameter ``threads`` into a count: 0 stands for every physical core this process may use."""
     available = len(physical_cores())
@@ -40,12 +48,13 @@ def resolve_threads(threads: int) -> int:
     return threads or available
 
 
-def divide(instances: int, threads_each: int) -> list[tuple[int, ...]]:
+def divide(instances: int, threads_each: int, hyper_threads: bool = False) -> list[tuple[int, ...]]:
     """Return the cores of each instance: ``threads_each`` of them, neighbours by number, and no core given twice.
 
-    InputError: there are not so many cores, or a count is below 1.
+    With ``hyper_threads`` the two halves of a core count as two. InputError: there are not so many, or a count is
+    below 1.
     """
-    cores = physical_cores()
+    cores = logical_cpus() if hyper_threads else physical_cores()
     if instances < 1 or threads_each < 1:
         raise InputError(f"there are no {instances} instances of {threads_each} threads; give at least 1 of each")
     if instances * threads_each > len(cores):

@@ -30,6 +30,7 @@ OPERATORS = {
     "add": ("add", "add_"),
     "embedding": ("embedding", "index_select"),
 }
+OTHER = "other"
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -78,7 +79,7 @@ def anatomy(profiles: Mapping[str, Mapping[str, float]], caption: str = "") -> F
     figure, axes = plt.subplots(figsize=(8, 1.3 + 0.62 * len(grouped)))
     colors = (BLUE, VERMILION, GREEN, YELLOW, ORANGE, SKY, "0.75")
     left = np.zeros(len(grouped))
-    for kind, color in zip([*OPERATORS, "other"], colors, strict=True):
+    for kind, color in zip([*OPERATORS, OTHER], colors, strict=True):
         shares = np.array([groups[kind] / sum(groups.values()) for groups in grouped.values()])
         axes.barh(range(len(grouped)), shares, left=left, color=color, edgecolor="white", label=kind, height=0.6)
         for i, share in enumerate(shares):
@@ -98,12 +99,12 @@ def anatomy(profiles: Mapping[str, Mapping[str, float]], caption: str = "") -> F
     return figure
 
 
-def group_operators(profile: Mapping[str, float]) -> dict[str, float]:
-    """Add up the operators of a profile by the kinds of `OPERATORS`, in ms."""
-    kinds = {operator: kind for kind, operators in OPERATORS.items() for operator in operators}
-    groups = dict.fromkeys([*OPERATORS, "other"], 0.0)
+def group_operators(profile: Mapping[str, float], table: Mapping[str, Sequence[str]] = OPERATORS) -> dict[str, float]:
+    """Add up the operators of a profile by the kinds of ``table``, in ms; those it does not name are `OTHER`."""
+    kinds = {operator: kind for kind, operators in table.items() for operator in operators}
+    groups = dict.fromkeys([*table, OTHER], 0.0)
     for name, milliseconds in profile.items():
-        groups[kinds.get(name.removeprefix("aten::"), "other")] += milliseconds
+        groups[kinds.get(name.removeprefix("aten::"), OTHER)] += milliseconds
     return groups
 
 

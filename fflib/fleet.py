@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from fflib import online
+from fflib import online, policies
 from fflib.files import InputError
-from fflib.online import Policy, ServedLoad
+from fflib.online import ServedLoad
+from fflib.policies import Policy
 
 SECONDS_PER_DAY = 86_400
 LIGHT_PER_S = 1e-3  # even where a request takes a second, at most one in a thousand finds the machine busy
@@ -69,7 +70,7 @@ def simulate(
     lengths: np.ndarray,
     service: ServiceTimes,
     servers: int = 1,
-    policy: Policy | list[Policy] = online.one_by_one,
+    policy: Policy | list[Policy] = policies.one_by_one,
     queue_limit: int | None = None,
     seed: int = 0,
 ) -> ServedLoad:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from fflib import export, int8_graph, sessions
 from fflib.encoder import Classifier
 from fflib.files import InputError, check_known
-from fflib.first_token import FirstTokenClassifier
 from fflib.measure import Predictor
 
 LEVELS = {
@@ -83,30 +82,23 @@ VARIANTS = {
     BOOK: Variant(session=("GELU",), first_token=True),
 }
 # What fusing leaves in a graph, by the names of ONNX Runtime's operators.
+SHOWN = ("all", PAPER, WHOLE, BOOK)  # in every run: the text of chapter 6 speaks of them
 INT8_PRODUCTS = ("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QGemm")
 FUSED_OPERATORS = ("Attention", "QAttention", "SkipLayerNormalization", "EmbedLayerNormalization", "BiasGelu")
 
 
 class Graphs:
-    """The graphs of a model before anybody optimises them, each exported once, when it is asked for first."""
+    """The graphs of a model, each made once: as exported, and as fused beforehand.
 
-    def __init__(self, model: Classifier) -> None:
-        self.model = model
+    ``whole`` and ``first_token`` are files of `export.save_onnx`: of the model, and of its `FirstTokenClassifier`.
+    InputError: they are of another model.
+    """
 
-    @cached_property
-    def whole(self) -> onnx.ModelProto:
-        """By PyTorch's exporter of today."""
-        return export.graph_of(self.model)
-
-    @cached_property
-    def first_token(self) -> onnx.ModelProto:
-        """The same, with the last layer for one token."""
-        return export.graph_of(FirstTokenClassifier(self.model))
-
-    @cached_property
-    def traced(self) -> onnx.ModelProto:
-        """By PyTorch's older exporter, as FastFormers did."""
-        return legacy_onnx(self.model)
+    def __init__(self, model: Classifier, whole: str | Path, first_token: str | Path) -> None:
+        export.check_belongs(whole, model)
+        export.check_belongs(first_token, model)
+        self._model = model
+        self._made = {"whole": export.load(whole), "first token": export.load(first_token)}
 
     def optimised(self, variant: Variant, weight_bits: int = 0) -> onnx.ModelProto:
         """Return what the session of ``variant`` is given: fp32, or integers with weights of ``weight_bits`` bits.
@@ -117,12 +109,21 @@ class Graphs:
         """
         check_known("level", [variant.level], LEVELS)
         check_known("fusion", (*variant.session, *variant.library), LIBRARY)
-        proto = self.first_token if variant.first_token else self.whole
-        if variant.library:
-            heads = _heads(self.model) if variant.heads else HEADS_BY_ITSELF
-            proto = fused(self.traced, variant.library, *heads)
-        export.assert_parity(self.model, proto)
+        proto = (
+            self._fused(variant) if variant.library else self._made["first token" if variant.first_token else "whole"]
+        )
         return _integers(proto, weight_bits) if weight_bits else proto
+
+    def _fused(self, variant: Variant) -> onnx.ModelProto:
+        heads = _heads(self._model) if variant.heads else HEADS_BY_ITSELF
+        name = f"{variant.library} {heads}"
+        if name not in self._made:
+            if "traced" not in self._made:
+                self._made["traced"] = legacy_onnx(self._model)
+            proto = fused(self._made["traced"], variant.library, *heads)
+            export.assert_parity(self._model, proto)
+            self._made[name] = proto
+        return self._made[name]
 
 
 def predictor(proto: onnx.ModelProto, variant: Variant, threads: int) -> Predictor:
@@ -158,7 +159,7 @@ def fused(proto: onnx.ModelProto, fusions: tuple[str, ...], num_heads: int, hidd
     wanted.enable_skip_layer_norm = wanted.enable_bias_skip_layer_norm = "skip-LayerNorm" in fusions
     wanted.enable_embed_layer_norm = "embedding" in fusions
     wanted.enable_gelu = wanted.enable_bias_gelu = "GELU" in fusions
-    with tempfile.TemporaryDirectory() as folder, export.quiet():
+    with tempfile.TemporaryDirectory() as folder, export.quiet(), redirect_stdout(None):  # it prints what it gave up
         path = Path(folder) / "model.onnx"
         onnx.save(proto, path)
         done = optimizer.optimize_model(

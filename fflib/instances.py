@@ -33,18 +33,24 @@ class InstanceDied(RuntimeError):
 
 @contextmanager
 def start(
-    graph: str | Path, instances: int, threads_each: int, kind: str = "process", timeout_s: float = 60.0
+    graph: str | Path,
+    instances: int,
+    threads_each: int,
+    kind: str = "process",
+    timeout_s: float = 60.0,
+    hyper_threads: bool = False,
 ) -> Iterator[list[Predictor]]:
     """Yield predictors of the graph's file, to be called at the same time: see `runtime.in_parallel`.
 
     Each has ``threads_each`` cores that no other has, and turns arrays [batch, length] into logits, float32
     [batch, labels]. Kind "process": see `ProcessInstance`; on leaving, all processes end. Kind "thread": a session in
-    this process, whose threads are pinned; so is the calling thread, while the call lasts.
+    this process, whose threads are pinned; so is the calling thread, while the call lasts. ``hyper_threads``: the two
+    halves of a core count as two.
 
     InputError: more threads than cores, no such kind, or the graph is missing or damaged.
     """
     check_known("kind of instance", [kind], KINDS)
-    shares = cores.divide(instances, threads_each)
+    shares = cores.divide(instances, threads_each, hyper_threads)
     if kind == "thread":
         yield [_pinned_predictor(graph, cpus) for cpus in shares]
         return

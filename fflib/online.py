@@ -12,77 +12,15 @@ import heapq
 import math
 import time
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fflib.files import InputError
+from fflib.policies import Policy, Queue, WaitUntil
 
-
-@dataclass
-class Queue:
-    """Requests that wait: (index of the request, arrival time in s), oldest first; and lengths in tokens by index."""
-
-    waiting: list[tuple[int, float]]
-    lengths: Sequence[int] | Mapping[int, int] | np.ndarray
-
-    def length(self, position: int) -> int:
-        """Tokens of the request at ``position``; 0 is the oldest."""
-        return int(self.lengths[self.waiting[position][0]])
-
-    def fitting(self, positions: Iterable[int], max_tokens: int) -> list[int]:
-        """Take from ``positions``, in their order, while the padded rectangle holds ``max_tokens`` (at least one)."""
-        taken: list[int] = []
-        longest = 0
-        for position in positions:
-            longest = max(longest, self.length(position))
-            if taken and longest * (len(taken) + 1) > max_tokens:
-                break
-            taken.append(position)
-        return taken
-
-    def waiting_lengths(self) -> np.ndarray:
-        """Tokens of every request that waits, [waiting]."""
-        return np.array([self.lengths[index] for index, _ in self.waiting], np.int64)
-
-    def nearest(self, length: int) -> Iterable[int]:
-        """All positions, those nearest to ``length`` first, the older one of two that are equally near."""
-        return map(int, np.argsort(np.abs(self.waiting_lengths() - length), kind="stable"))
-
-
-class _LongQueue(Queue):
-    """A queue that may get very long: the lengths of those that wait are kept, not gathered for every decision."""
-
-    def __init__(self, lengths: Sequence[int]) -> None:
-        super().__init__([], lengths)
-        self._tokens = array("q")
-
-    def waiting_lengths(self) -> np.ndarray:
-        return np.array(self._tokens)
-
-    def add(self, index: int, arrived_s: float) -> None:
-        self.waiting.append((index, arrived_s))
-        self._tokens.append(self.lengths[index])
-
-    def take(self, positions: list[int]) -> list[tuple[int, float]]:
-        """Remove the requests at ``positions`` and return them in that order."""
-        taken = [self.waiting[position] for position in positions]
-        for position in sorted(set(positions), reverse=True):
-            del self.waiting[position], self._tokens[position]
-        return taken
-
-
-@dataclass(frozen=True)
-class WaitUntil:
-    """A policy's decision to leave its server idle until ``time_s`` on the queue's clock, or the next arrival."""
-
-    time_s: float
-
-
-# What a free server does: take these positions of the queue now, none of them before the next arrival ([]), or wait.
-Policy = Callable[[Queue, float], list[int] | WaitUntil]
 # Serves the requests with these indices as one batch: their answers, and the seconds it took.
 Service = Callable[[list[int]], tuple[Sequence[Any], float]]
 
@@ -122,67 +60,26 @@ def poisson_arrivals(rate_per_s: float, count: int, rng: np.random.Generator) ->
     return np.cumsum(rng.exponential(1 / rate_per_s, count))
 
 
-def one_by_one(queue: Queue, now_s: float) -> list[int]:
-    """The policy of no batching: the oldest request, at once."""
-    return [0]
+class _LongQueue(Queue):
+    """A queue that may get very long: the lengths of those that wait are kept, not gathered for every decision."""
 
+    def __init__(self, lengths: Sequence[int]) -> None:
+        super().__init__([], lengths)
+        self._tokens = array("q")
 
-def adaptive(max_tokens: int, max_wait_s: float = 0.0) -> Policy:
-    """Make the policy that takes the oldest requests, up to a token budget, or waits up to ``max_wait_s`` for more.
+    def waiting_lengths(self) -> np.ndarray:
+        return np.array(self._tokens)
 
-    With ``max_wait_s=0`` it never holds a request back while the model is idle: batches form only out of a queue that
-    is there anyway, so light traffic runs at batch 1 and heavy traffic at the budget.
-    """
+    def add(self, index: int, arrived_s: float) -> None:
+        self.waiting.append((index, arrived_s))
+        self._tokens.append(self.lengths[index])
 
-    def decide(queue: Queue, now_s: float) -> list[int] | WaitUntil:
-        taken = queue.fitting(range(len(queue.waiting)), max_tokens)
-        deadline = queue.waiting[0][1] + max_wait_s
-        full = len(taken) < len(queue.waiting)
-        return taken if full or now_s >= deadline else WaitUntil(deadline)
-
-    return decide
-
-
-def like_lengths(max_tokens: int) -> Policy:
-    """Make the policy that takes the oldest request and those nearest to it in length, up to a token budget.
-
-    The oldest always goes, so no odd length waits for ever; its company costs little padding.
-    """
-
-    def decide(queue: Queue, now_s: float) -> list[int]:
-        return queue.fitting(queue.nearest(queue.length(0)), max_tokens)
-
-    return decide
-
-
-def short_first(max_tokens: int, patience_s: float) -> Policy:
-    """Make the policy that takes the shortest request and those nearest to it in length, up to a token budget.
-
-    Shortest job first has the lowest mean latency of all orders, but lets the long ones starve under load: whenever
-    the oldest has waited ``patience_s``, it goes first instead, with those nearest to it.
-    """
-
-    def decide(queue: Queue, now_s: float) -> list[int]:
-        overdue = now_s - queue.waiting[0][1] >= patience_s
-        length = queue.length(0) if overdue else int(queue.waiting_lengths().min())
-        return queue.fitting(queue.nearest(length), max_tokens)
-
-    return decide
-
-
-def within(max_tokens: int, low: int, high: int) -> Policy:
-    """Make the policy of a server for one class of lengths: the oldest of ``low`` to ``high - 1`` tokens, at once.
-
-    Takes up to a token budget, and leaves all others to another server, whose policy must take them.
-    """
-    if low >= high:
-        raise InputError(f"no length is in [{low}, {high}); give a low that is below high")
-
-    def decide(queue: Queue, now_s: float) -> list[int]:
-        lengths = queue.waiting_lengths()
-        return queue.fitting(np.flatnonzero((low <= lengths) & (lengths < high)).tolist(), max_tokens)
-
-    return decide
+    def take(self, positions: list[int]) -> list[tuple[int, float]]:
+        """Remove the requests at ``positions`` and return them in that order."""
+        taken = [self.waiting[position] for position in positions]
+        for position in sorted(set(positions), reverse=True):
+            del self.waiting[position], self._tokens[position]
+        return taken
 
 
 def serve(
@@ -220,8 +117,8 @@ def replay(
     Args:
         arrivals_s: arrival times in s, ascending, [n].
         lengths: tokens of each request, [n].
-        policy: called with the queue and the time when a server is free and requests wait, see `Policy`. One for
-            all servers, or a sequence with one for each.
+        policy: called with the queue and the time when a server is free and requests wait, see `policies.Policy`.
+            One for all servers, or a sequence with one for each.
         service: serves a batch and says how long that took.
         servers: how many share the queue; the first to be free acts first.
         queue_limit: how many may wait; who finds the queue full is refused. None: all may.

@@ -1,7 +1,7 @@
 """A server in one process: requests come one by one, wait in a bounded queue, and are answered in padded batches.
 
-Each predictor (an instance) has a thread. When its instance is free, the thread asks its policy, one of `online`, what
-to take from the queue that all share; batches form while the instances are busy. A full queue refuses, so that the
+Each predictor (an instance) has a thread. When its instance is free, the thread asks its policy, one of `policies`,
+what to take from the queue that all share; batches form while the instances are busy. A full queue refuses, so that the
 latency of what it holds stays bounded. (Longer than 200 lines: the queue's lock has to be reasoned about in one place.)
 """
 
@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fflib import batching, online
+from fflib import batching
 from fflib.data import TokenizedSplit
 from fflib.files import InputError
 from fflib.measure import Predictor
+from fflib.policies import Policy, Queue, WaitUntil
 
 CLOSED = "this server is closed; send the request to another, or open a new one"
 
@@ -51,7 +52,7 @@ class Server:
     def __init__(
         self,
         predictors: Sequence[Predictor],
-        policy: online.Policy | Sequence[online.Policy],
+        policy: Policy | Sequence[Policy],
         queue_limit: int,
         pad_token_id: int = 0,
     ):
@@ -175,11 +176,11 @@ class _Request(NamedTuple):
 class _SharedQueue:
     """Requests that wait, and the one lock under which they come, and policies choose and take them."""
 
-    def __init__(self, policies: list[online.Policy], limit: int):
+    def __init__(self, policies: list[Policy], limit: int):
         self._policies, self._limit = policies, limit
         self._requests: dict[int, _Request] = {}  # by the number under which policies know them
         self._lengths: dict[int, int] = {}
-        self._seen = online.Queue([], self._lengths)  # what policies see
+        self._seen = Queue([], self._lengths)  # what policies see
         self._count = 0
         self._closed = False
         self._over = False  # closed, and every instance has come back and wants nothing: nothing is taken any more
@@ -247,7 +248,7 @@ class _SharedQueue:
         while len(self) and not self._over:
             now_s = math.inf if self._closed else time.perf_counter()
             decision = self._policies[instance](self._seen, now_s)
-            if not isinstance(decision, online.WaitUntil):
+            if not isinstance(decision, WaitUntil):
                 return decision
             if self._closed:
                 break

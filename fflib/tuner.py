@@ -30,8 +30,12 @@ def divisions(cores: int) -> list[tuple[int, int]]:
 
 
 def best(rows: Sequence[Mapping[str, Any]], goal: str) -> Mapping[str, Any]:
-    """Return the row of the study with the most ``throughput_per_s``, or the least ``p95_ms`` (goal "latency")."""
+    """Return the row of the study with the most ``throughput_per_s``, or the least ``p95_ms`` (goal "latency").
+
+    Those with ``hyper_threads`` are left out: instances are pinned to physical cores.
+    """
     check_known("goal", [goal], GOALS)
+    rows = [row for row in rows if not row.get("hyper_threads")]
     if not rows:
         raise InputError("no division was measured; run chapter 6 first")
     return max(rows, key=lambda row: row["throughput_per_s"] if goal == "throughput" else -row["p95_ms"])

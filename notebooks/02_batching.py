@@ -59,6 +59,7 @@ from fflib import (
     measure,
     online,
     pages,
+    policies,
     results,
     rungs,
     runtime,
@@ -306,7 +307,7 @@ Markdown(
 # - **patient**: adaptive, but it holds a lone request back for a while in the hope of company.
 
 # %%
-pages.source(online.adaptive, online.like_lengths)
+pages.source(policies.adaptive, policies.like_lengths)
 
 # %% [markdown]
 # Arrivals are a seeded Poisson process. Each batch is really computed and its time measured; only the waiting between
@@ -317,11 +318,11 @@ rng = np.random.default_rng(seed)
 arriving = encoded.take(
     rng.choice(len(encoded), n_online_requests, replace=n_online_requests > len(encoded))
 )
-policies = {
-    "one by one": online.one_by_one,
-    "adaptive": online.adaptive(online_budget),
-    "like lengths": online.like_lengths(online_budget),
-    f"patient, {max_wait_ms:.0f} ms": online.adaptive(online_budget, max_wait_ms / 1e3),
+tried = {
+    "one by one": policies.one_by_one,
+    "adaptive": policies.adaptive(online_budget),
+    "like lengths": policies.like_lengths(online_budget),
+    f"patient, {max_wait_ms:.0f} ms": policies.adaptive(online_budget, max_wait_ms / 1e3),
 }
 
 
@@ -330,7 +331,7 @@ def answer(indices):
 
 
 all_at_once = np.zeros(len(arriving))
-alone = online.serve(all_at_once, arriving.lengths, online.one_by_one, answer)
+alone = online.serve(all_at_once, arriving.lengths, policies.one_by_one, answer)
 capacity = alone.throughput_per_s
 
 
@@ -341,7 +342,7 @@ def serve(policy, load):
 
 
 served = {
-    (name, load): serve(policy, load) for load in offered_loads for name, policy in policies.items()
+    (name, load): serve(policy, load) for load in offered_loads for name, policy in tried.items()
 }
 
 # %%
@@ -361,7 +362,7 @@ panels = {
             offered_loads,
             [np.percentile(served[name, load].latency_ms, q) for load in offered_loads],
         )
-        for name in policies
+        for name in tried
     }
     for title, q in (("median latency", 50), ("95th percentile", 95))
 }
@@ -397,7 +398,7 @@ pages.table(online_rows)
 
 # %%
 p95 = {key: float(np.percentile(outcome.latency_ms, 95)) for key, outcome in served.items()}
-best_policy = {load: min(policies, key=lambda name: p95[name, load]) for load in offered_loads}
+best_policy = {load: min(tried, key=lambda name: p95[name, load]) for load in offered_loads}
 pages.table(
     [
         {

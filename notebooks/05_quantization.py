@@ -950,7 +950,7 @@ pages.table([{"step": what, "seconds": value} for what, value in spent.items()],
 # 2. Give `int8_graph.smoothed` a strength of 0 and of 1. Which matrix pays for it, by `rounding_error`?
 # 3. Calibrate on texts of one package only. How many labels change on the others, with static and with dynamic scales?
 #
-# **Next:** [chapter 7](07_story.ipynb) puts the rungs together.
+# **Next:** [chapter 6](06_runtime.ipynb) asks what engine, cores and queue make of the file.
 
 # %%
 chapter.save()

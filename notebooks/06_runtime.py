@@ -38,6 +38,7 @@ n_requests: int = 8  # requests that are timed one by one
 n_busy_requests: int = 16  # requests that are timed in batches and on several instances
 rounds: int = 2  # interleaved timing rounds
 n_resamples: int = 200  # bootstrap resamples of an accuracy interval
+graphs_tried: list[str] = ["+ skip-LayerNorm"]  # ways to optimise, beside the paper's and ours
 engines_tried: list[str] = ["pytorch", "onnxruntime", "onnxruntime int8"]  # beside each other
 instance_kinds: list[str] = ["process", "thread"]  # what an instance is
 goal: str = "throughput"  # what the division of the cores is chosen for: throughput or latency
@@ -67,8 +68,19 @@ import numpy as np
 import onnx
 from IPython.display import Markdown, display
 
-from fflib import batching, checkpoints, data, files, hardware, measure, pages, results, rungs
-from fflib import figures_runtime as figures
+from fflib import (
+    batching,
+    checkpoints,
+    data,
+    figures_graphs,
+    figures_serving,
+    files,
+    hardware,
+    measure,
+    pages,
+    results,
+    rungs,
+)
 
 chapter = results.Chapter("06_runtime", globals())
 threads = hardware.set_threads(threads)
@@ -83,7 +95,6 @@ from fflib import (
     first_token,
     fleet,
     graph_variants,
-    online,
     openvino_peer,
     packing,
     products,
@@ -98,6 +109,7 @@ from fflib import (
     tuner,
 )
 from fflib import instances as workers
+from fflib import policies as rules
 
 machine = hardware.card()
 caption = f"{machine['cpu']}, {threads} threads; run {run}, size {size}"
@@ -117,6 +129,7 @@ pages.card(machine, threads)
 files.check_known("engine", engines_tried, engines.ENGINES)
 files.check_known("kind of instance", instance_kinds, workers.KINDS)
 files.check_known("goal", [goal], tuner.GOALS)
+files.check_known("graph", graphs_tried, graph_variants.VARIANTS)
 if instances:
     cores.divide(instances, instance_threads)
 baseline = results.read(run_dir, "01_baseline")
@@ -149,6 +162,12 @@ nearest = test.take([int(np.abs(test.lengths - mean_length).argmin())])
 alone = batching.collate(nearest, [0]).inputs  # one request of mean length
 logits = {"requests": training.predict(model, requests), "busy": training.predict(model, busy)}
 folder = chapter.folder / "models" / "onnx" / "served"
+lean = first_token.FirstTokenClassifier(model)
+known = files.resolve(quantised["onnx"]).parent if quantised["onnx"] else folder.with_name("whole")
+sources = {  # the first is there already, from chapter 5
+    "whole": export.save_onnx(model, known / "model.onnx"),
+    "lean": export.save_onnx(lean, folder / "model.onnx"),
+}
 
 # %% [markdown]
 # ## 6.2 Predict: the last layer for one token
@@ -189,7 +208,8 @@ bits = quantization.safe_weight_bits()
 every_other = batching.in_order(requests.lengths, 1)[::2]
 
 
-graphs = graph_variants.Graphs(model)
+graphs = graph_variants.Graphs(model, sources["whole"], sources["lean"])
+tried = [*graphs_tried, *(name for name in graph_variants.SHOWN if name not in graphs_tried)]
 
 
 def variant_of(name, kind):
@@ -204,7 +224,7 @@ def variant_of(name, kind):
 
 
 made, cannot = {}, {}
-for name in graph_variants.VARIANTS:
+for name in tried:
     for kind in ("fp32", "int8"):
         try:
             made[name, kind] = variant_of(name, kind)
@@ -225,7 +245,7 @@ for (name, kind), (_, checked, operators) in made.items():
     row |= {"default": name == graph_variants.BOOK, "operators": sum(operators.values())}
     rows.append(row | {"fused": fused, "labels kept": checked.checked.label_agreement})
 chapter.facts["graph_variants"] = rows
-figure = figures.graph_variants(rows, f"{caption}; {len(every_other)} requests, one by one")
+figure = figures_graphs.graph_variants(rows, f"{caption}; {len(every_other)} requests, one by one")
 chapter.save_figure(figure, "graph_variants")
 figure
 
@@ -241,9 +261,9 @@ whole_gain = {
 }
 chapter.facts["against_the_papers_graph"] = gain
 chapter.facts["first_token_gain"] = whole_gain
-display(
-    pages.table([{k: v for k, v in row.items() if k not in ("kept", "default")} for row in rows])
-)
+columns = ("model", "variant", "ms", "operators", "fused", "labels kept")
+shown = [{k: row[k] for k in columns} | {"off": f"{row['off']:.0e}"} for row in rows]
+display(pages.table(shown))
 Markdown(
     f"This book's graph is **{gain['int8']:.2f} times** as fast as the paper's recipe in int8, {gain['fp32']:.2f} times in fp32. "
     f"The first token alone brings {whole_gain['int8']:.2f} and {whole_gain['fp32']:.2f} times; "
@@ -264,7 +284,7 @@ for label, name in (
         recipe = graph_variants.options(graph_variants.VARIANTS[name], threads)
         profiles[label] = runtime.node_ms(made[name, "int8"][0], recipe, alone, by="operator")
 chapter.facts["operators_ms"] = profiles
-figure = figures.operators(profiles, f"{caption}; int8, one request of {mean_length} tokens")
+figure = figures_graphs.operators(profiles, f"{caption}; int8, one request of {mean_length} tokens")
 chapter.save_figure(figure, "operators")
 figure
 
@@ -308,7 +328,8 @@ try:
     refused = "nothing"
 except (AssertionError, RuntimeError, files.InputError) as error:
     refused = str(error).splitlines()[0]
-assert refused != "nothing", "the wrong graph passed the check"
+off = trap[1].get("largest change of a logit", np.inf)
+assert refused != "nothing" or off < 10 * export.TOLERANCE, "the wrong graph passed the check"
 Markdown(f"*{refused}*")
 
 # %% [markdown]
@@ -317,11 +338,6 @@ Markdown(f"*{refused}*")
 # The graph for the first token, in the integers that chapter 5 chose. One file for any batch and length.
 
 # %%
-lean = first_token.FirstTokenClassifier(model)
-sources = {
-    "whole": export.save_onnx(model, folder / "whole.onnx"),
-    "lean": export.save_onnx(lean, folder / "model.onnx"),
-}
 train = data.load_split(the_task.name, "train", data_source, n_train or None)
 seen = data.tokenize(train, tokenizer, the_task.max_length).take(
     range(min(n_calibrate, len(train)))
@@ -334,12 +350,16 @@ def in_integers(source, recipe):
         return source
     wanted = quantization.get_recipe(recipe)
     shown = calibration.Calibration(quantization.load(source), seen, threads)
-    target = source.with_name(f"{source.stem}, {recipe}.onnx")
     with export.quiet():  # chapter 5 has warned already
+        target = source.with_name(f"{recipe}.onnx")
         return quantization.quantize(source, target, wanted, shown if wanted.calibrated else None)
 
 
-served = {name: in_integers(source, quantised["recipe"]) for name, source in sources.items()}
+served = {
+    "whole": files.resolve(quantised["onnx"]) if quantised["onnx"] else sources["whole"],
+    "lean": in_integers(sources["lean"], quantised["recipe"]),
+}
+export.check_belongs(served["whole"], model)
 JUDGED = {"tolerance": np.inf, "agreement": 0.85} if quantised["recipe"] else {}
 pages.table(
     [{"file": files.shown(path), "MB": path.stat().st_size / 1e6} for path in served.values()]
@@ -463,12 +483,17 @@ def study(name, path, some, right, tolerance):
             for kind in instance_kinds:
                 started = stack.enter_context(workers.start(path, count, each, kind))
                 ways[count, each, kind] = runtime.together(started)
+        if machine["hyper_threads"] and threads == machine["cores_available"]:
+            count = len(cores.logical_cpus())  # an instance for each half of a core
+            started = workers.start(path, count, 1, instance_kinds[0], hyper_threads=True)
+            ways[count, 1, instance_kinds[0]] = runtime.together(stack.enter_context(started))
         labels = {str(key): way for key, way in ways.items()}
         plans, wanted = dict.fromkeys(labels, plan), dict.fromkeys(labels, right)
         timings = measure.time_at_once(labels, some, plans, wanted, rounds, tolerance)
     for count, each, kind in ways:
         timing = timings[str((count, each, kind))]
         row = {"model": name, "instances": count, "threads": each, "kind": kind}
+        row["hyper_threads"] = count * each > threads
         row |= {"throughput_per_s": timing.throughput_per_s, "p50_ms": timing.latency_p50_ms}
         rows.append(row | {"p95_ms": timing.latency_p95_ms})
     return rows
@@ -488,7 +513,7 @@ ours_divided = study(
 )
 
 # %%
-best_row = tuner.best(ours_divided, goal)
+best_row = tuner.best(ours_divided, goal)  # of those that keep to physical cores
 if instances:
     best_row = next(
         row
@@ -501,18 +526,19 @@ for rows in (divided, ours_divided):
         row["chosen"] = row is wanted
 chapter.facts["divisions"], chapter.facts["division"] = ours_divided, best_row
 chapter.facts["teacher_divisions"] = divided
-figure = figures.divisions(
+figure = figures_serving.divisions(
     divided + ours_divided, f"{caption}; one request at a time for each instance"
 )
 chapter.save_figure(figure, "divisions")
 display(figure)
-whole_machine = max(row["throughput_per_s"] for row in ours_divided if row["instances"] == 1)
-several = max(
-    (row["throughput_per_s"] for row in ours_divided if row["instances"] > 1), default=np.nan
-)
-chapter.facts["instances_gain"] = several / whole_machine
+per_s = {
+    (row["instances"], row["threads"], row["kind"]): row["throughput_per_s"] for row in ours_divided
+}
+one_instance = max(per_s[1, threads, kind] for kind in instance_kinds)
+several = max((value for (count, _, _), value in per_s.items() if count > 1), default=np.nan)
+chapter.facts["instances_gain"] = several / one_instance
 Markdown(
-    f"Several instances answer {several / whole_machine:.2f} times as much as the best single one. "
+    f"Several instances answer {several / one_instance:.2f} times as much as one with all threads. "
     f"For {goal}: **{best_row['instances']} x {best_row['threads']}**, as {best_row['kind']}. "
     f"`python -m fflib.tuner --run {run} --write NAME` keeps that as hardware parameters."
 )
@@ -520,9 +546,9 @@ Markdown(
 # %% [markdown]
 # ## 6.8 Length again: batches, packed rows, graphs of one shape
 #
-# On one core a batch saves the overhead of calls and costs padding. Sorted batches hardly pad. Two further ways to spare it: *pack*
-# several short requests into one row, with a mask that keeps them apart; or give the engine a graph for each length, so that it
-# knows every shape beforehand.
+# A batch saves the overhead of calls and costs padding, of which sorted batches have little. Two further ways: *pack* several
+# short requests into one row, with a mask that keeps them apart; or give the engine a graph for each length, so that it knows
+# every shape beforehand.
 
 # %%
 pages.source(packing.first_fit, packing.PackedClassifier.forward)
@@ -614,15 +640,14 @@ best_kind, best_size = results.read(run_dir, "02_batching")["facts"]["best"]
 plans = {("in order", 1): batching.in_order(busy.lengths, 1)}
 plans |= {("sorted", n): batching.sorted_by_length(busy.lengths, n) for n in batch_sizes if n > 1}
 plans |= {("token budget", n): batching.token_budget(busy.lengths, n) for n in token_budgets}
-known = (best_kind, best_size)
-plans[known] = batching.PLANS[best_kind](busy.lengths, best_size)
+usual = (best_kind, best_size)
+plans[usual] = batching.PLANS[best_kind](busy.lengths, best_size)
 stack = ExitStack()  # the instances run until the end of the chapter
 started = stack.enter_context(
     workers.start(served["lean"], best_row["instances"], best_row["threads"], best_row["kind"])
 )
 one_core = stack.enter_context(workers.start(served["lean"], 1, 1, "thread"))
-below_file = files.resolve(quantised["onnx"]) if quantised["onnx"] else sources["whole"]
-whole_below = runtime.onnx_predictor(runtime.onnx_session(below_file, threads))
+whole_below = runtime.onnx_predictor(runtime.onnx_session(served["whole"], threads))
 crews = {"below": [whole_below], "graph": [ours], "one thread": one_core, "instances": started}
 JUST = (
     1.0 if quantised["recipe"] else 1e-3
@@ -651,8 +676,8 @@ best_plan = {
 }
 final_timings = timed(
     {
-        "below": ("below", known),
-        "graph": ("graph", known),
+        "below": ("below", usual),
+        "graph": ("graph", usual),
         "one thread": ("one thread", best_plan["one thread"]),
         "instances": ("instances", best_plan["instances"]),
         "instances, one by one": ("instances", ("in order", 1)),
@@ -684,7 +709,7 @@ rung_before = {
 }[below]
 teacher_test = {r["rung"]: r for r in baseline["rungs"]}["teacher unpadded"]["accuracy"]
 test_logits = {}
-for key in {known, *best_plan.values(), ("in order", 1)}:
+for key in {usual, *best_plan.values(), ("in order", 1)}:
     plan = batching.PLANS[key[0]](test.lengths, key[1])
     test_logits[key] = measure.Variant(str(key), ours, plan).logits(test)
 tested = {
@@ -718,7 +743,7 @@ def rung_of(label, stacks_on, way, key, count, each):
     return rung.scored(tested[key].value, tested[key][1:], teacher_test)
 
 
-first = rung_of("first token", below, "graph", known, 1, threads)
+first = rung_of("first token", below, "graph", usual, 1, threads)
 first.anchor_per_s = final_timings["below"].throughput_per_s
 chapter.add(first)
 chapter.add(rung_of("one thread", "first token", "one thread", best_plan["one thread"], 1, 1))
@@ -783,13 +808,13 @@ Markdown(
 # *offline* (all at once), *server* (a Poisson process). A latency counts from the moment a request was due.
 
 # %%
-pages.source(online.adaptive, scenarios.poisson)
+pages.source(rules.adaptive, scenarios.poisson)
 
 # %%
 rng = np.random.default_rng(seed)
 order = rng.choice(len(test), n_server_requests)
 expected_labels = test_logits[("in order", 1)].argmax(1)
-policy = online.adaptive(server_tokens)
+policy = rules.adaptive(server_tokens)
 
 
 def under_load(run_scenario, predictors=started, policies=policy, limit=queue_limit):
@@ -883,7 +908,7 @@ def simulated_point(rate):
 
 
 simulated = [simulated_point(row["offered_per_s"]) for row in points]
-figure = figures.load(
+figure = figures_serving.load(
     points,
     knee,
     capacity,
@@ -903,9 +928,9 @@ Markdown(
 
 # %%
 policies_tried = {
-    "one by one": online.one_by_one,
+    "one by one": rules.one_by_one,
     "adaptive batches": policy,
-    "like lengths": online.like_lengths(server_tokens),
+    "like lengths": rules.like_lengths(server_tokens),
 }
 fleet_rows = []
 for way, chosen in policies_tried.items():
@@ -924,7 +949,7 @@ for way, chosen in policies_tried.items():
     fleet_rows.append(row | {"usd_per_day": needed.machines * 24 * usd_per_hour})
 chapter.facts["fleet"] = fleet_rows
 if fleet_rows:
-    figure = figures.fleet(
+    figure = figures_serving.fleet(
         fleet_rows,
         p99_bound_ms,
         f"{requests_per_day:,.0f} requests a day, {peak_factor:g} times as dense at the peak; simulated; {caption}",
@@ -943,13 +968,13 @@ if fleet_rows:
 middle = int(np.median(test.lengths)) + 1
 by_policy = {
     "oldest first": policy,
-    "like lengths": online.like_lengths(server_tokens),
-    "shortest first": online.short_first(server_tokens, p99_bound_ms / 2e3),
+    "like lengths": rules.like_lengths(server_tokens),
+    "shortest first": rules.short_first(server_tokens, p99_bound_ms / 2e3),
 }
 if len(started) > 1:
     half = len(started) // 2
-    by_policy["short ones apart"] = [online.within(server_tokens, 0, middle)] * half + [
-        online.within(server_tokens, middle, the_task.max_length + 1)
+    by_policy["short ones apart"] = [rules.within(server_tokens, 0, middle)] * half + [
+        rules.within(server_tokens, middle, the_task.max_length + 1)
     ] * (len(started) - half)
 rate, policy_rows = 0.85 * capacity, []
 for name, chosen in by_policy.items():
@@ -965,7 +990,7 @@ for name, chosen in by_policy.items():
     )
     policy_rows.append(row)
 chapter.facts["policies"] = policy_rows
-figure = figures.by_length(
+figure = figures_serving.by_length(
     policy_rows,
     f"{caption}; {len(order)} requests, {rate:.0f} a second; short: under {middle} tokens",
 )

@@ -181,3 +181,17 @@ def test_no_pytorch():
     code = "import sys, fflib.cores; print([name for name in ('torch', 'numpy') if name in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert said.stdout == "[]\n"
+
+
+def test_hyper_threads_count_as_two_only_if_asked(monkeypatch):
+    """Two cores with two halves each, numbered as Linux does: 0 and 2 are one core."""
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(cores, "can_pin", lambda: True)
+    monkeypatch.setattr(cores, "_siblings", lambda cpu, root: {cpu % 2, cpu % 2 + 2})
+    monkeypatch.setattr(cores, "_quota", lambda root: float("inf"))
+    assert cores.physical_cores() == (0, 1) and cores.logical_cpus() == (0, 1, 2, 3)
+    assert cores.divide(4, 1, hyper_threads=True) == [(0,), (1,), (2,), (3,)]
+    with pytest.raises(InputError, match="need 4 cores, but this machine lends 2"):
+        cores.divide(4, 1)
+    monkeypatch.setattr(cores, "_quota", lambda root: 3.5)
+    assert cores.logical_cpus() == (0, 1, 2)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from fflib import fleet, online
+from fflib import fleet, online, policies
 from fflib.files import InputError
 from fflib.fleet import ServiceTimes
 
@@ -95,7 +95,7 @@ def test_simulated_waits_are_those_of_theory(service, servers, wait):
 
 
 def test_everybody_is_answered_or_refused():
-    policy = online.adaptive(256)
+    policy = policies.adaptive(256)
     load = fleet.simulate(1000, 5000, LENGTHS, ServiceTimes.fit(*made_up(3, noise=0.1)), 2, policy, queue_limit=20)
     assert load.refused > 0
     assert load.batch_sizes.sum() == len(load.answers) == 5000 - load.refused
@@ -110,7 +110,7 @@ def test_a_request_alone_takes_as_long_as_its_length():
 
 def test_a_batch_takes_as_long_as_its_padded_shape():
     def all_at_once(queue, now_s):
-        return list(range(200)) if len(queue.waiting) == 200 else online.WaitUntil(math.inf)
+        return list(range(200)) if len(queue.waiting) == 200 else policies.WaitUntil(math.inf)
 
     service = ServiceTimes(CALL_S, TOKEN_S, PAIR_S, np.array([2.0]))
     load = fleet.simulate(1000, 200, LENGTHS, service, policy=all_at_once)

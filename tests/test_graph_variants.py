@@ -8,8 +8,9 @@ import pytest
 import torch
 from conftest import examples_of
 
-from fflib import batching, encoder, export, graph_variants, pruning, runtime
+from fflib import batching, encoder, export, graph_variants, pruning, runtime, sessions
 from fflib.files import InputError
+from fflib.first_token import FirstTokenClassifier
 from fflib.graph_variants import BOOK, FUSED_OPERATORS, PAPER, VARIANTS, WHOLE, Graphs, Variant
 
 EXAMPLES = examples_of([5, 9, 12, 7, 3, 11])
@@ -28,13 +29,28 @@ def model_of(heads=(4, 4)):
 
 
 @pytest.fixture(scope="module")
-def graphs() -> Graphs:
-    return Graphs(model_of())
+def model():
+    return model_of()
 
 
 @pytest.fixture(scope="module")
-def wanted(graphs):
-    return runtime.torch_predictor(graphs.model)(INPUTS)
+def make(tmp_path_factory):
+    def graphs_of(model) -> Graphs:
+        folder = tmp_path_factory.mktemp("graphs")
+        modules = {"whole": model, "first": FirstTokenClassifier(model)}
+        return Graphs(model, *(export.save_onnx(one, folder / f"{name}.onnx") for name, one in modules.items()))
+
+    return graphs_of
+
+
+@pytest.fixture(scope="module")
+def graphs(model, make) -> Graphs:
+    return make(model)
+
+
+@pytest.fixture(scope="module")
+def wanted(model):
+    return runtime.torch_predictor(model)(INPUTS)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -69,14 +85,14 @@ def test_the_books_graph_is_the_default_of_every_session(graphs, tmp_path):
     counts = []
     for options, name in ((ours, "ours.onnx"), (usual, "usual.onnx")):
         options.optimized_model_filepath = str(tmp_path / name)
-        graph_variants.sessions.load(graphs.whole, options)
+        sessions.load(graphs.optimised(VARIANTS[WHOLE]), options)
         counts.append(sorted(node.op_type for node in onnx.load(tmp_path / name).graph.node))
     assert counts[0] == counts[1]
     first = graph_variants.operators(graphs.optimised(VARIANTS[BOOK]), VARIANTS[BOOK])
     assert first["LayerNormalization"] == 5 and "SkipLayerNormalization" not in first
 
 
-def test_the_heads_before_pruning_give_wrong_logits_and_no_error():
+def test_the_heads_before_pruning_give_wrong_logits_and_no_error(capfd):
     """The trap: the library believes what it is told. The check that each graph passes is what catches it."""
     whole = model_of()
     half = pruning.slice_model(whole, heads=[[0, 2], [1, 3]])
@@ -90,28 +106,33 @@ def test_the_heads_before_pruning_give_wrong_logits_and_no_error():
     export.assert_parity(half, told[2])
     with pytest.raises(AssertionError, match="the ONNX graph's logits are off by"):
         export.assert_parity(half, told[4])
+    assert capfd.readouterr() == ("", "")
     unfused = graph_variants.fused(traced, ("attention",), 0, 0)
     assert not [node for node in unfused.graph.node if node.op_type == "Attention"], "it finds the heads by itself now"
 
 
-def test_a_wrong_graph_is_never_given_away(monkeypatch):
-    graphs = Graphs(pruning.slice_model(model_of(), heads=[[0, 2], [1, 3]]))
+def test_a_wrong_graph_is_never_given_away(monkeypatch, make, graphs, model, tmp_path):
+    half = pruning.slice_model(model_of(), heads=[[0, 2], [1, 3]])
+    graphs = make(half)
     monkeypatch.setattr(graph_variants, "_heads", lambda model: (4, 32))
     with pytest.raises(AssertionError, match="logits are off"):
         graphs.optimised(VARIANTS["+ attention"])
+    path = export.save_onnx(half, tmp_path / "half.onnx")
+    with pytest.raises(InputError, match="was not exported from these weights"):
+        Graphs(model, path, path)
 
 
-def test_refusals(graphs):
+def test_refusals(graphs, make):
     with pytest.raises(InputError, match="no level 'most'; there are none, basic, extended, all"):
         graphs.optimised(Variant("most"))
     with pytest.raises(InputError, match="no fusion 'everything'"):
         graphs.optimised(Variant(session=("everything",)))
     with pytest.raises(InputError, match="layers differ in their heads"):
-        Graphs(model_of((4, 2))).optimised(VARIANTS["+ attention"])
+        make(model_of((4, 2))).optimised(VARIANTS["+ attention"])
 
 
-def test_a_session_for_each_length(graphs, wanted, tmp_path):
-    path = export.save_onnx(graphs.model, tmp_path / "model.onnx")
+def test_a_session_for_each_length(model, wanted, tmp_path):
+    path = export.save_onnx(model, tmp_path / "model.onnx")
     predict = graph_variants.by_length(path, 1, EXAMPLES.lengths, step=4)
     for i in range(6):
         got = predict(batching.collate(EXAMPLES, [i]).inputs)

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from fflib import online
+from fflib import online, policies
 from fflib.files import InputError
 
 LENGTHS = np.array([10, 10, 10, 30, 10])
@@ -20,7 +20,7 @@ def taking(seconds):
 
 
 def test_one_by_one_is_a_queue_that_adds_up():
-    served = online.replay(np.array([0.0, 0.0, 1.0]), LENGTHS[:3], online.one_by_one, taking([0.01, 0.02, 0.03]))
+    served = online.replay(np.array([0.0, 0.0, 1.0]), LENGTHS[:3], policies.one_by_one, taking([0.01, 0.02, 0.03]))
     np.testing.assert_allclose(served.latency_ms, [10, 30, 30])  # the second waited, at the third the queue was empty
     assert served.batch_sizes.tolist() == [1, 1, 1]
     assert served.span_s == pytest.approx(1.03)
@@ -37,7 +37,7 @@ def test_computing_is_measured_and_waiting_is_skipped():
         return np.array(indices)
 
     start = time.perf_counter()
-    served = online.serve(np.array([0.0, 5000.0, 5000.0]), LENGTHS[:3], online.one_by_one, run)
+    served = online.serve(np.array([0.0, 5000.0, 5000.0]), LENGTHS[:3], policies.one_by_one, run)
     wall_s = time.perf_counter() - start
     assert sum(spans) <= served.busy_s.sum() <= wall_s < 1000
     assert (served.latency_ms >= np.array([spans[0], spans[1], spans[1] + spans[2]]) * 1e3).all()
@@ -48,50 +48,48 @@ def test_computing_is_measured_and_waiting_is_skipped():
 def test_every_request_is_answered_once_and_by_its_own_answer():
     arrivals = online.poisson_arrivals(500, 200, np.random.default_rng(0))
     lengths = np.random.default_rng(1).integers(5, 60, 200)
-    served = online.serve(arrivals, lengths, online.adaptive(256, 0.002), lambda indices: np.array(indices))
+    served = online.serve(arrivals, lengths, policies.adaptive(256, 0.002), lambda indices: np.array(indices))
     assert {index: int(answer) for index, answer in served.answers.items()} == {i: i for i in range(200)}
     assert served.batch_sizes.sum() == 200
     assert (served.latency_ms >= 0).all()
 
 
 def test_adaptive_is_one_by_one_when_idle_and_batches_a_queue():
-    idle = online.replay(np.array([0.0, 1.0, 2.0]), LENGTHS[:3], online.adaptive(100, 0), taking(np.ones(3) / 2))
+    idle = online.replay(np.array([0.0, 1.0, 2.0]), LENGTHS[:3], policies.adaptive(100, 0), taking(np.ones(3) / 2))
     assert idle.batch_sizes.tolist() == [1, 1, 1]
-    queue = online.replay(np.zeros(3), LENGTHS[:3], online.adaptive(100, 0), taking(np.ones(3)))
+    queue = online.replay(np.zeros(3), LENGTHS[:3], policies.adaptive(100, 0), taking(np.ones(3)))
     assert queue.batch_sizes.tolist() == [3]
 
 
 def test_the_budget_counts_the_padded_rectangle():
-    served = online.replay(np.zeros(5), LENGTHS, online.adaptive(60, 0), taking(np.ones(5)))
+    served = online.replay(np.zeros(5), LENGTHS, policies.adaptive(60, 0), taking(np.ones(5)))
     assert served.batch_sizes.tolist() == [3, 2]  # a fourth of 30 tokens would make 4 x 30 > 60
 
 
 def test_like_lengths_takes_the_oldest_and_its_neighbours_in_length():
     lengths = np.array([50, 10, 48, 12, 52, 11])
-    served = online.serve(np.zeros(6), lengths, online.like_lengths(160), lambda indices: np.array(indices))
+    served = online.serve(np.zeros(6), lengths, policies.like_lengths(160), lambda indices: np.array(indices))
     assert served.batch_sizes.tolist() == [3, 3]
-    order = online.like_lengths(160)(online.Queue([(i, 0.0) for i in range(6)], lengths), 0.0)
-    assert sorted(order) == [0, 2, 4]
     assert {index: int(answer) for index, answer in served.answers.items()} == {i: i for i in range(6)}
 
 
 def test_an_odd_length_is_not_left_behind():
     """The long one is the second to arrive, and the server is never idle after it."""
     arrivals, lengths = np.array([0.0, *np.linspace(0.001, 0.05, 50)]), np.array([10, 500, *[10] * 49])
-    served = online.replay(arrivals, lengths, online.like_lengths(40), taking(np.full(51, 0.01)))
+    served = online.replay(arrivals, lengths, policies.like_lengths(40), taking(np.full(51, 0.01)))
     assert served.latency_ms[1] == pytest.approx(19)  # the rest of the first one's 10 ms, and its own
 
 
 def test_the_patient_batcher_waits_no_longer_than_its_limit():
-    served = online.replay(np.array([0.0]), LENGTHS[:1], online.adaptive(100, 0.05), taking([0.001]))
+    served = online.replay(np.array([0.0]), LENGTHS[:1], policies.adaptive(100, 0.05), taking([0.001]))
     assert served.latency_ms[0] == pytest.approx(51)
-    company = online.replay(np.array([0.0, 0.02]), LENGTHS[:2], online.adaptive(100, 0.05), taking([0.001] * 2))
+    company = online.replay(np.array([0.0, 0.02]), LENGTHS[:2], policies.adaptive(100, 0.05), taking([0.001] * 2))
     assert company.batch_sizes.tolist() == [2]
     np.testing.assert_allclose(company.latency_ms, [51, 31])
 
 
 def test_a_full_batch_does_not_wait():
-    served = online.replay(np.zeros(3), LENGTHS[:3], online.adaptive(20, 10.0), taking(np.full(3, 0.001)))
+    served = online.replay(np.zeros(3), LENGTHS[:3], policies.adaptive(20, 10.0), taking(np.full(3, 0.001)))
     assert served.batch_sizes.tolist() == [2, 1]
     np.testing.assert_allclose(served.latency_ms, [1, 1, 10_001])
 
@@ -123,7 +121,7 @@ def first_come_first_served(arrivals_s, seconds, servers):
 @pytest.mark.parametrize("servers", [1, 2, 5])
 def test_one_by_one_is_first_come_first_served(servers):
     arrivals, lengths, seconds = random_load(seed=servers, count=3000, rate_per_s=0.9 * servers)
-    served = online.replay(arrivals, lengths, online.one_by_one, taking(seconds), servers)
+    served = online.replay(arrivals, lengths, policies.one_by_one, taking(seconds), servers)
     np.testing.assert_allclose(served.latency_ms, first_come_first_served(arrivals, seconds, servers))
     assert served.busy_s.shape == (servers,)
     assert served.busy_s.sum() == pytest.approx(seconds.sum())
@@ -140,12 +138,12 @@ def test_waiting_is_as_queueing_theory_says():
     """Mean waits where a service takes 1 s on average: Erlang, Pollaczek and Khinchine; 3 standard errors or more."""
     load = 0.5
     arrivals, lengths, seconds = random_load(seed=0, count=20_000, rate_per_s=load)
-    markov = online.replay(arrivals, lengths, online.one_by_one, taking(seconds))
+    markov = online.replay(arrivals, lengths, policies.one_by_one, taking(seconds))
     assert waiting_s(markov, seconds) == pytest.approx(load / (1 - load), rel=0.2)
     constant = np.ones(20_000)
-    regular = online.replay(arrivals, lengths, online.one_by_one, taking(constant))
+    regular = online.replay(arrivals, lengths, policies.one_by_one, taking(constant))
     assert waiting_s(regular, constant) == pytest.approx(load / (1 - load) / 2, rel=0.2)
-    two = online.replay(arrivals / 2, lengths, online.one_by_one, taking(seconds), servers=2)
+    two = online.replay(arrivals / 2, lengths, policies.one_by_one, taking(seconds), servers=2)
     assert waiting_s(two, seconds) == pytest.approx(load**2 / (1 - load**2), rel=0.2)  # Erlang C of two
 
 
@@ -153,7 +151,7 @@ def test_a_bounded_queue_refuses_as_the_loss_formula_says():
     """M/M/1/K: of K + 1 states the last is the one in which a request is refused."""
     load, limit = 0.8, 3
     arrivals, lengths, seconds = random_load(seed=1, count=20_000, rate_per_s=load)
-    served = online.replay(arrivals, lengths, online.one_by_one, taking(seconds), queue_limit=limit)
+    served = online.replay(arrivals, lengths, policies.one_by_one, taking(seconds), queue_limit=limit)
     states = load ** np.arange(limit + 2)  # one more than the queue holds is being served
     assert served.refused / 20_000 == pytest.approx(states[-1] / states.sum(), rel=0.12)
     assert len(served.answers) + served.refused == 20_000
@@ -175,7 +173,7 @@ def test_littles_law():
 
 def test_a_bounded_queue_by_hand():
     arrivals = np.array([0.0, 0.1, 0.2, 0.3, 1.5])
-    served = online.replay(arrivals, np.full(5, 9), online.one_by_one, taking(np.ones(5)), queue_limit=1)
+    served = online.replay(arrivals, np.full(5, 9), policies.one_by_one, taking(np.ones(5)), queue_limit=1)
     np.testing.assert_allclose(served.latency_ms, [1000, 1900, math.nan, math.nan, 1500])
     assert served.refused == 2
     assert sorted(served.answers) == [0, 1, 4]
@@ -184,13 +182,13 @@ def test_a_bounded_queue_by_hand():
 
 def test_two_servers_by_hand():
     arrivals, seconds = np.array([0.0, 0.0, 0.5, 0.6]), np.array([1.0, 3.0, 1.0, 1.0])
-    served = online.replay(arrivals, np.full(4, 9), online.one_by_one, taking(seconds), servers=2)
+    served = online.replay(arrivals, np.full(4, 9), policies.one_by_one, taking(seconds), servers=2)
     np.testing.assert_allclose(served.latency_ms, [1000, 3000, 1500, 2400])
     assert served.busy_s.tolist() == [3.0, 3.0]
 
 
 def test_measured_servers_share_the_queue_too():
-    served = online.serve(np.zeros(4), LENGTHS[:4], online.one_by_one, np.array, servers=2, queue_limit=3)
+    served = online.serve(np.zeros(4), LENGTHS[:4], policies.one_by_one, np.array, servers=2, queue_limit=3)
     assert served.refused == 1
     assert {index: int(answer) for index, answer in served.answers.items()} == {0: 0, 1: 1, 2: 2}
     assert served.busy_s.min() > 0
@@ -199,7 +197,7 @@ def test_measured_servers_share_the_queue_too():
 def test_a_patient_server_leaves_the_queue_to_one_that_has_waited():
     """The first batch is taken at the oldest's deadline, by one server; the other then sees the newcomer alone."""
     arrivals = np.array([0.0, 0.02, 0.06])
-    served = online.replay(arrivals, LENGTHS[:3], online.adaptive(100, 0.05), taking(np.ones(3)), servers=2)
+    served = online.replay(arrivals, LENGTHS[:3], policies.adaptive(100, 0.05), taking(np.ones(3)), servers=2)
     np.testing.assert_allclose(served.latency_ms, [1050, 1030, 1050])
     assert served.batch_sizes.tolist() == [2, 1]
 
@@ -207,37 +205,12 @@ def test_a_patient_server_leaves_the_queue_to_one_that_has_waited():
 def test_each_server_has_its_class_of_lengths():
     """Two servers that share a queue by length are two queues: each is as if the other did not exist."""
     arrivals, lengths, seconds = random_load(seed=3, count=2000)
-    policies = [online.within(200, 0, 30), online.within(200, 30, 10**9)]
-    served = online.replay(arrivals, lengths, policies, taking(seconds), servers=2)
+    by_length = [policies.within(200, 0, 30), policies.within(200, 30, 10**9)]
+    served = online.replay(arrivals, lengths, by_length, taking(seconds), servers=2)
     for server, mine in enumerate([lengths < 30, lengths >= 30]):
-        alone = online.replay(arrivals[mine], lengths[mine], online.adaptive(200), taking(seconds[mine]))
+        alone = online.replay(arrivals[mine], lengths[mine], policies.adaptive(200), taking(seconds[mine]))
         np.testing.assert_allclose(served.latency_ms[mine], alone.latency_ms)
         assert served.busy_s[server] == pytest.approx(alone.busy_s[0])
-
-
-def test_within_takes_its_own_and_nothing_else():
-    queue = online.Queue([(i, 0.0) for i in range(6)], np.array([50, 10, 48, 12, 52, 30]))
-    assert online.within(1000, 10, 50)(queue, 0.0) == [1, 2, 3, 5]
-    assert online.within(40, 10, 50)(queue, 0.0) == [1]
-    assert online.within(1000, 60, 90)(queue, 0.0) == []
-    with pytest.raises(InputError, match="no length is in"):
-        online.within(1000, 60, 60)
-
-
-def test_short_first_takes_the_shortest_and_its_neighbours():
-    queue = online.Queue([(i, 0.0) for i in range(6)], np.array([50, 10, 48, 12, 52, 11]))
-    policy = online.short_first(36, patience_s=2.0)
-    assert policy(queue, 1.9) == [1, 5, 3]
-    assert policy(queue, 2.0) == [0]
-    assert online.short_first(160, 2.0)(queue, 2.0) == [0, 2, 4]  # the overdue one takes company of its own length
-    equal = online.Queue([(i, 0.0) for i in range(3)], {0: 9, 1: 9, 2: 9})  # lengths by any key
-    assert online.short_first(18, 2.0)(equal, 0.0) == [0, 1]
-
-
-def test_of_equal_lengths_the_oldest_goes_first():
-    queue = online.Queue([(i, 0.0) for i in range(100)], np.tile([9, 11, 10], 34))
-    tens, others = list(range(2, 100, 3)), [i for i in range(100) if i % 3 < 2]
-    assert list(queue.nearest(10)) == tens + others
 
 
 def test_patience_bounds_the_wait_of_a_long_request():
@@ -246,9 +219,9 @@ def test_patience_bounds_the_wait_of_a_long_request():
     arrivals = np.concatenate([[0.0, 0.0], 0.009 * np.arange(1, count - 1)])
     lengths = np.array([10, 500, *[10] * (count - 2)])
     seconds = np.full(count, 0.01)
-    starved = online.replay(arrivals, lengths, online.short_first(10, math.inf), taking(seconds))
+    starved = online.replay(arrivals, lengths, policies.short_first(10, math.inf), taking(seconds))
     assert starved.latency_ms[1] == starved.latency_ms.max() == pytest.approx(10 * count)
-    patient = online.replay(arrivals, lengths, online.short_first(10, 0.1), taking(seconds))
+    patient = online.replay(arrivals, lengths, policies.short_first(10, 0.1), taking(seconds))
     assert 100 <= patient.latency_ms[1] <= 120  # patience, then at most the rest of one service, and its own
 
 
@@ -256,7 +229,7 @@ def test_short_first_without_patience_is_like_lengths():
     arrivals, lengths, seconds = random_load(seed=4, count=1000, rate_per_s=3.0)
     first, second = (
         online.replay(arrivals, lengths, policy, taking(seconds))
-        for policy in (online.short_first(160, 0.0), online.like_lengths(160))
+        for policy in (policies.short_first(160, 0.0), policies.like_lengths(160))
     )
     assert (first.latency_ms == second.latency_ms).all()
 
@@ -264,18 +237,18 @@ def test_short_first_without_patience_is_like_lengths():
 def test_shortest_first_has_the_lower_mean_latency():
     arrivals, lengths, _ = random_load(seed=5, count=5000, rate_per_s=0.9)
     seconds = lengths / lengths.mean()
-    in_order = online.replay(arrivals, lengths, online.one_by_one, taking(seconds)).latency_ms
-    short = online.replay(arrivals, lengths, online.short_first(1, math.inf), taking(seconds)).latency_ms
+    in_order = online.replay(arrivals, lengths, policies.one_by_one, taking(seconds)).latency_ms
+    short = online.replay(arrivals, lengths, policies.short_first(1, math.inf), taking(seconds)).latency_ms
     assert short.mean() < 0.95 * in_order.mean()
     assert short.max() > in_order.max()
 
 
 def test_the_long_queue_keeps_its_lengths_in_step():
     arrivals, lengths, seconds = random_load(seed=6, count=2000, rate_per_s=4.0)
-    policy, seen = online.short_first(100, 50.0), []
+    policy, seen = policies.short_first(100, 50.0), []
 
     def watching(queue, now_s):
-        plain = online.Queue(queue.waiting, queue.lengths)
+        plain = policies.Queue(queue.waiting, queue.lengths)
         assert queue.waiting_lengths().tolist() == plain.waiting_lengths().tolist()
         assert queue.waiting == sorted(queue.waiting)
         seen.append(len(queue.waiting))
@@ -288,14 +261,14 @@ def test_the_long_queue_keeps_its_lengths_in_step():
 
 def test_requests_that_no_policy_takes():
     with pytest.raises(InputError, match="no policy takes a request of 30 tokens"):
-        online.replay(np.zeros(5), LENGTHS, online.within(100, 0, 20), taking(np.ones(5)))
+        online.replay(np.zeros(5), LENGTHS, policies.within(100, 0, 20), taking(np.ones(5)))
     with pytest.raises(InputError, match="no policy takes a request of 10 tokens"):  # it waits for company for ever
-        online.replay(np.zeros(2), LENGTHS[:2], online.adaptive(100, math.inf), taking(np.ones(2)))
+        online.replay(np.zeros(2), LENGTHS[:2], policies.adaptive(100, math.inf), taking(np.ones(2)))
 
 
 def test_waiting_for_ever_ends_with_the_next_arrival():
     def in_pairs(queue, now_s):
-        return [1, 0] if len(queue.waiting) == 2 else online.WaitUntil(math.inf)
+        return [1, 0] if len(queue.waiting) == 2 else policies.WaitUntil(math.inf)
 
     served = online.replay(np.array([0.0, 2.0]), LENGTHS[:2], in_pairs, taking(np.ones(2)))
     np.testing.assert_allclose(served.latency_ms, [3000, 1000])
@@ -305,7 +278,7 @@ def test_waiting_for_ever_ends_with_the_next_arrival():
 @pytest.mark.parametrize("until_s", [0.0, 0.5, math.nan])
 def test_waiting_for_now_or_the_past_is_refused(until_s):
     with pytest.raises(InputError, match=f"waits until {until_s} s at 0.5 s"):
-        online.replay(np.array([0.5]), LENGTHS[:1], lambda queue, now: online.WaitUntil(until_s), taking(np.ones(1)))
+        online.replay(np.array([0.5]), LENGTHS[:1], lambda queue, now: policies.WaitUntil(until_s), taking(np.ones(1)))
 
 
 @pytest.mark.parametrize(
@@ -316,12 +289,12 @@ def test_waiting_for_now_or_the_past_is_refused(until_s):
         ({"arrivals_s": np.array([0, 1, 2, 3, 2.9])}, "sort them"),
         ({"arrivals_s": np.array([0, 1, 2, 3, math.nan])}, "sort them"),
         ({"servers": 0}, "0 servers"),
-        ({"servers": 3, "policy": [online.one_by_one] * 2}, "2 policies for 3 servers"),
+        ({"servers": 3, "policy": [policies.one_by_one] * 2}, "2 policies for 3 servers"),
         ({"queue_limit": 0}, "queue_limit is 0"),
     ],
 )
 def test_bad_input(changed, message):
-    given = {"arrivals_s": np.zeros(5), "lengths": LENGTHS, "policy": online.one_by_one, "run": np.array}
+    given = {"arrivals_s": np.zeros(5), "lengths": LENGTHS, "policy": policies.one_by_one, "run": np.array}
     with pytest.raises(InputError, match=message):
         online.serve(**{**given, **changed})
 
@@ -332,4 +305,4 @@ def test_what_a_run_raises_ends_the_test(error):
         raise error
 
     with pytest.raises(error):
-        online.serve(np.zeros(2), LENGTHS[:2], online.one_by_one, run)
+        online.serve(np.zeros(2), LENGTHS[:2], policies.one_by_one, run)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import examples_of
 
-from fflib import online, progress, scenarios
+from fflib import online, policies, progress, scenarios
 from fflib.files import InputError
 from fflib.scenarios import Load
 from fflib.server import Refused, Server
@@ -87,7 +87,7 @@ def scenario(request):
     return SCENARIOS[request.param]
 
 
-@pytest.mark.parametrize("policy", [online.one_by_one, online.adaptive(300), online.like_lengths(300)])
+@pytest.mark.parametrize("policy", [policies.one_by_one, policies.adaptive(300), policies.like_lengths(300)])
 def test_every_request_gets_its_own_answer(scenario, policy):
     with Server([echo] * 2, policy, queue_limit=1000) as server:
         load = scenario(server, EXAMPLES, ORDER)
@@ -100,7 +100,7 @@ def test_every_request_gets_its_own_answer(scenario, policy):
 
 def test_twenty_thousand_requests():
     order = np.random.default_rng(2).integers(0, 100, 20_000)
-    with Server([echo] * 2, online.like_lengths(2000), queue_limit=256) as server:
+    with Server([echo] * 2, policies.like_lengths(2000), queue_limit=256) as server:
         start_s = time.process_time()
         load = scenarios.offline(server, EXAMPLES, order)
         cpu_s = time.process_time() - start_s
@@ -114,7 +114,7 @@ def test_single_stream_never_has_two_requests_at_a_time():
         time.sleep(0.005)
         return echo(inputs)
 
-    with Server([predict] * 2, online.adaptive(1000), queue_limit=1) as server:
+    with Server([predict] * 2, policies.adaptive(1000), queue_limit=1) as server:
         load = scenarios.single_stream(server, EXAMPLES, ORDER[:30])
     assert server.batch_sizes == [1] * 30
     assert load.latency_ms.min() >= 5
@@ -127,7 +127,7 @@ def test_offline_waits_for_places_and_all_are_due_at_the_start():
         time.sleep(0.002)
         return echo(inputs)
 
-    with Server([predict], online.one_by_one, queue_limit=3) as server:
+    with Server([predict], policies.one_by_one, queue_limit=3) as server:
         load = scenarios.offline(server, EXAMPLES, ORDER[:40])
     assert load.answered == 40 and load.offered_per_s is None
     assert (np.diff(load.latency_ms) >= 2).all()  # one instance, in order: each waits for all before it
@@ -201,7 +201,7 @@ def test_poisson_counts_those_refused():
         assert all_sent.wait(LONG_S)
         return echo(inputs)
 
-    with Slow([predict], online.one_by_one, queue_limit=3) as server:
+    with Slow([predict], policies.one_by_one, queue_limit=3) as server:
         load = scenarios.poisson(server, EXAMPLES, ORDER[:20], 2000, rng())
     assert load.refused.tolist() == [False] * 4 + [True] * 16
     assert load.answered == 4 and load.refused_share == 0.8 and not load.failed.any()
@@ -217,7 +217,7 @@ def test_what_fails_is_told_from_what_is_answered(scenario):
             raise ValueError("divisible")
         return echo(inputs)
 
-    with Server([predict] * 2, online.one_by_one, queue_limit=1000) as server:
+    with Server([predict] * 2, policies.one_by_one, queue_limit=1000) as server:
         load = scenario(server, EXAMPLES, ORDER)
     expected = EXAMPLES.lengths[ORDER] % 3 == 0
     assert 0 < expected.sum() < 200
@@ -229,7 +229,7 @@ def test_what_fails_is_told_from_what_is_answered(scenario):
 
 
 def test_nothing_is_answered(scenario):
-    with Server([echo], online.one_by_one, queue_limit=1) as server:
+    with Server([echo], policies.one_by_one, queue_limit=1) as server:
         pass
     load = scenario(server, EXAMPLES, ORDER[:10])
     assert load.refused.all() and load.refused_share == 1 and load.answered == 0
@@ -247,7 +247,7 @@ def test_a_server_that_closes_in_the_middle(scenario):
             self.sent += 1
             return super().submit(*request)
 
-    load = scenario(Closing([echo], online.one_by_one, queue_limit=1000), EXAMPLES, ORDER)
+    load = scenario(Closing([echo], policies.one_by_one, queue_limit=1000), EXAMPLES, ORDER)
     assert load.refused.tolist() == [False] * 100 + [True] * 100
     assert load.answered == 100 and not load.failed.any()
 
@@ -288,7 +288,7 @@ def test_a_slow_answer_is_no_stall(scenario, monkeypatch):
         time.sleep(0.05)
         return echo(inputs)
 
-    with Server([predict], online.adaptive(1000, max_wait_s=0.05), queue_limit=10) as server:
+    with Server([predict], policies.adaptive(1000, max_wait_s=0.05), queue_limit=10) as server:
         assert scenario(server, EXAMPLES, ORDER[:3]).answered == 3
 
 
@@ -299,7 +299,7 @@ def test_ctrl_c_ends_the_load_and_the_server(scenario):
 
     ctrl_c = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     start_s = time.perf_counter()
-    with pytest.raises(KeyboardInterrupt), Server([predict], online.one_by_one, queue_limit=5000) as server:
+    with pytest.raises(KeyboardInterrupt), Server([predict], policies.one_by_one, queue_limit=5000) as server:
         ctrl_c.start()
         scenario(server, EXAMPLES, np.resize(ORDER, 2000))  # 100 s
     assert time.perf_counter() - start_s < LONG_S

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import examples_of
 
-from fflib import batching, online
+from fflib import batching, policies
 from fflib.files import InputError
 from fflib.server import Refused, Server
 
@@ -79,7 +79,7 @@ def _no_thread_is_left():
     until(lambda: not server_threads())
 
 
-@pytest.mark.parametrize("policy", [online.one_by_one, online.adaptive(200), online.like_lengths(200)])
+@pytest.mark.parametrize("policy", [policies.one_by_one, policies.adaptive(200), policies.like_lengths(200)])
 def test_many_senders_each_get_their_own_answers(policy):
     examples = examples_of(np.random.default_rng(0).integers(1, 60, 1200))
 
@@ -104,7 +104,7 @@ def test_batches_are_padded_as_collate_does():
     examples = examples_of([4, 9, 2, 7])
     for types in examples.token_type_ids:
         types[-1] = 1
-    with Server([predict], online.adaptive(1000), queue_limit=10, pad_token_id=3) as server:
+    with Server([predict], policies.adaptive(1000), queue_limit=10, pad_token_id=3) as server:
         server.submit(*text(1))
         assert gate.begun.wait(LONG_S)
         for ids, types in zip(examples.input_ids, examples.token_type_ids, strict=True):
@@ -128,7 +128,7 @@ def test_the_policy_chooses_places_of_the_queue():
 
 def test_a_full_queue_refuses():
     gate = Gate()
-    with Server([gate], online.one_by_one, queue_limit=3) as server:
+    with Server([gate], policies.one_by_one, queue_limit=3) as server:
         futures = behind_gate(server, gate, 3)
         assert server.waiting == 3
         with pytest.raises(Refused, match="3 requests wait already and the queue holds no more; send this one later"):
@@ -141,7 +141,7 @@ def test_a_full_queue_refuses():
 
 def test_a_sender_may_wait_for_a_place():
     gate = Gate()
-    with Server([gate], online.one_by_one, queue_limit=1) as server, ThreadPoolExecutor(4) as senders:
+    with Server([gate], policies.one_by_one, queue_limit=1) as server, ThreadPoolExecutor(4) as senders:
         futures = behind_gate(server, gate, 1)
         late = [senders.submit(server.submit, *text(n), wait=True) for n in (10, 11, 12, 13)]
         assert not wait(late, 0.05).done
@@ -162,7 +162,7 @@ def test_a_sender_does_not_wait_for_a_place_that_never_comes():
 
 def test_waiting_senders_are_refused_when_the_server_closes():
     gate = Gate()
-    server = Server([gate], online.one_by_one, queue_limit=1)
+    server = Server([gate], policies.one_by_one, queue_limit=1)
     with ThreadPoolExecutor(2) as pool:
         futures = behind_gate(server, gate, 1)
         late = pool.submit(server.submit, *text(9), wait=True)
@@ -213,7 +213,7 @@ def test_closing_answers_what_waits():
         time.sleep(0.002)
         return echo(inputs)
 
-    with Server([slow] * 2, online.one_by_one, queue_limit=100) as server:
+    with Server([slow] * 2, policies.one_by_one, queue_limit=100) as server:
         futures = [server.submit(*text(i + 1)) for i in range(60)]
     assert all(future.done() for future in futures)
     assert lengths_of(futures) == list(range(1, 61))
@@ -226,7 +226,7 @@ def test_closing_answers_what_waits():
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_an_error_in_the_block_refuses_what_waits(error):
     gate = Gate()
-    with pytest.raises(error), Server([gate], online.one_by_one, queue_limit=10) as server:
+    with pytest.raises(error), Server([gate], policies.one_by_one, queue_limit=10) as server:
         futures = behind_gate(server, gate, 4)
         futures[1].add_done_callback(lambda refused: gate.open.set())  # the batch that runs ends after the refusals
         raise error
@@ -239,7 +239,7 @@ def test_an_error_in_the_block_refuses_what_waits(error):
 
 def test_ctrl_c_while_it_closes_refuses_what_waits():
     gate = Gate()
-    server = Server([gate], online.one_by_one, queue_limit=10)
+    server = Server([gate], policies.one_by_one, queue_limit=10)
     futures = behind_gate(server, gate, 4)
 
     def interrupt():
@@ -271,7 +271,7 @@ def test_while_one_instance_hangs_the_other_serves():
     def predict(inputs):
         return gate(inputs) if gates and gates.pop() else echo(inputs)
 
-    with Server([predict, predict], online.one_by_one, queue_limit=100) as server:
+    with Server([predict, predict], policies.one_by_one, queue_limit=100) as server:
         futures = behind_gate(server, gate, 50)
         assert lengths_of(futures[1:]) == list(range(2, 52))
         assert not futures[0].done()
@@ -319,14 +319,14 @@ def test_closing_asks_again_those_who_left_the_queue_before():
 
 
 def test_a_policy_may_wait_and_is_answered_in_time():
-    with Server([echo], online.adaptive(1000, max_wait_s=0.1), queue_limit=10) as server:
+    with Server([echo], policies.adaptive(1000, max_wait_s=0.1), queue_limit=10) as server:
         start = time.perf_counter()
         assert lengths_of([server.submit(*text(5))]) == [5]
         assert 0.1 <= time.perf_counter() - start < 5
 
 
 def test_an_arrival_wakes_a_policy_that_waits_and_closing_ends_the_wait():
-    with Server([echo] * 2, online.adaptive(30, max_wait_s=1000), queue_limit=10) as server:
+    with Server([echo] * 2, policies.adaptive(30, max_wait_s=1000), queue_limit=10) as server:
         futures = [server.submit(*text(10)) for _ in range(4)]
         assert lengths_of(futures[:3]) == [10, 10, 10]
         assert not wait(futures[3:], 0.05).done
@@ -336,7 +336,7 @@ def test_an_arrival_wakes_a_policy_that_waits_and_closing_ends_the_wait():
 
 
 def test_a_policy_may_wait_for_ever():
-    patient = [online.WaitUntil(float("inf"))]
+    patient = [policies.WaitUntil(float("inf"))]
     with Server([echo], lambda queue, now_s: [0] if len(queue.waiting) > 1 else patient[0], queue_limit=10) as server:
         futures = [server.submit(*text(1))]
         assert not wait(futures, 0.05).done
@@ -347,7 +347,7 @@ def test_a_policy_may_wait_for_ever():
 
 
 def test_an_idle_server_costs_nothing():
-    with Server([echo] * 4, online.adaptive(1000, max_wait_s=1000), queue_limit=10) as server:
+    with Server([echo] * 4, policies.adaptive(1000, max_wait_s=1000), queue_limit=10) as server:
         server.submit(*text(1))
         time.sleep(0.05)
         start = time.process_time()
@@ -394,17 +394,17 @@ def test_who_changed_their_mind_is_not_answered():
 
 def test_bad_arguments():
     with pytest.raises(InputError, match="0 predictors and 0 policies; give each predictor one"):
-        Server([], online.one_by_one, 10)
+        Server([], policies.one_by_one, 10)
     with pytest.raises(InputError, match="2 predictors and 1 policies"):
-        Server([echo, echo], [online.one_by_one], 10)
+        Server([echo, echo], [policies.one_by_one], 10)
     with pytest.raises(InputError, match="queue_limit is 0; give at least 1"):
-        Server([echo], online.one_by_one, 0)
+        Server([echo], policies.one_by_one, 0)
 
 
 @pytest.mark.parametrize("shapes", [((0,), (0,)), ((2, 3), (2, 3)), ((3,), (4,)), ((), ())])
 def test_a_request_is_one_text(shapes):
     with (
-        Server([echo], online.one_by_one, 10) as server,
+        Server([echo], policies.one_by_one, 10) as server,
         pytest.raises(InputError, match=r"give both \[length\], at least 1"),
     ):
         server.submit(*(np.ones(shape, np.int64) for shape in shapes))
@@ -412,7 +412,7 @@ def test_a_request_is_one_text(shapes):
 
 def test_closing_twice_at_the_same_time():
     for _ in range(20):
-        server = Server([echo] * 3, online.one_by_one, queue_limit=10)
+        server = Server([echo] * 3, policies.one_by_one, queue_limit=10)
         future = server.submit(*text(5))
         with ThreadPoolExecutor(3) as pool:
             for closed in [pool.submit(server.close, drain) for drain in (True, True, False)]:
@@ -428,7 +428,7 @@ def test_whatever_happens_every_request_has_one_outcome(seed):
     def policy(queue, now_s):
         mood = dice.random()
         if mood < 0.2:
-            return online.WaitUntil(now_s + 0.001)
+            return policies.WaitUntil(now_s + 0.001)
         if mood < 0.3:
             return []
         if mood < 0.31:

@@ -27,6 +27,8 @@ def test_divisions():
 
 def test_the_goal_decides():
     assert tuner.best(ROWS, "throughput") is ROWS[1] and tuner.best(ROWS, "latency") is ROWS[0]
+    half_cores = {"instances": 4, "threads": 1, "throughput_per_s": 900.0, "p95_ms": 1.0, "hyper_threads": True}
+    assert tuner.best([*ROWS, half_cores], "throughput") is ROWS[1]
     with pytest.raises(InputError, match="no goal 'cost'; there are throughput, latency"):
         tuner.best(ROWS, "cost")
     with pytest.raises(InputError, match="run chapter 6 first"):

@@ -1,14 +1,12 @@
-"""The figures of the runtime: graphs and their operators, how cores are divided, load, and how many machines it takes.
+"""The figures of serving: how cores are divided, load, policies, and how many machines it takes.
 
 As in `figures`, functions take plain numbers and return a matplotlib Figure. Times are in ms, rates are per second,
-shares are fractions of 1. (Longer than 200 lines: the chapter has six figures, each with a layout of its own.)
+shares are fractions of 1. (Longer than 200 lines: four figures, each with a layout of its own.)
 """
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import cycle
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 import numpy as np
@@ -16,25 +14,22 @@ from matplotlib import pyplot as plt
 from matplotlib import ticker
 from matplotlib.axis import Axis
 
-from fflib.figures import BLACK, BLUE, GREEN, GREY, LINES, ORANGE, VERMILION, put_caption, styled
-from fflib.figures_distillation import ABOVE, put_name
+from fflib.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILION, styled
+from fflib.figures_distillation import put_name
+from fflib.figures_graphs import (
+    ABOVE_AXES,
+    BESIDE,
+    DARK,
+    NUMBER,
+    PLAIN,
+    by_model,
+    finish,
+    fold,
+    make_room,
+    number,
+)
 from fflib.figures_quantization import SHADE, SMALL, Row, span
 
-# The operators of ONNX Runtime's profiler, by what they do; whatever is not named here is "other".
-OPERATORS = {
-    "int8 products": ("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QAttention", "QLinearMatMul"),
-    "quantising": ("DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"),
-    "fp32 products": ("MatMul", "Gemm", "FusedMatMul", "FusedGemm"),
-    "attention": ("Attention", "MultiHeadAttention", "Softmax"),
-    "LayerNorm": ("LayerNormalization", "SkipLayerNormalization", "EmbedLayerNormalization"),
-    "activation": ("Gelu", "BiasGelu", "FastGelu", "QuickGelu", "Erf", "Tanh", "Relu"),
-    "moving data": (
-        "Transpose", "Reshape", "Concat", "Slice", "Gather", "Split", "Squeeze", "Unsqueeze", "Expand", "Flatten",
-    ),
-}  # fmt: skip
-OTHER = "other"
-DARK = "#a34300"  # vermilion that can be read
-PLAIN = "0.72"  # the grey of a bar that is there to be compared with
 KINDS = {"process": (BLUE, "o", "processes"), "thread": (VERMILION, "s", "threads")}
 PERCENTILES = {
     "p50_ms": ("median", BLUE, "o"),
@@ -43,56 +38,6 @@ PERCENTILES = {
 }
 LENGTHS = {"short_p95_ms": ("short requests", BLUE, "o", 12), "long_p95_ms": ("long requests", VERMILION, "s", 8.5)}
 SIMULATED = {"linestyle": "--", "lw": 1.2, "mfc": "white", "ms": 9, "zorder": 1.9}
-WIDE = 86  # characters of a title
-BESIDE = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5, "gid": "words"}
-ABOVE_AXES = {"loc": "lower left", "bbox_to_anchor": (-0.01, 1), "columnspacing": 1.6}
-
-
-def number(value: float) -> str:
-    """Write a number with the three digits that count: 0.0123, 4.57, 89.4, 1,235."""
-    return f"{value:,.0f}" if value >= 100 else np.format_float_positional(float(f"{value:.3g}"), trim="-")
-
-
-_NUMBER = ticker.FuncFormatter(lambda value, _: number(value))
-
-
-def group_operators(profile: Mapping[str, float]) -> dict[str, float]:
-    """Add up the ONNX operators of a profile by the kinds of `OPERATORS`, in ms."""
-    kinds = {operator: kind for kind, operators in OPERATORS.items() for operator in operators}
-    groups = dict.fromkeys([*OPERATORS, OTHER], 0.0)
-    for name, milliseconds in profile.items():
-        groups[kinds.get(name, OTHER)] += milliseconds
-    return groups
-
-
-def _by_model(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    models: dict[str, list[Row]] = {}
-    for row in rows:
-        models.setdefault(row["model"], []).append(row)
-    return models
-
-
-def _fold(words: str, width: int) -> str:
-    """Break words into as few lines as ``width`` characters allow, of about the same length."""
-    words, count = words.replace(" ms", "\N{NO-BREAK SPACE}ms"), len(textwrap.wrap(words, width))
-    folds = (textwrap.wrap(words, narrow) for narrow in range(max(1, len(words) // max(1, count)), width))
-    return "\n".join(next((lines for lines in folds if len(lines) <= count), textwrap.wrap(words, width)))
-
-
-def _done(figure: plt.Figure, title: str, caption: str) -> plt.Figure:
-    """Put the title above all panels, in as many lines as it takes, and the caption below."""
-    figure.suptitle(_fold(title[:1].upper() + title[1:], WIDE), **ABOVE)
-    put_caption(figure, caption)
-    return figure
-
-
-def _make_room(axes: plt.Axes, inches: float) -> None:
-    """Let the x axis of bars, about ``inches`` long, start at 0 and leave room for the words beside each bar."""
-    widths = [0.12 + plt.Text.get_window_extent(text).width / axes.figure.dpi for text in axes.texts]
-    parts = [(text.xy[0], width) for text, width in zip(axes.texts, widths, strict=True)]
-    axes.set_xlim(0, max(end / (1 - min(width / inches, 0.8)) for end, width in parts))
-    axes.xaxis.set(major_locator=ticker.MaxNLocator(max(4, int(inches)), steps=[1, 2, 5, 10]), major_formatter=_NUMBER)
-    axes.grid(False)
 
 
 def _log_axis(axis: Axis, values: Sequence[float]) -> None:
@@ -103,97 +48,8 @@ def _log_axis(axis: Axis, values: Sequence[float]) -> None:
     decades = np.log10(high / low) + 2 * np.log10(margin)
     locator = ticker.LogLocator(subs=(1, 2, 5) if decades < 3 else (1,), numticks=8)
     axis.set(major_locator=locator if decades > 0.8 else ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axis.set_major_formatter(_NUMBER)
+    axis.set_major_formatter(NUMBER)
     axis.set_minor_locator(ticker.NullLocator())
-
-
-@styled
-def graph_variants(rows: Sequence[Row], caption: str = "") -> plt.Figure:
-    """Draw the time of each variant of a graph with its interval, in a panel a model.
-
-    ``rows`` hold model, variant, ms, low, high, off (largest difference of a logit), kept (the answers are right) and
-    default. The default is coloured; variants that answer wrong are hatched.
-    """
-    models, variants = _by_model(rows), list(dict.fromkeys(row["variant"] for row in rows))
-    size = (8.4, 1.6 + 0.4 * len(variants))
-    figure, panels = plt.subplots(1, len(models), figsize=size, squeeze=False, sharey=True)
-    for panel, (model, own) in zip(panels[0], models.items(), strict=True):
-        for row in own:
-            _variant(panel, variants.index(row["variant"]), row)
-        for y in {*range(len(variants))} - {variants.index(row["variant"]) for row in own}:
-            panel.annotate("not measured", (0, y), color=GREY, **BESIDE)
-        _make_room(panel, 6 / len(models))
-        panel.set_ylim(len(variants) - 0.4, -0.6)
-        panel.set_xlabel("time per request (ms)\n(line: interval" + "; scales differ" * (len(models) > 1) + ")")
-        panel.set_title(_fold(model, 84 // len(models)), **SMALL)
-    panels[0, 0].set_yticks(range(len(variants)), [_fold(variant, 24) for variant in variants])
-    return _done(figure, _verdict(models), caption)
-
-
-def _variant(panel: plt.Axes, y: int, row: Row) -> None:
-    """Draw the bar and the interval of one variant, and write its time beside it and how wrong it is, if it is."""
-    fill = {"color": BLUE if row["default"] else PLAIN}
-    if not row["kept"]:
-        fill = {"color": "white", "edgecolor": VERMILION, "hatch": "////"}
-    panel.barh(y, row["ms"], 0.66, gid="bar", **fill)
-    panel.plot([row["low"], row["high"]], [y, y], color=BLACK, lw=1.6, marker="|", ms=5, gid="interval")
-    words = f"{number(row['ms'])} ms" + f", wrong:\nlogits off by {number(row['off'])}" * (not row["kept"])
-    look = {"weight": "bold" if row["default"] else "normal", "color": BLACK if row["kept"] else DARK, **BESIDE}
-    panel.annotate(words, (max(row["high"], row["ms"]), y), linespacing=1.0, **look)
-
-
-def _verdict(models: Mapping[str, Sequence[Row]]) -> str:
-    """Say whether the default of each model answers right and whether a right variant is clearly faster."""
-    pairs = [(own, row) for own in models.values() for row in own if row["default"]]
-    hatched = "hatched: wrong answers" * any(not row["kept"] for own in models.values() for row in own)
-    if not pairs:
-        return "What each variant of the graph takes" + f" ({hatched})" * bool(hatched)
-    key, of = f"; {hatched}" * bool(hatched) + ")", f" of {len(pairs)} models"
-    if wrong := sum(not row["kept"] for _, row in pairs):
-        return "The default answers wrong" + f" for {wrong}{of}" * (len(pairs) > 1) + f" (bold{key}"
-    gains = {}  # of the fastest graph that answers right, where its interval is clear of the default's
-    for i, (own, default) in enumerate(pairs):
-        for row in own:
-            if row["kept"] and row["high"] < default["low"]:
-                gains[i] = max(gains.get(i, 0), default["ms"] / row["ms"])
-    if not gains:
-        return f"No graph that answers right is clearly faster than the default (blue{key}"
-    claim = f"Another graph that answers right is {span(*gains.values())} times as fast as the default"
-    return claim + f" for {len(gains)}{of}" * (len(pairs) > 1) + f" (blue{key}"
-
-
-@styled
-def operators(profiles: Mapping[str, Mapping[str, float]], caption: str = "") -> plt.Figure:
-    """Draw where the time of one request goes in each graph: its ONNX operators (ms) by kind, on one axis."""
-    grouped = {name: group_operators(profile) for name, profile in profiles.items()}
-    most = {kind: max(groups[kind] for groups in grouped.values()) for kind in (*OPERATORS, OTHER)}
-    kinds = sorted((kind for kind in most if most[kind]), key=lambda kind: (kind == OTHER, -most[kind]))
-    figure, axes = plt.subplots(figsize=(8.4, 1.8 + (0.16 + 0.21 * len(grouped)) * len(kinds)))
-    high = 0.8 / len(grouped)
-    for i, ((name, groups), (color, _)) in enumerate(zip(grouped.items(), cycle(LINES), strict=False)):
-        y, times = np.arange(len(kinds)) - 0.4 + high * (i + 0.5), [groups[kind] for kind in kinds]
-        axes.barh(y, times, 0.94 * high, color=color, label=f"{name}: {number(sum(times))} ms in all", gid="bar")
-        for up, time in zip(y, times, strict=True):
-            axes.annotate(number(time) if time else "none", (time, up), **BESIDE)
-    _make_room(axes, 7)
-    axes.set(ylim=(len(kinds) - 0.5, -0.5), xlabel="time in one request (ms)")
-    axes.set_yticks(range(len(kinds)), kinds)
-    axes.tick_params(axis="y", length=0)
-    axes.legend(ncols=1 + (len(grouped) == 2), **ABOVE_AXES)
-    return _done(figure, _saving(grouped), caption)
-
-
-def _saving(grouped: Mapping[str, Mapping[str, float]]) -> str:
-    """Say by how much the fastest graph is ahead of the slowest, and which kind of operator brings the most of it."""
-    totals = {name: sum(groups.values()) for name, groups in grouped.items()}
-    slow, fast = max(totals, key=totals.__getitem__), min(totals, key=totals.__getitem__)
-    if totals[slow] == totals[fast]:
-        kind = max(grouped[fast], key=grouped[fast].__getitem__)
-        return f"The largest part of the time goes to: {kind}, {grouped[fast][kind] / totals[fast]:.0%}"
-    saved = {kind: grouped[slow][kind] - grouped[fast][kind] for kind in grouped[slow]}
-    best = max(saved, key=saved.__getitem__)
-    of = f"{number(totals[slow] - totals[fast])} ms less than {slow}"
-    return f"{fast} takes {of}; it saves the most on: {best}, {number(saved[best])} ms"
 
 
 @styled
@@ -203,7 +59,7 @@ def divisions(rows: Sequence[Row], caption: str = "") -> plt.Figure:
     ``rows`` hold model, instances, threads (of each instance), kind ("process" or "thread": what an instance is),
     throughput_per_s, p50_ms, p95_ms and chosen.
     """
-    models = _by_model(rows)
+    models = by_model(rows)
     figure, panels = plt.subplots(len(models), 1, figsize=(8.4, 1.5 + 2.9 * len(models)), squeeze=False)
     for panel, (model, own) in zip(panels[:, 0], models.items(), strict=True):
         for row in own:
@@ -221,8 +77,8 @@ def divisions(rows: Sequence[Row], caption: str = "") -> plt.Figure:
         keys.append(plt.Line2D([], [], marker="o", ms=13, mfc="none", mec=BLACK, mew=1.6, lw=0))
         words.append("chosen")
     panels[0, 0].legend(keys, words, ncols=2, borderaxespad=2, **ABOVE_AXES)  # above the title of the panel
-    _done(figure, _trade(list(models.values())), caption)
-    figure.draw_without_rendering()  # the layout must stand before labels are placed
+    finish(figure, _trade(list(models.values())), caption)
+    figure.get_layout_engine().execute(figure)  # the layout must stand before labels are placed
     for panel, own in zip(panels[:, 0], models.values(), strict=True):
         _name_divisions(panel, own)
     return figure
@@ -298,8 +154,8 @@ def load(
     top.set_ylabel("latency (ms, log scale)")
     low.set(xlim=(0, end), xlabel="requests offered per second")
     low.set(ylim=(-0.06 * end, 1.06 * end), ylabel="requests\nper second")
-    low.xaxis.set_major_formatter(_NUMBER)
-    low.yaxis.set_major_formatter(_NUMBER)
+    low.xaxis.set_major_formatter(NUMBER)
+    low.yaxis.set_major_formatter(NUMBER)
     keys, words = top.get_legend_handles_labels()
     keys += [top.lines[-1], plt.Rectangle((0, 0), 1, 1, color=SHADE)]
     words += [f"knee: {number(at)} per second", f"beyond capacity: {number(capacity_per_s)} per second"]
@@ -308,7 +164,7 @@ def load(
         words.append("simulated")
     top.legend(keys, words, ncols=2, **ABOVE_AXES)
     low.legend(ncols=3, **ABOVE_AXES)
-    return _done(figure, _promise(points, knee), caption)
+    return finish(figure, _promise(points, knee), caption)
 
 
 def _curve(
@@ -359,8 +215,8 @@ def fleet(rows: Sequence[Row], bound_ms: float, caption: str = "") -> plt.Figure
         words = f"{number(row['rate_per_machine_per_s'])} per second each; 99% within {number(row['p99_ms'])} ms"
         ink = {"color": DARK if late else GREY}
         axes.annotate(words + ": too late" * late, at, **BESIDE | {"xytext": (5, 0), "va": "top"} | ink)
-    _make_room(axes, 6)
-    axes.set_yticks(range(len(rows)), [_fold(row["way"], 26) for row in rows])
+    make_room(axes, 6)
+    axes.set_yticks(range(len(rows)), [fold(row["way"], 26) for row in rows])
     axes.set_ylim(len(rows) - 0.45, -0.55)
     axes.set_xlabel(f"machines, for 99% of the answers within {number(bound_ms)} ms")
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
@@ -369,7 +225,7 @@ def fleet(rows: Sequence[Row], bound_ms: float, caption: str = "") -> plt.Figure
         title = f"{'Each way' if len(in_time) > 1 else few['way']} needs {_machines(few['machines'])}"
     if len(in_time) < len(rows):
         title += "; red: too late"
-    return _done(figure, title if in_time else f"No way answers 99% within {number(bound_ms)} ms", caption)
+    return finish(figure, title if in_time else f"No way answers 99% within {number(bound_ms)} ms", caption)
 
 
 def _machines(count: int) -> str:
@@ -389,12 +245,12 @@ def by_length(rows: Sequence[Row], caption: str = "") -> plt.Figure:
             axes.plot(row[key], i, marker, color=color, mec="white", ms=size, label=name if i == 0 else None, gid=key)
         words, place = f"{number(row['throughput_per_s'])} answers\nper second", axes.get_yaxis_transform()
         axes.text(1.02, i, words, transform=place, va="center", fontsize=9, gid="words")
-    axes.set_yticks(range(len(rows)), [_fold(row["policy"], 26) for row in rows])
+    axes.set_yticks(range(len(rows)), [fold(row["policy"], 26) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     _log_axis(axes.xaxis, [row[key] for row in rows for key in LENGTHS])
     axes.set_xlabel("95% are answered within (ms, log scale)")
     axes.legend(ncols=2, **ABOVE_AXES)
-    return _done(figure, _fairness(rows), caption)
+    return finish(figure, _fairness(rows), caption)
 
 
 def _fairness(rows: Sequence[Row]) -> str:
