@@ -59,6 +59,10 @@ class ServiceTimes:
         """Predict the seconds of a batch."""
         return self.call_s + rows * length * (self.token_s + self.pair_s * length)
 
+    def slowed(self, factor: float) -> ServiceTimes:
+        """Return the times of a machine on which every batch takes ``factor`` times as long."""
+        return ServiceTimes(factor * self.call_s, factor * self.token_s, factor * self.pair_s, self.ratios)
+
     def draw(self, rows: int, length: int, rng: np.random.Generator) -> float:
         """Predict the seconds of a batch and let them vary as much as measured ones did (bootstrap of the ratios)."""
         return self.seconds(rows, length) * float(self.ratios[rng.integers(len(self.ratios))])

@@ -80,6 +80,11 @@ class Timing:
         return float(np.percentile(self.latencies_ms, 95))
 
     @property
+    def row(self) -> dict[str, float]:
+        """What tables show of a timing."""
+        return {"requests/s": self.throughput_per_s, "p50 ms": self.latency_p50_ms, "p95 ms": self.latency_p95_ms}
+
+    @property
     def n_requests(self) -> int:
         """How many latencies stand behind the percentiles."""
         return self.latencies_ms.size

@@ -49,6 +49,13 @@ class ServedLoad:
         """Answered requests per second of the queue's clock."""
         return (len(self.latency_ms) - self.refused) / self.span_s
 
+    def summary(self, offered_per_s: float) -> dict[str, float]:
+        """What figures show of a load, as `scenarios.Load.summary`."""
+        p50, p95, p99 = (float(np.nanpercentile(self.latency_ms, q)) for q in (50, 95, 99))
+        row = {"offered_per_s": offered_per_s, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
+        row["answered_per_s"] = self.throughput_per_s
+        return row | {"refused_share": self.refused / len(self.latency_ms)}
+
     @property
     def utilisation(self) -> float:
         """Part of the span in which a server computed, the mean of all servers."""

@@ -7,6 +7,7 @@ costs is attention between requests that is computed and masked, see `attended_s
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from fflib.data import TokenizedSplit
 from fflib.encoder import MASKED, Classifier, ClassifierOutput
 from fflib.files import InputError
+from fflib.measure import Predictor, Together
 
 Rows = Sequence[Sequence[int]]  # the requests of each row, by index
 
@@ -106,6 +108,20 @@ def _row_lengths(lengths: Sequence[int] | np.ndarray, rows: Rows) -> list[int]:
     if any(lengths[i] < 1 for i in requests):
         raise InputError("a request without tokens has no first one to be classified by; leave it out")
     return [sum(int(lengths[i]) for i in row) for row in rows]
+
+
+def row_by_row(predict: Predictor) -> Together:
+    """Return a way to answer packed rows, each a list of requests, one after the other; packing is timed too."""
+
+    def answer(examples: TokenizedSplit, rows: Rows) -> tuple[list[np.ndarray], float, list[float]]:
+        answers, seconds = [], []
+        for row in rows:
+            start = time.perf_counter()
+            answers.append(predict(pack(examples, [row]).inputs))
+            seconds.append(time.perf_counter() - start)
+        return answers, sum(seconds), seconds
+
+    return answer
 
 
 class PackedClassifier(nn.Module):

@@ -7,8 +7,9 @@ for what users see at a given rate. Every request must have exactly one outcome:
 from __future__ import annotations
 
 import queue
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -53,6 +54,18 @@ class Load:
     def refused_share(self) -> float:
         """Part of the requests that the server refused, from 0 to 1."""
         return float(self.refused.mean())
+
+    @property
+    def summary(self) -> dict[str, float | None]:
+        """What figures show of a load; the 99th percentile only where five requests or more are beyond it."""
+        return {
+            "offered_per_s": self.offered_per_s,
+            "p50_ms": self.percentile_ms(50),
+            "p95_ms": self.percentile_ms(95),
+            "p99_ms": self.percentile_ms(99) if self.answered >= 500 else None,
+            "answered_per_s": self.throughput_per_s,
+            "refused_share": self.refused_share,
+        }
 
     def percentile_ms(self, q: float) -> float:
         """Latency that ``q`` % of the answered requests stay below; NaN where none was answered."""
@@ -99,6 +112,19 @@ def poisson(
             trial.send(i, due_s[i])
             bar.update()
     return trial.load(rate_per_s)
+
+
+def when_answered(server: Server, count: int, act: Callable[[], object]) -> threading.Thread:
+    """Call ``act`` once, in a thread of its own, as soon as ``count`` requests are answered; join it afterwards."""
+
+    def wait() -> None:
+        while server.answered < count:
+            time.sleep(1e-3)
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
 
 
 def knee(loads: Sequence[Load]) -> int:

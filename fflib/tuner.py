@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
-from fflib import params, results
+from fflib import batching, cores, instances, measure, params, results, runtime
+from fflib.data import TokenizedSplit
 from fflib.files import InputError, atomic_path, check_known, shown
 
 GOALS = ("throughput", "latency")
@@ -27,6 +30,45 @@ def divisions(cores: int) -> list[tuple[int, int]]:
     """Return (instances, threads of each): all that use every core evenly, and one instance on fewer threads."""
     sizes = [threads for threads in range(1, cores + 1) if cores % threads == 0]
     return [(1, threads) for threads in sizes] + [(cores // threads, threads) for threads in sizes if threads < cores]
+
+
+def study(
+    graph: str | Path,
+    examples: TokenizedSplit,
+    expected: np.ndarray,
+    kinds: Sequence[str],
+    rounds: int,
+    tolerance: float,
+    hyper_threads: bool = False,
+) -> list[dict[str, Any]]:
+    """Time every division of the cores, one request at a time for each instance, all instances busy.
+
+    Args:
+        graph: an ONNX file; its logits for ``examples`` must be the ``expected`` [n, labels] to within ``tolerance``.
+        kinds: what an instance is, some of `instances.KINDS`.
+        hyper_threads: also try an instance for each half of a core.
+
+    Returns:
+        Rows with instances, threads (of each), kind, hyper_threads, throughput_per_s, p50_ms and p95_ms.
+    """
+    plan = batching.in_order(examples.lengths, 1)
+    tried = [(*division, kind, False) for division in divisions(len(cores.physical_cores())) for kind in kinds]
+    if hyper_threads:
+        tried += [(len(cores.logical_cpus()), 1, kind, True) for kind in kinds]
+    with ExitStack() as stack:
+        ways = {}
+        for count, each, kind, halves in tried:
+            started = instances.start(graph, count, each, kind, hyper_threads=halves)
+            ways[str((count, each, kind, halves))] = runtime.together(stack.enter_context(started))
+        alike = [dict.fromkeys(ways, value) for value in (plan, expected)]
+        timings = measure.time_at_once(ways, examples, *alike, rounds, tolerance)
+    rows = []
+    for division in tried:
+        row = dict(zip(("instances", "threads", "kind", "hyper_threads"), division, strict=True))
+        timing = timings[str(division)]
+        row |= {"throughput_per_s": timing.throughput_per_s, "p50_ms": timing.latency_p50_ms}
+        rows.append(row | {"p95_ms": timing.latency_p95_ms})
+    return rows
 
 
 def best(rows: Sequence[Mapping[str, Any]], goal: str) -> Mapping[str, Any]:

@@ -214,3 +214,20 @@ def test_a_simulation_must_last_for_many_bounds():
 def test_traffic_that_is_none(day, peak, bound_ms):
     with pytest.raises(InputError, match="give more than 0"):
         fleet.machines_needed(day, peak, bound_ms, formula)
+
+
+def test_a_slower_machine_takes_longer_for_everything():
+    service = ServiceTimes(CALL_S, TOKEN_S, PAIR_S, np.ones(3)).slowed(1.5)
+    for rows, length in ((1, 1), (4, 100)):
+        assert service.seconds(rows, length) == pytest.approx(
+            1.5 * (CALL_S + rows * length * (TOKEN_S + length * PAIR_S))
+        )
+    assert service.ratios.tolist() == [1, 1, 1]
+
+
+def test_the_summary_of_a_simulation():
+    load = fleet.simulate(500.0, 2000, LENGTHS, CONSTANT, queue_limit=5)
+    row, answered = load.summary(500.0), load.latency_ms[~np.isnan(load.latency_ms)]
+    assert row["offered_per_s"] == 500.0 and row["p95_ms"] == pytest.approx(np.percentile(answered, 95))
+    assert row["refused_share"] == pytest.approx(1 - len(answered) / 2000) and 0.7 < row["refused_share"] < 0.9
+    assert row["answered_per_s"] == pytest.approx(100, rel=0.05)

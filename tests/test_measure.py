@@ -111,6 +111,8 @@ def test_at_once_each_round_is_checked_and_medians_count():
     ways, plans = {name: way(name) for name in calls}, dict.fromkeys(calls, plan)
     found = measure.time_at_once(ways, EXAMPLES, plans, right, rounds=3)
     assert {name: timing.throughput_per_s for name, timing in found.items()} == {"fast": 3 / 1.0, "slow": 3 / 3.0}
+    fast = found["fast"]
+    assert [*fast.row.values()] == [fast.throughput_per_s, fast.latency_p50_ms, fast.latency_p95_ms]
     requests = np.repeat([[0.5, 0.25], [3.5, 1.75], [0.5, 0.25]], [2, 1], axis=1)  # a batch of two, and one of one
     assert found["fast"].latency_p95_ms == 1e3 * np.percentile(requests, 95) and found["fast"].n_requests == 9
     low, high = found["fast"].throughput_interval()

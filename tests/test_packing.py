@@ -266,3 +266,18 @@ def test_int8_is_what_rounding_makes_of_it(exported, monkeypatch, tmp_path):
             single.append(np.abs(by_itself - alone(runtime.torch_predictor(model), examples)[2]).max())
     assert np.median(together) < INT8_TOLERANCE < np.median(far), (together, far)
     assert np.median(single) < INT8_TOLERANCE, single
+
+
+def test_row_by_row_answers_each_row_in_its_order():
+    """The way that the chapter times: one row a call, answers in the order of the rows."""
+    seen = []
+
+    def predict(inputs):
+        seen.append(inputs["input_ids"].shape)
+        return inputs["input_ids"][tuple(inputs["firsts"].T)][:, None].astype(np.float32)
+
+    examples, rows = requests(), [np.array([2, 0]), np.array([1])]
+    answers, wall, seconds = packing.row_by_row(predict)(examples, rows)
+    firsts = [[examples.input_ids[i][0] for i in row] for row in rows]
+    assert [answer[:, 0].tolist() for answer in answers] == firsts
+    assert [shape[0] for shape in seen] == [1, 1] and wall == pytest.approx(sum(seconds))

@@ -341,3 +341,23 @@ def test_the_knee_is_sought_among_loads_without_refusals():
     assert scenarios.knee([load_of([1], refused=[0])]) == 0
     with pytest.raises(InputError, match="give at least one"):
         scenarios.knee([])
+
+
+def test_the_summary_is_what_was_measured():
+    few, many = load_of([1.0, 2.0, 9.0], span_s=2.0), load_of(np.arange(1000.0) + 1)
+    assert few.summary["p99_ms"] is None and many.summary["p99_ms"] == pytest.approx(
+        np.percentile(np.arange(1000) + 1, 99)
+    )
+    assert (few.summary["p50_ms"], few.summary["answered_per_s"], few.summary["refused_share"]) == (2.0, 1.5, 0.0)
+
+
+def test_something_happens_once_when_enough_are_answered():
+    seen = []
+    with Server([echo], policies.one_by_one, 8) as server:
+        thread = scenarios.when_answered(server, 10, lambda: seen.append(server.answered))
+        scenarios.offline(server, EXAMPLES, ORDER[:5])
+        thread.join(0.05)
+        assert seen == [] and thread.is_alive()
+        scenarios.offline(server, EXAMPLES, ORDER)
+        thread.join(LONG_S)
+    assert len(seen) == 1 and seen[0] >= 10

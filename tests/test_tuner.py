@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from conftest import examples_of, tiny_classifier
 
-from fflib import params, results, tuner
+from fflib import batching, cores, export, measure, params, results, runtime, tuner
 from fflib.files import InputError
 
 ROWS = [
@@ -19,10 +20,10 @@ def test_divisions():
     assert tuner.divisions(1) == [(1, 1)]
     assert tuner.divisions(2) == [(1, 1), (1, 2), (2, 1)]
     assert set(tuner.divisions(6)) == {(1, 1), (1, 2), (1, 3), (1, 6), (6, 1), (3, 2), (2, 3)}
-    for cores in range(1, 65):
-        found = tuner.divisions(cores)
-        assert len(set(found)) == len(found) and all(count * each <= cores for count, each in found)
-        assert {(cores, 1), (1, cores)} <= {*found}
+    for many in range(1, 65):
+        found = tuner.divisions(many)
+        assert len(set(found)) == len(found) and all(count * each <= many for count, each in found)
+        assert {(many, 1), (1, many)} <= {*found}
 
 
 def test_the_goal_decides():
@@ -73,3 +74,16 @@ def test_a_run_without_the_chapter(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FFLIB_OUTPUTS", str(tmp_path))
     assert tuner.main(["--write", "mine"]) == 2
     assert "run chapter 06_runtime first" in capsys.readouterr().err
+
+
+def test_a_study_times_every_division_and_checks_its_answers(tmp_path):
+    model, examples = tiny_classifier(), examples_of([5, 9, 12])
+    path = export.save_onnx(model, tmp_path / "model.onnx")
+    predict = runtime.onnx_predictor(runtime.onnx_session(path, 1))
+    right = measure.Variant("alone", predict, batching.in_order(examples.lengths, 1)).logits(examples)
+    rows = tuner.study(path, examples, right, ["thread"], rounds=1, tolerance=1e-4)
+    found = [(row["instances"], row["threads"]) for row in rows]
+    assert found == tuner.divisions(len(cores.physical_cores())) and {row["kind"] for row in rows} == {"thread"}
+    assert all(row["throughput_per_s"] > 0 and 0 < row["p50_ms"] <= row["p95_ms"] for row in rows)
+    with pytest.raises(AssertionError, match="a logit is off"):
+        tuner.study(path, examples, right + 1, ["thread"], rounds=1, tolerance=1e-4)
