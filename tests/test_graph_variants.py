@@ -56,13 +56,12 @@ def wanted(model):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_answers_as_the_model(graphs, wanted, name):
     variant = VARIANTS[name]
-    exact = graph_variants.predictor(graphs.optimised(variant), variant, 1)(INPUTS)
-    rounded = graph_variants.predictor(graphs.optimised(variant, 8), variant, 1)(INPUTS)
+    exact, rounded = (graph_variants.serve(graphs.optimised(variant, bits), variant, 1)[0](INPUTS) for bits in (0, 8))
     assert np.abs(exact - wanted).max() < 1e-4 < np.abs(rounded - wanted).max() < 0.2 * np.ptp(wanted)
 
 
 def fused(graphs, name, bits=0):
-    counts = graph_variants.operators(graphs.optimised(VARIANTS[name], bits), VARIANTS[name])
+    _, counts = graph_variants.serve(graphs.optimised(VARIANTS[name], bits), VARIANTS[name], 1)
     return {operator: counts[operator] for operator in FUSED_OPERATORS if operator in counts}
 
 
@@ -88,7 +87,7 @@ def test_the_books_graph_is_the_default_of_every_session(graphs, tmp_path):
         sessions.load(graphs.optimised(VARIANTS[WHOLE]), options)
         counts.append(sorted(node.op_type for node in onnx.load(tmp_path / name).graph.node))
     assert counts[0] == counts[1]
-    first = graph_variants.operators(graphs.optimised(VARIANTS[BOOK]), VARIANTS[BOOK])
+    _, first = graph_variants.serve(graphs.optimised(VARIANTS[BOOK]), VARIANTS[BOOK], 1)
     assert first["LayerNormalization"] == 5 and "SkipLayerNormalization" not in first
 
 

@@ -25,7 +25,7 @@ DIVIDE = cores.divide
 SCRIPT = """
 import os, signal, sys
 from fflib import cores, instances
-cores.divide = lambda instances, threads_each: [cores.physical_cores()[:1]] * instances
+cores.divide = lambda instances, threads_each, hyper_threads: [cores.physical_cores()[:1]] * instances
 with instances.start(sys.argv[1], 2, 1) as pair:
     if sys.argv[2] == "SIGINT":
         os.kill(pair[0].pid, signal.SIGSTOP)
@@ -53,7 +53,7 @@ def _two_cores():
     """Where there is one core only, two instances share it."""
     with pytest.MonkeyPatch.context() as patch:
         if len(cores.physical_cores()) < 2:
-            patch.setattr(cores, "divide", lambda instances, threads_each: [cores.physical_cores()] * instances)
+            patch.setattr(cores, "divide", lambda instances, threads_each, hyper_threads: [cores.physical_cores()] * instances)
         yield
 
 
@@ -126,7 +126,7 @@ def test_processes_are_pinned_to_cores_of_their_own(pair):
 def test_threads_are_pinned_while_they_work(graph, monkeypatch):
     """Those of ONNX Runtime for good, the calling one for the time of a call."""
     before, cpu = os.sched_getaffinity(0), cores.physical_cores()[-1]
-    monkeypatch.setattr(cores, "divide", lambda instances, threads_each: [(cpu,)] * instances)
+    monkeypatch.setattr(cores, "divide", lambda instances, threads_each, hyper_threads: [(cpu,)] * instances)
     monkeypatch.setattr(cores, "resolve_threads", lambda threads: 3)  # one is the calling thread
     monkeypatch.setattr(sessions, "onnx_predictor", lambda session: lambda inputs: (session, os.sched_getaffinity(0)))
     there = set(os.listdir("/proc/self/task"))
