@@ -53,7 +53,9 @@ def _two_cores():
     """Where there is one core only, two instances share it."""
     with pytest.MonkeyPatch.context() as patch:
         if len(cores.physical_cores()) < 2:
-            patch.setattr(cores, "divide", lambda instances, threads_each, hyper_threads: [cores.physical_cores()] * instances)
+            patch.setattr(
+                cores, "divide", lambda instances, threads_each, hyper_threads: [cores.physical_cores()] * instances
+            )
         yield
 
 
