@@ -253,9 +253,9 @@ shown = [{k: row[k] for k in columns} | {"off": f"{row['off']:.0e}"} for row in 
 display(pages.table(shown))
 Markdown(
     f"This book's graph is **{gain['int8']:.2f} times** as fast as the better form of the paper's recipe (*{papers_best}*) in int8, "
-    f"{gain['fp32']:.2f} times in fp32. All of that, and more or less, is the first token: against this book's graph for all "
-    f"tokens it brings {whole_gain['int8']:.2f} and {whole_gain['fp32']:.2f} times; {work[final]['predicted speed-up']:.2f} were "
-    "predicted from operations, which leave out embeddings, softmax and calls."
+    f"{gain['fp32']:.2f} times in fp32. What the first token brings of that, against this book's graph for all "
+    f"tokens: {whole_gain['int8']:.2f} and {whole_gain['fp32']:.2f} times; {work[final]['predicted speed-up']:.2f} were predicted "
+    "from operations, which leave out embeddings, softmax and calls."
 )
 
 # %% [markdown]
