@@ -126,10 +126,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fflib.execute", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("action", choices=("check", "chapter", "show"))
     parser.add_argument("chapter", nargs="?", default="")
-    parser.add_argument("--run", default="docs-cpu", help="a file in params/")
-    parser.add_argument("--size", default="", help="smoke, standard or full; empty: the run's own")
-    parser.add_argument("--hardware", default="", help="a file in params/hardware; empty: the run's own")
-    parser.add_argument("--set", default="", metavar="'name=value ...'", help="override parameters")
+    params.add_run_options(parser)
     return parser.parse_args()
 
 
@@ -137,8 +134,7 @@ def main() -> int:
     """Run the command line; every failure is one sentence on stderr and a non-zero status."""
     arguments = _arguments()
     try:
-        overrides = params.split_overrides(arguments.set)
-        run = params.load_run(arguments.run, arguments.size, arguments.hardware, overrides)
+        run = params.run_of(arguments)
         if arguments.action == "chapter":
             start = time.perf_counter()
             run_chapter(run, arguments.chapter)

@@ -13,7 +13,6 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnxruntime
 import torch
@@ -82,8 +81,8 @@ VARIANTS = {
     WHOLE: Variant(session=("GELU",)),
     BOOK: Variant(session=("GELU",), first_token=True),
 }
-# What fusing leaves in a graph, by the names of ONNX Runtime's operators.
 SHOWN = ("all", *PAPERS, WHOLE, BOOK)  # in every run: the text of chapter 6 speaks of them
+# By the names of ONNX Runtime's operators: products of integers, and what fusing leaves.
 INT8_PRODUCTS = ("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QGemm")
 FUSED_OPERATORS = ("Attention", "QAttention", "SkipLayerNormalization", "EmbedLayerNormalization", "BiasGelu")
 
@@ -231,26 +230,3 @@ def _integers(proto: onnx.ModelProto, weight_bits: int) -> onnx.ModelProto:
             },
         )
         return onnx.load(path)
-
-
-def by_length(path: str | Path, threads: int, lengths: np.ndarray, step: int = 32) -> Predictor:
-    """Serve one text at a time with a session for each multiple of ``step`` tokens, whose shapes are known at load.
-
-    A text is padded to its session's length: what an engine gains that plans its memory, or compiles, for a shape.
-    """
-    sizes = sorted({-(-int(length) // step) * step for length in lengths})
-    served = {}
-    for size in sizes:
-        settings = sessions.session_options(threads)
-        for dimension, value in zip(export.DIMENSIONS, (1, size), strict=True):
-            settings.add_free_dimension_override_by_name(dimension, value)
-        served[size] = sessions.onnx_predictor(sessions.load(path, settings))
-
-    def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
-        length = inputs["input_ids"].shape[1]
-        size = next((size for size in sizes if size >= length), None)
-        if size is None or len(inputs["input_ids"]) != 1:
-            raise InputError(f"{inputs['input_ids'].shape} tokens fit no session; one text of at most {sizes[-1]} does")
-        return served[size]({name: np.pad(array, ((0, 0), (0, size - length))) for name, array in inputs.items()})
-
-    return predict

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fflib import batching, hardware
+from fflib import batching, hardware, runtime
 from fflib.data import TokenizedSplit
 from fflib.files import InputError
 from fflib.measure import Predictor, Together
@@ -81,19 +81,7 @@ def bucketed(model: Graph, threads: int, lengths: Sequence[int], pad_token_id: i
     if not sizes or sizes[0] < 1:
         raise InputError(f"lengths is {list(lengths)}; give at least one, and none below 1")
     model = load(model)
-    served = {size: predictor(model, threads, length=size) for size in sizes}
-
-    def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
-        rows, length = inputs["input_ids"].shape
-        if rows != 1 or length > sizes[-1]:
-            raise InputError(f"{rows} x {length} tokens fit no bucket; give one text of at most {sizes[-1]} tokens")
-        size = next(size for size in sizes if size >= length)
-        padded = {name: np.full((1, size), pad_token_id * (name == "input_ids"), np.int64) for name in inputs}
-        for name, array in inputs.items():
-            padded[name][:, :length] = array
-        return served[size](padded)
-
-    return predict
+    return runtime.bucketed({size: predictor(model, threads, length=size) for size in sizes}, pad_token_id)
 
 
 def in_flight(model: Graph, threads: int, streams: int) -> Together:

@@ -6,6 +6,7 @@ only warns of an unknown name and takes YAML's ``1e-4`` for a string; here both 
 
 from __future__ import annotations
 
+import argparse
 import ast
 import difflib
 import re
@@ -111,6 +112,19 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
             hint = f"did you mean '{close[0]}'?" if close else f"the parameters are {', '.join(sorted(settable))}"
             raise InputError(f"no chapter has a parameter '{name}'; {hint}")
     return {name: check_value(known[name], value) for name, value in values.items()}
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Give a command line the options that name a run; `run_of` reads them."""
+    parser.add_argument("--run", default="docs-cpu", help="a file in params/")
+    parser.add_argument("--size", default="", help="smoke, standard or full; empty: the run's own")
+    parser.add_argument("--hardware", default="", help="a file in params/hardware; empty: the run's own")
+    parser.add_argument("--set", default="", metavar="'name=value ...'", help="override parameters")
+
+
+def run_of(arguments: argparse.Namespace) -> Run:
+    """Return the run that the options of `add_run_options` name; InputError as in `load_run`."""
+    return load_run(arguments.run, arguments.size, arguments.hardware, split_overrides(arguments.set))
 
 
 def split_overrides(text: str) -> list[str]:

@@ -7,7 +7,7 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from fflib import batching, sessions
+from fflib import batching, export, sessions
 from fflib.checkpoints import to_transformers
 from fflib.data import TokenizedSplit
 from fflib.encoder import Classifier
@@ -140,3 +140,34 @@ def together(predictors: Sequence[Predictor]) -> Together:
         return in_parallel([padded(predict) for predict in predictors], plan)
 
     return run
+
+
+def bucketed(served: Mapping[int, Predictor], pad_token_id: int = 0) -> Predictor:
+    """Serve one text at a time, padded to the smallest of the lengths in ``served`` that holds it.
+
+    InputError, later: several texts, or one that is too long.
+    """
+    sizes = sorted(served)
+
+    def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        rows, length = inputs["input_ids"].shape
+        if rows != 1 or length > sizes[-1]:
+            raise InputError(f"{rows} x {length} tokens fit no bucket; give one text of at most {sizes[-1]} tokens")
+        size = next(size for size in sizes if size >= length)
+        padded = {name: np.full((1, size), pad_token_id * (name == "input_ids"), np.int64) for name in inputs}
+        for name, array in inputs.items():
+            padded[name][:, :length] = array
+        return served[size](padded)
+
+    return predict
+
+
+def sessions_by_length(path: str | Path, threads: int, lengths: np.ndarray, step: int = 32) -> Predictor:
+    """Serve one text at a time with a session for each multiple of ``step`` tokens, whose shapes are known at load."""
+    served = {}
+    for size in sorted({-(-int(length) // step) * step for length in lengths}):
+        settings = session_options(threads)
+        for dimension, value in zip(export.DIMENSIONS, (1, size), strict=True):
+            settings.add_free_dimension_override_by_name(dimension, value)
+        served[size] = onnx_predictor(sessions.load(path, settings))
+    return bucketed(served)

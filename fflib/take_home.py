@@ -188,10 +188,7 @@ def _replaced(folder: Path) -> Iterator[Path]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fflib.take_home", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--run", default="docs-cpu", help="a file in params/")
-    parser.add_argument("--size", default="", help="smoke, standard or full; empty: the run's own")
-    parser.add_argument("--hardware", default="", help="a file in params/hardware; empty: the run's own")
-    parser.add_argument("--set", default="", metavar="'name=value ...'", help="override parameters")
+    params.add_run_options(parser)
     return parser.parse_args()
 
 
@@ -199,8 +196,7 @@ def main() -> int:
     """Run the command line; what the user can mend is one sentence on stderr and status 2."""
     arguments = _arguments()
     try:
-        overrides = params.split_overrides(arguments.set)
-        run = params.load_run(arguments.run, arguments.size, arguments.hardware, overrides)
+        run = params.run_of(arguments)
         folder = build(run)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -103,17 +103,12 @@ def write_hardware(name: str, row: Mapping[str, Any], base: Mapping[str, Any], g
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the hardware parameters from what a run measured; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m fflib.tuner", description=__doc__.splitlines()[0])
-    for option, value, told in (
-        ("--run", "docs-cpu", "a file in params/"),
-        ("--size", "", "empty: the run's own"),
-        ("--hardware", "", "empty: the run's own"),
-        ("--goal", "throughput", "throughput or latency"),
-    ):
-        parser.add_argument(option, default=value, help=told)
+    params.add_run_options(parser)
+    parser.add_argument("--goal", default="throughput", help="throughput or latency")
     parser.add_argument("--write", required=True, metavar="NAME", help="the new file, params/hardware/NAME.yaml")
     asked = parser.parse_args(arguments)
     try:
-        run = params.load_run(asked.run, asked.size, asked.hardware)
+        run = params.run_of(asked)
         record = results.read(run.folder, CHAPTER)
         row = best(record["facts"]["divisions"], asked.goal)
         path = write_hardware(asked.write, row, run.hardware_values(), asked.goal, record["machine"]["cpu"])

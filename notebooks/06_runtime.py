@@ -535,7 +535,7 @@ Markdown(
 # %%
 files_of = (packed_file, served["whole"])
 in_rows, at_once = (runtime.onnx_predictor(runtime.onnx_session(f, threads)) for f in files_of)
-by_shape = graph_variants.by_length(served["first token"], threads, short.lengths)
+by_shape = runtime.sessions_by_length(served["first token"], threads, short.lengths)
 single = batching.in_order(short.lengths, 1)
 in_batches = batching.sorted_by_length(short.lengths, 16)
 ways = {

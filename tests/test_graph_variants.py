@@ -128,15 +128,3 @@ def test_refusals(graphs, make):
         graphs.optimised(Variant(session=("everything",)))
     with pytest.raises(InputError, match="layers differ in their heads"):
         make(model_of((4, 2))).optimised(VARIANTS["+ attention"])
-
-
-def test_a_session_for_each_length(model, wanted, tmp_path):
-    path = export.save_onnx(model, tmp_path / "model.onnx")
-    predict = graph_variants.by_length(path, 1, EXAMPLES.lengths, step=4)
-    for i in range(6):
-        got = predict(batching.collate(EXAMPLES, [i]).inputs)
-        assert np.abs(got - wanted[i]).max() < 1e-4
-    with pytest.raises(InputError, match="fit no session; one text of at most 12 does"):
-        predict(batching.collate(examples_of([13]), [0]).inputs)
-    with pytest.raises(InputError, match="fit no session"):
-        predict(batching.collate(EXAMPLES, [0, 1]).inputs)

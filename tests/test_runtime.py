@@ -185,3 +185,15 @@ def test_together_pads_each_batch_and_keeps_the_order(graph):
     for answer, group in zip(answers, plan, strict=True):
         np.testing.assert_array_equal(answer, predict(batching.collate(EXAMPLES, group).inputs))
     assert len(seconds) == 4 and wall >= max(seconds)
+
+
+def test_a_session_for_each_length(served, graph):
+    path = served[1] / "model.onnx"
+    predict, whole = runtime.sessions_by_length(path, 1, EXAMPLES.lengths, step=4), runtime.onnx_session(graph, 1)
+    for i in range(6):
+        inputs = batching.collate(EXAMPLES, [i]).inputs
+        assert np.abs(predict(inputs) - runtime.onnx_predictor(whole)(inputs)).max() < 1e-4
+    with pytest.raises(InputError, match="1 x 13 tokens fit no bucket; give one text of at most 12 tokens"):
+        predict(batching.collate(examples_of([13]), [0]).inputs)
+    with pytest.raises(InputError, match="2 x 9 tokens"):
+        predict(batching.collate(EXAMPLES, [0, 1]).inputs)
