@@ -9,6 +9,8 @@ RUN = docs-cpu
 SIZE =
 HARDWARE =
 SET =
+# What to compare it with; empty means the reference run of that name, else the paper.
+WITH =
 # Where the environment is; VENV= (empty) takes the one that is active, e.g. conda's.
 VENV = .venv
 # What makes the environment, and more options for its pip, e.g. an index that has torch for the CPU only.
@@ -16,7 +18,7 @@ PYTHON = python3
 PIP_ARGS =
 
 # Recipes read these from their environment, so that the shell never parses a value, however odd.
-export RUN SIZE HARDWARE SET VENV PYTHON
+export RUN SIZE HARDWARE SET WITH VENV PYTHON
 export PYTHONUNBUFFERED = 1
 export PYTHONNOUSERSITE = 1
 unexport PYTHONPATH PYTHONHOME
@@ -38,10 +40,10 @@ PREVIEW = mkdir -p .cache && { $(SNAKEMAKE) --dry-run --quiet host progress $(CO
 	|| { sed -e '/^  File "/d' -e '/^InputError in file/{N;s/.*\n/error: /;}' .cache/plan.txt >&2; exit 1; }; }
 
 .DEFAULT_GOAL := help
-.PHONY: help book export test setup plan lab sync lint clean
+.PHONY: help book compare export test setup plan lab sync clean
 
 help:
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'Choose with RUN=docs-cpu SIZE=smoke|standard|full HARDWARE=name SET="name=value name=value",'
 	@echo 'e.g. make book SIZE=smoke. README.md says what each run takes and leaves.'
@@ -53,10 +55,15 @@ book: setup ## run what RUN still lacks, render it, and print the ladder and whe
 	  echo "make: the book stopped at the error above; what is done is kept: mend it and run make again." >&2; exit 1; }
 	@python -m fflib.execute show $(RUN_OPTIONS)
 
+compare: setup ## set RUN beside WITH=paper, a reference run, another run, or a folder of another machine
+	@python -m fflib.compare $(RUN_OPTIONS) --with "$$WITH"
+
 export: setup ## write the model that RUN chose as a folder that needs nothing of this project
 	@python -m fflib.take_home $(RUN_OPTIONS)
 
-test: lint ## lint, then all tests, with a small book from start to end; needs no network
+test: setup ## check the style, then all tests, with a small book from start to end; needs no network
+	@python -m ruff check --quiet .
+	@python -m ruff format --quiet --check . || { echo "make: mend the layout with: ruff format ." >&2; exit 1; }
 	@# Side by side what is small; then alone the book, whose chapters take every core.
 	@HF_HUB_OFFLINE=1 python -m pytest --numprocesses auto --dist loadfile --ignore tests/test_smoke_book.py
 	@HF_HUB_OFFLINE=1 python -m pytest tests/test_smoke_book.py
@@ -74,10 +81,6 @@ lab: setup ## open the notebooks in JupyterLab
 
 sync: setup ## write notebooks/*.ipynb from notebooks/*.py
 	@python -m jupytext --quiet --update --to ipynb notebooks/*.py
-
-lint: setup ## check style with ruff; changes nothing
-	@python -m ruff check --quiet .
-	@python -m ruff format --quiet --check . || { echo "make: mend the layout with: ruff format ." >&2; exit 1; }
 
 clean: ## remove the outputs of RUN (with its HARDWARE, SIZE) and all caches; never outputs/reference
 	@folder="$$RUN$${HARDWARE:+-$$HARDWARE}$${SIZE:+-$$SIZE}"; \

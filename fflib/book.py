@@ -6,19 +6,16 @@ python -m fflib.book outputs/docs-cpu        writes outputs/docs-cpu/book/index.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
-from fflib.files import InputError, resolve, shown
+from fflib.files import InputError, resolve, shown, swapped_in
 
 TITLE = "Taming Transformers"
 THEME = Path(__file__).with_name("book_theme")
@@ -47,7 +44,7 @@ def build(folder: str | Path) -> Path:
     """
     folder = resolve(folder)
     notebooks = chapters(folder)
-    with tempfile.TemporaryDirectory() as scratch, _swapped_in(folder / "book") as target:
+    with tempfile.TemporaryDirectory() as scratch, swapped_in(folder / "book") as target:
         staging = Path(scratch) / "book"
         stage(notebooks, staging)
         _sphinx(staging, target, Path(scratch) / "doctrees", folder.name)
@@ -151,18 +148,6 @@ def _sphinx(staging: Path, target: Path, doctrees: Path, run: str) -> None:
     options = ["-q", "-b", "html", "-c", str(THEME), "-d", str(doctrees), "-A", f"run={run}"]
     if build_main([*options, str(staging), str(target)]) != 0:
         raise RenderFailed("the book could not be rendered: see Sphinx's message above")
-
-
-@contextmanager
-def _swapped_in(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes ``folder``'s place when the block ends without an error."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".book.", ignore_cleanup_errors=True) as scratch:
-        new = Path(scratch) / "new"
-        new.mkdir()  # with the usual permissions, which a temporary folder's own are not
-        yield new
-        if folder.exists():
-            os.rename(folder, Path(scratch) / "old")
-        os.rename(new, folder)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,28 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise InputError(f"could not write {path}: {error.strerror or error}; check space and permissions") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def swapped_in(folder: str | Path) -> Iterator[Path]:
+    """Yield an empty folder that takes ``folder``'s place if the block ends without an error; else all stays."""
+    folder = Path(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = {"dir": folder.parent, "prefix": f".{folder.name}.", "ignore_cleanup_errors": True}
+        with tempfile.TemporaryDirectory(**beside) as scratch:
+            new, old = Path(scratch) / "new", Path(scratch) / "old"
+            new.mkdir()  # with the usual permissions, which a temporary folder's own are not
+            yield new
+            try:
+                if folder.exists():
+                    os.rename(folder, old)  # a folder, unlike a file, cannot be replaced while it holds something
+                os.rename(new, folder)
+            finally:
+                if old.exists() and not folder.exists():
+                    os.rename(old, folder)
+    except OSError as error:
+        raise InputError(f"could not write {folder}: {error}; check space and permissions") from error
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from fflib import batching, progress
+from fflib import batching, energy, progress
 from fflib.data import TokenizedSplit
 from fflib.files import InputError
 
@@ -58,11 +58,13 @@ class Timing:
     """Raw samples of one variant: seconds of each batch [rounds, batches], and how many requests each batch held.
 
     ``wall_s`` [rounds] is from the first start to the last end, where batches are computed at the same time.
+    ``joules`` [rounds] is what the processor's counters say that each round took; None where it has none.
     """
 
     seconds: np.ndarray
     batch_sizes: np.ndarray
     wall_s: np.ndarray | None = None
+    joules: np.ndarray | None = None
 
     @property
     def latencies_ms(self) -> np.ndarray:
@@ -96,6 +98,11 @@ class Timing:
         Of batches at the same time it is the median round.
         """
         return float(self.batch_sizes.sum() / np.median(self._parts, axis=0).sum())
+
+    @property
+    def wh_per_1k(self) -> float | None:
+        """Watt-hours of a thousand requests, of the median round; None where nothing counts energy."""
+        return None if self.joules is None else energy.wh_per_1k(np.median(self.joules), self.batch_sizes.sum())
 
     def throughput_interval(
         self, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
@@ -147,14 +154,19 @@ def time_interleaved(
         _time_batch(variant, examples, max(variant.plan, key=lambda group: lengths[group].max()))
     rng = np.random.default_rng(seed)
     samples: dict[str, list[list[float]]] = {variant.name: [] for variant in variants}
+    spent = _Joules(samples)
     bar = progress.bar(rounds * len(variants), "time", "pass")
     for _ in range(rounds):
         for i in rng.permutation(len(variants)):
             variant = variants[i]
-            samples[variant.name].append([_time_batch(variant, examples, group) for group in variant.plan])
+            with spent.counted(variant.name):
+                samples[variant.name].append([_time_batch(variant, examples, group) for group in variant.plan])
             bar.update()
     bar.close()
-    return {v.name: Timing(np.array(samples[v.name]), np.array([len(g) for g in v.plan])) for v in variants}
+    return {
+        v.name: Timing(np.array(samples[v.name]), np.array([len(g) for g in v.plan]), joules=spent.of(v.name))
+        for v in variants
+    }
 
 
 def time_at_once(
@@ -175,11 +187,12 @@ def time_at_once(
         AssertionError: a logit differs by more than ``tolerance``; nothing is returned then.
     """
     rng = np.random.default_rng(seed)
-    walls, seconds = {name: [] for name in ways}, {name: [] for name in ways}
+    walls, seconds, spent = {name: [] for name in ways}, {name: [] for name in ways}, _Joules(ways)
     bar = progress.bar((rounds + 1) * len(ways), "time at once", "pass")
     for warm in range(rounds + 1):
         for name in rng.permutation(list(ways)):
-            answers, wall, each = ways[name](examples, plans[name])
+            with spent.counted(name):
+                answers, wall, each = ways[name](examples, plans[name])
             off = float(np.abs(np.concatenate(answers) - expected[name][np.concatenate(plans[name])]).max())
             assert off <= tolerance, f"{name}: a logit is off by {off:.2g}, more than {tolerance:.2g}"
             if warm:
@@ -188,7 +201,29 @@ def time_at_once(
             bar.update()
     bar.close()
     sizes = {name: np.array([len(group) for group in plans[name]]) for name in ways}
-    return {name: Timing(np.array(seconds[name]), sizes[name], np.array(walls[name])) for name in ways}
+    return {
+        name: Timing(np.array(seconds[name]), sizes[name], np.array(walls[name]), spent.of(name, rounds))
+        for name in ways
+    }
+
+
+class _Joules:
+    """What each way of several has taken, by the machine's meter if it has one."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._meter = energy.meter()
+        self._spent: dict[str, list[float]] = {name: [] for name in names}
+
+    @contextmanager
+    def counted(self, name: str) -> Iterator[None]:
+        before = self._meter.read() if self._meter else []
+        yield
+        if self._meter:
+            self._spent[name].append(self._meter.joules_since(before))
+
+    def of(self, name: str, last: int = 0) -> np.ndarray | None:
+        """Return the joules of each time, or of the ``last`` ones; None where nothing is counted."""
+        return np.array(self._spent[name][-last:]) if self._meter else None
 
 
 def operator_profile(call: Callable[[], object], repeats: int = 5) -> dict[str, float]:

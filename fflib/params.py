@@ -89,16 +89,27 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
         InputError: no such file, unknown name, wrong type, or a list or number that YAML read as something else.
     """
     own = _read(PARAMS, name, "run")
+    for_sizes = _for_sizes(name, own)
     usual_hardware, usual_size = own.get("hardware", "cpu"), own.get("size", "standard")
     hardware, size = hardware or usual_hardware, size or usual_size
-    values = {key: value for key, value in own.items() if key not in RUN_KEYS}
+    values = {key: value for key, value in own.items() if key not in (*RUN_KEYS, *for_sizes)}
     values |= _read(PARAMS / "hardware", hardware, "hardware") | _read(PARAMS / "size", size, "size")
+    values |= for_sizes.get(size, {})
     values = _checked(values | dict(_override(text) for text in overrides))
     # Another size or hardware gets a folder of its own, so that it never overwrites the results of the usual one.
     folder = "-".join(
         [name, *([hardware] if hardware != usual_hardware else []), *([size] if size != usual_size else [])]
     )
     return Run(name, hardware, size, outputs_dir() / folder, {**values, "size": size})
+
+
+def _for_sizes(name: str, own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what a run's file says for one size alone: sections named as sizes, which win over that size's file."""
+    sections = {size: own[size] for size in (path.stem for path in (PARAMS / "size").glob("*.yaml")) if size in own}
+    for size, values in sections.items():
+        if not isinstance(values, dict):
+            raise InputError(f"'{size}' in {name}.yaml must hold lines of the form 'name: value', further to the right")
+    return sections
 
 
 def _checked(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fflib import cost
+from fflib import cost, energy
 from fflib.files import InputError, atomic_path, resolve
 from fflib.measure import Check, Timing
 
@@ -58,6 +58,8 @@ class Rung:
         self.latency_p50_ms, self.latency_p95_ms = timing.latency_p50_ms, timing.latency_p95_ms
         self.n_requests, self.throughput_per_s = timing.n_requests, timing.throughput_per_s
         self.usd_per_100m = cost.usd_per_100m(timing.throughput_per_s, usd_per_hour)
+        self.energy_wh_per_1k = timing.wh_per_1k
+        self.energy_source = "" if timing.wh_per_1k is None else energy.COUNTED
         self.evidence |= {
             "batch_seconds": np.round(timing.seconds, 6).tolist(),
             "batch_sizes": timing.batch_sizes.tolist(),
@@ -73,8 +75,10 @@ class Rung:
         return self
 
 
-def ladder(rungs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def ladder(rungs: Sequence[Mapping[str, Any]], watts_per_core: float | None = None) -> pd.DataFrame:
     """Return the ladder: one row a rung, the columns of `COLUMNS`; a speed-up is empty where one side is missing.
+
+    With ``watts_per_core`` energy that was not counted is estimated, and labelled so.
 
     ``speedup_step`` is the ratio of throughputs to the rung named in ``stacks_on``, both timed in the same rounds: that
     rung's own throughput where they share a chapter, else ``anchor_per_s``. The speed-ups against the two references
@@ -100,6 +104,18 @@ def ladder(rungs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     table["speedup_step"] = [step(rung) for rung in rungs]
     for column, baseline in (("speedup_vs_padded", PADDED), ("speedup_vs_unpadded", UNPADDED)):
         table[column] = [against(baseline, rung) for rung in rungs]
+    return _with_energy(table, watts_per_core) if watts_per_core else table
+
+
+def _with_energy(table: pd.DataFrame, watts_per_core: float) -> pd.DataFrame:
+    guessed = table["energy_wh_per_1k"].isna() & table["throughput_per_s"].notna()
+    values = [
+        energy.estimated_wh_per_1k(watts_per_core, row.threads * row.instances, row.throughput_per_s)
+        for row in table[guessed].itertuples()
+    ]
+    table["energy_wh_per_1k"] = table["energy_wh_per_1k"].astype(float)
+    table.loc[guessed, "energy_wh_per_1k"] = values
+    table.loc[guessed, "energy_source"] = energy.estimated(watts_per_core)
     return table
 
 

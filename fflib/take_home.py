@@ -9,13 +9,10 @@ import argparse
 import copy
 import importlib.metadata
 import json
-import os
 import shlex
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,7 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from fflib import batching, checkpoints, data, params, results, rungs, sessions, tasks
-from fflib.files import InputError, content_hash, resolve, shown, write_json, write_text
+from fflib.files import InputError, content_hash, resolve, shown, swapped_in, write_json, write_text
 from fflib.tasks import Task
 
 CHAPTER = "06_runtime"
@@ -56,7 +53,7 @@ def build(run: params.Run) -> Path:
     session = sessions.onnx_session(graph, threads)
     tokenizer = checkpoints.load_tokenizer(resolve(chosen["tokenizer"]))
     texts = data.load_split(task.name, "dev", parameters["data_source"], limit=N_CHECKED)
-    with _replaced(run.folder / "take_home") as folder:
+    with swapped_in(run.folder / "take_home") as folder:
         shutil.copyfile(graph, folder / "model.onnx")
         write_text(folder / "tokenizer.json", _tokenizer_json(tokenizer, task.max_length))
         write_json(folder / "config.json", _config(task, session, threads))
@@ -164,26 +161,6 @@ def _assert_same(
         assert same, f"classify.py sees other tokens than the book in dev text {i}: {fields[0][:60]!r}"
         off = float(np.abs(theirs["logits"](fields) - predict(batching.collate(ours, [i]).inputs)[0]).max())
         assert off <= TOLERANCE, f"the logits of classify.py are off by {off:.2g} in dev text {i}: {fields[0][:60]!r}"
-
-
-@contextmanager
-def _replaced(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes ``folder``'s place if the block ends without an error."""
-    beside = {"dir": folder.parent, "prefix": f".{folder.name}.", "ignore_cleanup_errors": True}
-    try:
-        with tempfile.TemporaryDirectory(**beside) as scratch:
-            new, old = Path(scratch) / "new", Path(scratch) / "old"
-            new.mkdir()  # with the usual permissions, which a temporary folder's own are not
-            yield new
-            try:
-                if folder.exists():
-                    os.rename(folder, old)  # a folder, unlike a file, cannot be replaced while it holds something
-                os.rename(new, folder)
-            finally:
-                if old.exists() and not folder.exists():
-                    os.rename(old, folder)
-    except OSError as error:
-        raise InputError(f"could not write {folder}: {error}; check space and permissions") from error
 
 
 def _arguments() -> argparse.Namespace:

@@ -706,13 +706,6 @@ pages.table(
 )
 
 # %%
-chapter.facts["served"] = {
-    "onnx": files.shown(served["first token"]),
-    "tokenizer": files.shown(
-        files.resolve(student_folder if final != "pruned student" else pruned_facts["folder"])
-    ),
-    "rung": chapter.facts["goes_on_from"],
-}
 # The peer's own way for throughput: as many requests in flight as there are threads.
 if not peer_missing and threads > 1:
     in_flight = {name: openvino_peer.in_flight(g, threads, threads) for name, g in graphs.items()}
@@ -979,4 +972,17 @@ pages.table(
 # **Next:** [chapter 7](07_story.ipynb) puts the rungs together.
 
 # %%
+chapter.facts["served"] = {
+    "onnx": files.shown(served["first token"]),
+    "tokenizer": files.shown(
+        files.resolve(student_folder if final != "pruned student" else pruned_facts["folder"])
+    ),
+    "rung": chapter.facts["goes_on_from"],
+    "model": final,
+    "recipe": quantised["recipe"],
+    "batches": list(best_plan["instances"]),
+    "division": [*division, kind],
+}
+if chapter.facts["goes_on_from"] == "first token":
+    chapter.facts["served"] |= {"batches": list(usual), "division": [1, threads, "thread"]}
 chapter.save()

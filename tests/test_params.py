@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from fflib import params
@@ -68,5 +70,21 @@ def test_another_size_gets_its_own_folder():
 
 
 def test_a_chapter_gets_its_declared_parameters_only():
-    values = params.load_run("docs-cpu", "smoke").chapter_values("07_story")
+    values = params.load_run("docs-cpu", "smoke").chapter_values("00_introduction")
     assert set(values) == {"run", "run_dir", "size"} and values["size"] == "smoke"
+
+
+def test_a_run_may_say_something_for_one_size_alone(monkeypatch, tmp_path):
+    for folder in ("size", "hardware"):
+        shutil.copytree(params.PARAMS / folder, tmp_path / folder)
+    monkeypatch.setattr(params, "PARAMS", tmp_path)
+    (tmp_path / "mine.yaml").write_text("task: docs\nstandard:\n  epochs: 7\n")
+    usual = params.load_run("mine", "smoke").values["epochs"]
+    assert params.load_run("mine").values["epochs"] == 7 != usual, "it wins over the size's file"
+    assert params.load_run("mine", overrides=["epochs=2"]).values["epochs"] == 2
+    (tmp_path / "mine.yaml").write_text("standard:\n  epoks: 7\n")
+    with pytest.raises(InputError, match="did you mean 'epochs'"):
+        params.load_run("mine")
+    (tmp_path / "mine.yaml").write_text("standard: 7\n")
+    with pytest.raises(InputError, match="'standard' in mine.yaml must hold lines"):
+        params.load_run("mine")

@@ -17,7 +17,7 @@ import papermill
 import psutil
 import pytest
 
-from fflib import checkpoints, encoder, params
+from fflib import checkpoints, data, encoder, leave_one_out, params, reference
 from fflib import execute as execute_module
 from fflib.files import ROOT
 from fflib.rungs import COLUMNS
@@ -114,6 +114,30 @@ def test_no_request_is_lost_or_answered_twice_when_a_worker_is_killed(book):
     assert facts["killed"]["answered"] == facts["killed"]["requests"] > 0 and facts["killed"]["restarts"] == 1
 
 
+def test_the_story_leaves_each_technique_out_and_says_against_what(book):
+    facts = json.loads((book / "results" / "07_story.json").read_text())["facts"]
+    assert {row["technique"] for row in facts["leave_one_out"]} <= set(leave_one_out.TECHNIQUES)
+    assert len(facts["leave_one_out"]) >= 5 and all(row["factor"] > 0 for row in facts["leave_one_out"])
+    assert len(facts["speedups"]["throughput"]) == 4 and facts["speedups"]["latency"]["reference padded"] > 1
+    ladder = pd.read_csv(book / "ladder.csv")
+    assert facts["factors"][-1]["total"] == pytest.approx(facts["speedup_vs_padded"])
+    assert (ladder["energy_wh_per_1k"] > 0).all() and ladder["energy_source"].str.contains("measured|estimated").all()
+
+
+def test_a_run_compares_with_itself_and_with_the_paper(book, environment):
+    for other, says in (("docs-cpu-smoke", "noise"), ("paper", "74.0")):
+        command = [sys.executable, "-m", "fflib.compare", "--size", "smoke", "--with", other]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0 and says in done.stdout, done.stderr[-2000:]
+
+
+def test_a_finished_run_can_be_kept_as_a_reference(book, tmp_path):
+    splits = [data.load_split("docs", name) for name in data.SPLITS]
+    kept = reference.keep(book, "small", splits, folder=tmp_path)
+    assert reference.read("small", tmp_path).ladder["rung"].tolist() == RUNGS
+    assert str(ROOT) not in "".join(path.read_text() for path in kept.rglob("*.json"))
+
+
 def test_show_prints_the_ladder_and_the_book(book, environment):
     shown = execute(environment, "show", "--size", "smoke")
     assert shown.returncode == 0 and "teacher unpadded" in shown.stdout and "index.html" in shown.stdout
@@ -175,9 +199,9 @@ def test_a_named_student_is_distilled_also_one_of_another_vocabulary(book, envir
 
 
 def test_a_killed_kernel_is_told_and_a_plain_rerun_succeeds(book, environment):
-    result = book / "results" / "07_story.json"
+    result = book / "results" / "00_introduction.json"
     result.unlink()
-    command = [sys.executable, "-m", "fflib.execute", "chapter", "07_story", "--size", "smoke"]
+    command = [sys.executable, "-m", "fflib.execute", "chapter", "00_introduction", "--size", "smoke"]
     running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     _kill_kernel_of(running.pid)
     _, errors = running.communicate(timeout=60)

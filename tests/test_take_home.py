@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from fflib import checkpoints, data, hardware, params, provenance, sessions, take_home, tasks
+from fflib import checkpoints, data, files, hardware, params, provenance, sessions, take_home, tasks
 from fflib.files import ROOT, InputError, write_json
 from fflib.rungs import Rung
 
@@ -293,7 +293,7 @@ def test_built_again_it_is_the_same_and_nothing_is_left_of_the_old(boolq):
 def test_interrupted_it_leaves_the_old_folder(boolq, monkeypatch, at, error):
     old = contents(take_home.build(boolq))
     name, _, count = at.partition(" ")
-    owner, name = (take_home.os, "rename") if count else (take_home, name)
+    owner, name = (files.os, "rename") if count else (take_home, name)
     real, calls = getattr(owner, name), []
 
     def fails(*arguments):

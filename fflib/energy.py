@@ -1,0 +1,67 @@
+"""The energy of predictions: counted by the processor where it lets us read its counters, else estimated from time.
+
+Both are of the processor alone: memory, disks and the power supply's losses come on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+POWERCAP = Path("/sys/class/powercap")  # Linux: running average power limit (RAPL), Intel's and AMD's alike
+COUNTED = "measured: the processor's counters (RAPL)"
+JOULES_PER_WH = 3600
+
+
+@dataclass(frozen=True)
+class Meter:
+    """The energy counters of all processor packages: files of microjoules that start again at ``ranges``."""
+
+    files: tuple[Path, ...]
+    ranges: tuple[int, ...]
+
+    def read(self) -> list[int]:
+        """Return the counters as they stand, in microjoules."""
+        return [int(file.read_text()) for file in self.files]
+
+    def joules_since(self, before: Sequence[int]) -> float:
+        """Return the joules since ``before`` was read; a counter may have started again once meanwhile."""
+        pairs = zip(self.read(), before, self.ranges, strict=True)
+        return sum((now - then) % (largest + 1) for now, then, largest in pairs) / 1e6
+
+
+def meter(root: Path = POWERCAP) -> Meter | None:
+    """Return the machine's meter; None where there is none or it may not be read, as in most virtual machines.
+
+    Other programs on the machine are counted too: a timing that is to be trusted runs alone anyway.
+    """
+    files, ranges = [], []
+    for folder in sorted(root.glob("*")):
+        try:
+            if (folder / "name").read_text().startswith("package"):
+                files.append(folder / "energy_uj")
+                ranges.append(int((folder / "max_energy_range_uj").read_text()))
+        except (OSError, ValueError):  # no counter of energy: another kind of power limit
+            continue
+    found = Meter(tuple(files), tuple(ranges))
+    try:
+        found.read()  # only the administrator may, on many systems
+    except (OSError, ValueError):
+        return None
+    return found if files else None
+
+
+def wh_per_1k(joules: float, requests: float) -> float:
+    """Return watt-hours of a thousand predictions, of which ``requests`` took ``joules``."""
+    return joules / JOULES_PER_WH / requests * 1e3
+
+
+def estimated_wh_per_1k(watts_per_core: float, cores: int, throughput_per_s: float) -> float:
+    """Estimate watt-hours of a thousand predictions: so many cores at full load for the time they take."""
+    return wh_per_1k(watts_per_core * cores, throughput_per_s)
+
+
+def estimated(watts_per_core: float) -> str:
+    """Return the label of an estimate, for records."""
+    return f"estimated: {watts_per_core:g} W a busy core"

@@ -1,0 +1,65 @@
+"""One side of a comparison: what a run left in its folder, on this machine or on another one, by any code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fflib.files import InputError, shown
+from fflib.rungs import COLUMNS
+
+TEXT = ("rung", "stacks_on", "model", "engine", "precision", "batching", "energy_source", "status")
+RECORD = {"chapter": str, "key": str, "written": str, "parameters": dict, "machine": dict, "facts": dict, "rungs": list}
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a run left: its ladder (columns of `rungs.COLUMNS`) and its chapters' records, of any code and machine."""
+
+    name: str
+    ladder: pd.DataFrame
+    records: list[dict[str, Any]]
+
+
+def load(folder: Path) -> Side:
+    """Read a run's folder, from here or from another machine; which code it came from does not matter.
+
+    Raises:
+        InputError: it holds no ladder or no results, or one of these files is damaged or of another form.
+    """
+    path, records = folder / "ladder.csv", sorted((folder / "results").glob("[0-9][0-9]_*.json"))
+    if not path.exists() or not records:
+        missing = "results/NN_name.json" if path.exists() else "ladder.csv"
+        raise InputError(f"{shown(folder)} holds no {missing}; run the whole book first (make book), or copy it whole")
+    return Side(shown(folder), _read_ladder(path), [_read_record(record) for record in records])
+
+
+def _read_ladder(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False).fillna("")
+        if tuple(table.columns) != COLUMNS:
+            odd = sorted(set(table.columns) ^ set(COLUMNS)) or ["another order"]
+            raise InputError(f"{shown(path)} has other columns than this code's ({', '.join(odd)}); run the book again")
+        if table["rung"].duplicated().any() or table[["rung", "status"]].eq("").any(axis=None):
+            raise ValueError("a row is cut short, or two have one name")
+        return table.assign(**{name: pd.to_numeric(table[name]) for name in COLUMNS if name not in TEXT})
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(record, dict) or not all(isinstance(record.get(key), kind) for key, kind in RECORD.items()):
+        raise _damaged(path, f"it needs {', '.join(RECORD)}")
+    return record
+
+
+def _damaged(path: Path, why: object) -> InputError:
+    return InputError(f"{shown(path)} is damaged ({' '.join(str(why).split())}); copy it again or run the book again")

@@ -1,0 +1,90 @@
+"""What the ladder adds up to, on ladders made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fflib import paper, rungs, story
+
+
+def rung(name, below, per_s, accuracy=None, anchor=None):
+    return {"rung": name, "stacks_on": below, "throughput_per_s": per_s, "accuracy": accuracy, "anchor_per_s": anchor}
+
+
+ROWS = [
+    rung(rungs.PADDED, "", 2.0),
+    rung(rungs.UNPADDED, rungs.PADDED, 6.0),
+    rung("teacher padded", rungs.PADDED, 10.0, 0.9),
+    rung(story.TEACHER, "teacher padded", 40.0, 0.9),
+    rung("distilled student", story.TEACHER, 90.0, 0.88, anchor=30.0),  # the machine was slower: a step of 3
+    rung("pruned 33/50", "distilled student", 60.0, 0.8),
+    rung("int8 dynamic", "distilled student", 180.0, 0.87),
+]
+LADDER = rungs.ladder(ROWS)
+STACK = rungs.stack(LADDER, "int8 dynamic")
+
+
+def test_the_factors_multiply_to_the_whole_speed_up():
+    steps = story.factors(LADDER, STACK)
+    assert [step["factor"] for step in steps] == pytest.approx([5, 4, 3, 2])
+    assert [step["total"] for step in steps] == pytest.approx([5, 20, 60, 120])
+    assert [step["technique"] for step in steps] == ["a smaller teacher", "no padding", "distillation", "quantisation"]
+
+
+def test_what_a_technique_brought_is_the_product_of_its_steps():
+    steps = [
+        {"technique": "pruning", "factor": 2.0},
+        {"technique": "batching", "factor": 1.5},
+        {"technique": "pruning", "factor": 3.0},
+    ]
+    assert story.added(steps) == {"pruning": 6.0, "batching": 1.5}
+
+
+def test_the_speed_ups_against_four_starting_points():
+    got = list(story.speedups(LADDER, "int8 dynamic", best_fp32=1.6).values())
+    assert got == pytest.approx([120, 40, 25, 6])
+
+
+def test_the_last_rung_is_what_the_last_chapter_goes_on_from():
+    records = [
+        {"facts": {"goes_on_from": "early"}, "rungs": [{"rung": "early"}]},
+        {"facts": {}, "rungs": [{"rung": "a"}, {"rung": "b"}]},
+        {"facts": {"goes_on_from": "no rungs, no word"}, "rungs": []},
+    ]
+    assert story.last_rung(records) == "b"
+    records[1]["facts"]["goes_on_from"] = "a"
+    assert story.last_rung(records) == "a"
+
+
+@pytest.mark.parametrize(
+    ("name", "technique"),
+    [
+        ("pruned for latency", "pruning"), ("pruned to 1 of 3 layers", "pruning"),
+        ("int8 static, smoothed", "quantisation"),
+        ("ONNX Runtime", "ONNX Runtime"), ("ONNX Runtime, fp32", "ONNX Runtime"), ("first token", "first token"),
+        ("instances", "instances"), ("best batching", "batching"), (rungs.UNPADDED, "no padding"),
+    ],
+)  # fmt: skip
+def test_the_technique_of_a_rung(name, technique):
+    assert story.technique_of(name) == technique and technique in story.WORDS
+
+
+def test_beside_the_paper_every_row_of_theirs_and_only_matching_ones_of_ours():
+    table = story.beside_the_paper(LADDER)
+    assert len(table) == len(paper.TABLE_3)
+    ours = table.set_index("here")
+    assert ours.loc["pruned 33/50", "speedup_step"] == pytest.approx(60 / 90)
+    assert ours.loc["pruned 33/50", "speedup_vs_padded, paper"] == pytest.approx(233.87, abs=0.01)
+    unmatched = table[table["here"] == ""]
+    assert len(unmatched) == 2 and unmatched["speedup_step"].isna().all()  # their instances and 25/25
+
+
+def test_limits_are_rates_over_work_and_left_out_without_a_rate():
+    assert story.limits({"a": 0.5, "b": 2.0}, {"a": 100.0, "b": 0.0}) == {"a": 200.0}
+
+
+def test_the_other_ways_are_marked_but_not_the_two_baselines():
+    names = story.ladder_with_ways(LADDER, STACK)["rung"].tolist()
+    assert names[5] == "(pruned 33/50)" and [name for name in names if name.startswith("(")] == [names[5]]
+    assert not np.any([name.startswith("(") for name in LADDER["rung"]]), "the ladder itself stays as it is"
