@@ -61,7 +61,8 @@ def run_chapter(run: params.Run, chapter: str) -> Path:
                 kernel_name="python3",
                 progress_bar=False,
                 cwd=str(ROOT),
-                extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of unencrypted loopback at each start
+                # It warns of unencrypted loopback at each start, and tells as an error that it is asked to end.
+                extra_arguments=["--IPKernelApp.log_level=50"],
             )
         except papermill.PapermillExecutionError as error:
             os.replace(partial, notebook)
