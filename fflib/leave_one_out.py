@@ -72,6 +72,13 @@ TECHNIQUES: Mapping[str, Callable[[Stack, int], Stack]] = {
     "ONNX Runtime": lambda full, cores: _one_instance(replace(full, engine="pytorch", recipe=""), cores),
 }
 
+TAKES_ALONG = {"ONNX Runtime": ("quantisation", "instances")}  # techniques that are gone with another
+
+
+def label(technique: str) -> str:
+    """Return the name of a technique with all that goes with it: "ONNX Runtime, with quantisation and instances"."""
+    return technique + ("" if technique not in TAKES_ALONG else ", with " + " and ".join(TAKES_ALONG[technique]))
+
 
 def cut_alike(teacher: Classifier, whole: Classifier, cut: Classifier, examples: TokenizedSplit) -> Classifier:
     """Return ``teacher`` with the share of heads and neurons in each layer that ``cut`` has of ``whole``, on average.

@@ -101,6 +101,20 @@ def test_pytorch_has_one_instance(tmp_path):
         pass
 
 
+def test_what_goes_along_is_what_the_stack_without_it_lacks_too():
+    for technique, gone in leave_one_out.TAKES_ALONG.items():
+        lacking = asdict(leave_one_out.without(technique, FULL, 4))
+        for other in gone:
+            changed = {
+                name: value
+                for name, value in asdict(leave_one_out.without(other, FULL, 4)).items()
+                if value != asdict(FULL)[name]
+            }
+            assert changed.items() <= lacking.items(), f"without {technique} there is still {other}"
+    assert leave_one_out.label("ONNX Runtime") == "ONNX Runtime, with quantisation and instances"
+    assert leave_one_out.label("pruning") == "pruning"
+
+
 def test_factors_pair_the_rounds():
     full = np.array([1.0, 2.0, 4.0])  # the machine slows down by itself
     got = leave_one_out.factors(full, {"batching": np.array([1.5, 3.0, 8.0])})
