@@ -95,7 +95,9 @@ def accuracy_against_speed(rows: Sequence[Row], teacher: float, caption: str = "
         axes.text(1.01, 100 * share * teacher, words, **place)
     _log_axis(axes, [row[SPEED] for row in rows])
     front = _front(axes, [row for row in rows if row["rung"] in best])
-    axes.set(xlabel="requests answered per second (log scale)", ylabel="accuracy (%; thin lines: interval)")
+    axes.set(
+        xlabel="requests per second, by the ladder's factors (log scale)", ylabel="accuracy (%; thin lines: interval)"
+    )
     axes.yaxis.set_major_formatter(NUMBER)
     look = {"marker": "o", "ms": 7.5, "lw": 0}
     keys = [plt.Line2D([], [], color=BLUE, **look), plt.Line2D([], [], mfc="white", mec=GREY, mew=1.3, **look), front]
@@ -207,7 +209,7 @@ def leave_one_out(rows: Sequence[Row], caption: str = "") -> plt.Figure:
     axes.set_yticks(range(len(rows)), [fold(row["technique"], 26) for row in rows])
     axes.set(
         ylim=(len(rows) - 0.5, -0.5),
-        xlabel="times as fast with the technique as without it\n(log scale; line: interval)",
+        xlabel="times as fast with the technique as without it\n(log scale; line: range of the rounds)",
     )
     _log_axis(axes, [1, *(row[key] for row in rows for key in ("factor", "low", "high", "added") if _known(row, key))])
     axes.xaxis.set_major_formatter(TIMES)
@@ -240,7 +242,7 @@ def _needs(rows: Sequence[Row]) -> str:
         claim = f"The full stack could least do without: {most['technique']} ({times(most['factor'])})"
     known = [row for row in rows if _known(row, "low", "high", "added")]
     moved = sum(not row["low"] <= row["added"] <= row["high"] for row in known)
-    order = f"; the order matters: {moved} of {len(known)} brought clearly more or less when added"
+    order = f"; the order matters: {moved} of {len(known)} brought more or less when added"
     return claim + order * bool(moved)
 
 

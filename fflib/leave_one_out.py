@@ -56,7 +56,7 @@ def without(technique: str, full: Stack, cores: int) -> Stack:
 
 
 def _one_instance(stack: Stack, cores: int) -> Stack:
-    return replace(stack, instances=1, threads=cores, kind="thread")
+    return stack if stack.instances == 1 else replace(stack, instances=1, threads=cores, kind="thread")
 
 
 TECHNIQUES: Mapping[str, Callable[[Stack, int], Stack]] = {
@@ -69,19 +69,27 @@ TECHNIQUES: Mapping[str, Callable[[Stack, int], Stack]] = {
     "first token": lambda full, cores: replace(full, first_token=False),
     "instances": _one_instance,
     # PyTorch shares its threads over the whole process and has no such integers: two techniques go with the engine.
-    "ONNX Runtime": lambda full, cores: _one_instance(replace(full, engine="pytorch", recipe=""), cores),
+    "ONNX Runtime": lambda full, cores: replace(_one_instance(full, cores), engine="pytorch", recipe="", threads=cores),
 }
 
 TAKES_ALONG = {"ONNX Runtime": ("quantisation", "instances")}  # techniques that are gone with another
 
 
-def label(technique: str) -> str:
+def taken_along(technique: str, full: Stack, cores: int) -> list[str]:
+    """Return what else ``full`` loses with a technique, of what it has."""
+    return [other for other in TAKES_ALONG.get(technique, ()) if without(other, full, cores) != full]
+
+
+def label(technique: str, full: Stack, cores: int) -> str:
     """Return the name of a technique with all that goes with it: "ONNX Runtime, with quantisation and instances"."""
-    return technique + ("" if technique not in TAKES_ALONG else ", with " + " and ".join(TAKES_ALONG[technique]))
+    gone = taken_along(technique, full, cores)
+    return technique + (f", with {' and '.join(gone)}" if gone else "")
 
 
 def cut_alike(teacher: Classifier, whole: Classifier, cut: Classifier, examples: TokenizedSplit) -> Classifier:
     """Return ``teacher`` with the share of heads and neurons in each layer that ``cut`` has of ``whole``, on average.
+
+    All its layers stay: where ``cut`` lost whole layers, the teacher does not.
 
     Chosen by the importance of chapter 4 and tuned by `masks.tune`, without training: what pruning makes of a model
     that nothing taught. ``examples`` are of train; an unpruned ``cut`` gives the teacher back.

@@ -15,14 +15,15 @@
 # # 7 · The story: what it adds up to
 #
 # **Claim.** Every step so far, multiplied: from the stock model that pads every request to a small one that keeps its teacher's
-# accuracy and answers hundreds of times as many requests on the same processor. And the same number told in four ways, since a
+# accuracy and answers many times as many requests on the same processor. And the same number told in five ways, since a
 # speed-up says nothing before it says *against what*.
 #
-# **Cost.** The points of accuracy in the ladder; and the wait of a single request is another number than the throughput.
+# **Cost.** The points of accuracy in the ladder. Throughput means that all requests are at hand; a single request gains less, and has
+# its own ladder in 7.7.
 #
 # **Needs** chapters [1](01_baseline.ipynb) to [6](06_runtime.ipynb): their numbers are taken as they are, and refused if any came
-# from other code, data or hardware. Measured here is only what no chapter did: the stack with one technique left out, the reference
-# on a faster engine, and every model of the story with one request at a time. **Leaves** `ladder.csv`, `ladder.md`, and the figures
+# from other code, data or hardware. Measured here are the combinations that no chapter did: the stack with one technique left out, the
+# reference on a faster engine, and every model of the story with one request at a time. **Leaves** `ladder.csv`, `ladder.md`, and the figures
 # of the story.
 
 # %% tags=["parameters"]
@@ -37,7 +38,8 @@ usd_per_hour: float = 0.677  # price of this machine, for the cost columns
 watts_per_core: float = 4.0  # of a busy core, where the processor does not count its energy
 requests_per_day: float = 1.0e8  # the traffic of a fleet
 n_train: int = 96  # training examples; the first n_calibrate serve static recipes
-n_calibrate: int = 8  # training texts that show what values flow and what can be cut
+n_calibrate: int = 8  # training texts that show what values flow
+n_importance: int = 32  # training texts that the cut of the teacher is chosen and tuned by
 n_test: int = 96  # test examples, for every reported accuracy; 0 takes all
 n_requests: int = 8  # requests that are timed one by one
 n_busy_requests: int = 16  # requests that are timed in batches and on several instances
@@ -87,7 +89,8 @@ pages.card(machine, threads)
 #
 # A rung stacks on another one; where several stack on the same they are alternatives, of which the run took one. **Names in
 # brackets are those alternatives.** *Step* is the throughput against the rung below, both timed in the same rounds. *vs padded*
-# and *vs unpadded* compare with the two baselines of chapter 1. An empty cell was not measured.
+# and *vs unpadded* compare with the two baselines of chapter 1: they are the **product of the steps**, not the ratio of two cells of
+# *requests/s*, which were measured at other times, on other samples of requests. An empty cell was not measured.
 
 # %%
 earlier = results.read_all(run_dir, before=chapter.name)
@@ -134,8 +137,8 @@ figure
 # %% [markdown]
 # ## 7.3 Accuracy against speed
 #
-# FastFormers' figure 3, with every configuration of this run. Who wants another balance than the story takes another point of the
-# *front*: there nothing is both faster and more accurate. Intervals cover the choice of test texts.
+# FastFormers' figure 3, with every rung of this run. Who wants another balance than the story takes another point of the *front*: there
+# nothing is both faster and more accurate. The thin lines cover the choice of test texts: smaller differences decide nothing.
 
 # %%
 scored = ladder[ladder["accuracy"].notna() & ladder["throughput_per_s"].notna()]
@@ -165,8 +168,10 @@ figure
 # other, the stack without it would be slower by the very factor that the ladder shows for its step. They do depend: batches save calls
 # and cost padding, which weighs more the smaller the model is; a small product gains less from eight bits than a large one.
 #
-# Without *distillation* there is nothing that teaches a small model or mends a cut one: the fine-tuned teacher itself is cut, by the
-# shares that the student was cut by, and tuned but not trained. *ONNX Runtime* takes its integers and its instances along.
+# Without *distillation* there is nothing that teaches a small model or mends a cut one: the fine-tuned teacher itself, with all its
+# layers, loses in each the share of heads and neurons that the student lost, and is tuned but not trained. *ONNX Runtime* takes its
+# integers and its instances along. Nothing else is tuned anew: batches stay those of the full stack, so the factors are rather too
+# large than too small. The choice of a smaller teacher, and not to pad, belong to the start of the story and are not left out.
 
 # %%
 display(pages.source(leave_one_out.without, leave_one_out.cut_alike))
@@ -211,7 +216,10 @@ train, test = (data.tokenize(splits[name], tokenizer, the_task.max_length) for n
 seen = train.take(range(min(n_calibrate, len(train))))
 if "distillation" in stacks:
     models[leave_one_out.TEACHER_CUT] = leave_one_out.cut_alike(
-        models["teacher"], models["student"], models[full.model], seen
+        models["teacher"],
+        models["student"],
+        models[full.model],
+        train.take(range(min(n_importance, len(train)))),
     )
 
 # %%
@@ -255,7 +263,7 @@ float_labels = {
     name: trained.predict_cached(models[one.model], test).argmax(1) for name, one in stacks.items()
 }
 kept = {name: float((answers[name].argmax(1) == float_labels[name]).mean()) for name in stacks}
-assert min(kept.values()) >= 0.7, f"labels kept by eight bits: {kept}"
+assert kept["the full stack"] >= 0.85, f"labels kept by eight bits: {kept}"
 
 # %%
 right = {
@@ -264,6 +272,10 @@ right = {
     else training.predict(models[one.model], busy)
     for name, one in stacks.items()
 }
+for name, one in stacks.items():
+    if not one.recipe:  # whose accuracy is that of the model
+        variant = measure.Variant(name, crews[name][0], plans[name])
+        measure.check(variant, busy, training.predict(models[one.model], busy))
 # In eight bits another division of a product may push a value across the border of its code.
 tolerance = 0.3 if full.recipe else 1e-3
 together = {name: runtime.together(crew) for name, crew in crews.items()}
@@ -279,9 +291,12 @@ full_score = tasks.scored(the_task, answers["the full stack"], splits["test"].la
 when_added, rows = story.added(steps), []
 for name, (factor, low, high) in found.items():
     score = tasks.score(the_task, answers[name], splits["test"].labels)
-    row = {"technique": leave_one_out.label(name), "factor": factor, "low": low, "high": high}
-    gone = [when_added.get(each) for each in (name, *leave_one_out.TAKES_ALONG.get(name, ()))]
-    row["added"] = np.prod([each for each in gone if each]) if gone[0] else None
+    label, along = (
+        find(name, full, threads) for find in (leave_one_out.label, leave_one_out.taken_along)
+    )
+    row = {"technique": label, "factor": factor, "low": low, "high": high}
+    gone = [when_added.get(each) for each in (name, *along)]
+    row["added"] = float(np.prod([each for each in gone if each])) if gone[0] else None
     row["throughput_per_s"] = took[name].throughput_per_s
     row |= {"accuracy": score, "points": 100 * (score - full_score.value)}
     rows.append(row | {"labels_kept": kept[name]})
@@ -289,13 +304,15 @@ chapter.facts["leave_one_out"] = rows
 chapter.facts["full_stack"] = took["the full stack"].row | {"accuracy": full_score.value}
 
 # %%
-figure = figures_story.leave_one_out(rows, f"{caption}; {len(busy)} requests, {rounds} rounds")
-chapter.save_figure(figure, "leave_one_out")
-display(figure)
+if rows:
+    told = f"{caption}; {len(busy)} requests, {rounds} rounds"
+    figure = figures_story.leave_one_out(rows, told)
+    chapter.save_figure(figure, "leave_one_out")
+    display(figure)
 labels_only = [row for row in facts["03_distillation"]["routes"] if row["route"] == "labels"]
 told = (
-    f" The student of chapter 3 trained on labels alone is as fast and has "
-    f"{labels_only[0]['against two stages, points']:+.1f} points."
+    f" In chapter 3 the same student, trained on labels alone, had {labels_only[0]['against two stages, points']:+.1f} points "
+    f"({labels_only[0]['95 % from']:+.1f} to {labels_only[0]['to']:+.1f}) against the distilled one, before pruning and rounding."
     if labels_only
     else ""
 )
@@ -324,15 +341,18 @@ def stack_of(model, recipe="", first=False, count=threads, engine="onnxruntime")
 
 
 pruned_rung, int8_rung = (facts[name]["goes_on_from"] for name in ("04_pruning", "05_quantization"))
+sources["teacher", False] = onnx / "teacher" / "model.onnx"
 ways = {
     story.TEACHER: stack_of("teacher", engine="pytorch"),
+    "teacher, ONNX Runtime": stack_of("teacher"),
     "distilled student": stack_of("student", engine="pytorch"),
     "ONNX Runtime": stack_of("student"),
     pruned_rung: stack_of(full.model),
     int8_rung: stack_of(full.model, full.recipe),
     "first token": stack_of(full.model, full.recipe, True),
-    "first token, one thread": stack_of(full.model, full.recipe, True, 1),
 }
+if threads > 1:
+    ways["first token, one thread"] = stack_of(full.model, full.recipe, True, 1)
 
 # %%
 stock = runtime.torch_predictor(checkpoints.to_transformers(big))
@@ -348,7 +368,7 @@ for name, one in ways.items():
     with leave_one_out.serve(one, parts) as (predict,):
         served_by[name] = predict, models[one.model]
 expected = {model: training.predict(model, requests) for _, model in served_by.values()}
-rounded = {"tolerance": np.inf, "agreement": 0.85}  # as everywhere where a model is in eight bits
+rounded = {"tolerance": np.inf, "agreement": 0.5}  # of few texts; all of test was judged above
 variants = []
 for name, (predict, model) in served_by.items():
     tolerance = rounded if name in ways and ways[name].recipe else {}
@@ -373,68 +393,96 @@ latencies = [
     for name, timing in timings.items()
 ]
 chapter.facts["latency"] = latencies
-told = f"{caption}; {len(requests)} requests of all lengths, one at a time, {rounds} rounds"
+told = f"{caption}; {len(requests)} requests of all lengths (padded: {len(few)}), {rounds} rounds"
 figure = figures_story.latency_ladder(latencies, told)
 chapter.save_figure(figure, "latency")
 figure
 
 # %% [markdown]
 # Instances are not in it: one request keeps one of them busy, so they cannot help it. *One thread* is what a request takes in an
-# instance of one core; what it waits when its neighbours are busy too is the p50 of the ladder's last rung.
-#
+# instance of one core while its neighbours rest; with all of them busy, one request each:
+
+# %%
+pages.table([facts["06_runtime"]["one_by_one"]])
+
+# %% [markdown]
 # ## 7.8 Which speed-up is which
 #
 # - **Against the padded reference**: the paper's definition, and the headline of every "200-fold". It contains the choice to pad,
 #   which is no compression and no engineering, and which nobody has to make.
 # - **Against the unpadded reference**: the same stock model without padding, one request at a time. What small models, batches,
 #   eight bits, graphs and cores really brought.
-# - **Against the best fp32 engine**: the same reference again, but exported and run where it is fastest here. PyTorch's eager fp32
-#   products are slower than they could be, on some AMD processors twice; a gain over a slow start is no gain.
-# - **Against this run's own teacher**: the model whose accuracy is kept. Where the reference's weights are untrained, as without the
-#   hub, it is the only one of the four with the same task on both sides.
+# - **Against the best fp32 engine tried**: the same reference again, one request at a time, but exported and run where it is fastest
+#   here. PyTorch's eager fp32 products are slower than they could be, on some AMD processors twice; a gain over a slow start is no gain.
+# - **Against this run's own teacher**: the model whose accuracy is kept, in PyTorch and on ONNX Runtime. Where the reference's weights
+#   are untrained, as without the hub, these are the only ones with the same task on both sides: **speed and accuracy kept belong to
+#   the same model here, and only here.**
 
 # %%
 per_s = {name: timing.throughput_per_s for name, timing in timings.items()}
-by_engine = {name: per_s[f"reference, {name}"] / per_s[rungs.UNPADDED] for name in faster}
+by_engine = {"PyTorch": 1.0} | {
+    name: per_s[f"reference, {name}"] / per_s[rungs.UNPADDED] for name in faster
+}
 best_engine = max(by_engine, key=by_engine.get)
-best_fp32 = max(1.0, by_engine[best_engine])
-throughput = story.speedups(ladder, last, best_fp32)
-starts = (rungs.PADDED, rungs.UNPADDED, f"reference, {best_engine}", story.TEACHER)
+best_start = rungs.UNPADDED if best_engine == "PyTorch" else f"reference, {best_engine}"
+teacher_engine = per_s["teacher, ONNX Runtime"] / per_s[story.TEACHER]
+throughput = story.speedups(ladder, last, by_engine[best_engine], teacher_engine)
+starts = (rungs.PADDED, rungs.UNPADDED, best_start, story.TEACHER, "teacher, ONNX Runtime")
 fastest_ms = p50_ms["first token"]
-rows = [
-    {
-        "against": against,
-        "throughput": f"{times:.0f}x",
-        "one request, p50": f"{p50_ms[start] / fastest_ms:.0f}x",
-    }
-    for (against, times), start in zip(throughput.items(), starts, strict=True)
-]
-pages.table(rows)
+latency = {
+    against: p50_ms[start] / fastest_ms for against, start in zip(throughput, starts, strict=True)
+}
+pages.table(
+    [
+        {
+            "against": against,
+            "throughput": f"{times:.0f}x",
+            "one request, p50": f"{latency[against]:.0f}x",
+        }
+        for against, times in throughput.items()
+    ]
+)
 
 # %%
 end = ladder.set_index("rung").loc[last]
+labels = splits["test"].labels
 chapter.facts["speedups"] = {
     "rung": last,
     "throughput": {name: float(times) for name, times in throughput.items()},
-    "latency": {start: p50_ms[start] / fastest_ms for start in starts},
-    "best_fp32_engine": best_engine if by_engine[best_engine] > 1 else "PyTorch",
-    "best_fp32_over_pytorch": best_fp32,
+    "latency": latency,
+    "one_request_ms": {"padded": p50_ms[rungs.PADDED], "unpadded": p50_ms[rungs.UNPADDED]}
+    | {"end": fastest_ms},
+    "best_fp32_engine": best_engine,
     "accuracy": float(end["accuracy"]),
     "retention": float(end["retention"]),
+    "teacher_accuracy": float(teacher_accuracy),
+    "most_frequent_answer": float(np.bincount(labels).max() / len(labels)),
+    "measured_against_unpadded": took["the full stack"].throughput_per_s / per_s[rungs.UNPADDED],
 }
+told = chapter.facts["speedups"]
+
+# %%
+own_times = throughput["this run's own teacher, unpadded"]
+weak = end["accuracy_low"] <= told["most_frequent_answer"]
 Markdown(
-    f"With *{last}*: **{end['speedup_vs_padded']:.0f} times** the padded reference, which is **{end['speedup_vs_unpadded']:.0f} "
-    f"times** the unpadded one, at {end['accuracy']:.1%} on test, {end['retention']:.1%} of the teacher's accuracy. The fastest "
-    f"fp32 engine for the reference here is {best_engine}, {by_engine[best_engine]:.2f} times PyTorch. A single request: "
-    f"{p50_ms[rungs.PADDED]:.0f} ms padded, {fastest_ms:.1f} ms at the end."
+    f"With *{last}*: **{end['speedup_vs_padded']:.0f} times** the padded reference, **{end['speedup_vs_unpadded']:.0f} "
+    f"times** the unpadded one, {own_times:.0f} times its own teacher, whose accuracy it keeps to "
+    f"{end['retention']:.1%}: {end['accuracy']:.1%} against {teacher_accuracy:.1%} (always the most frequent answer: "
+    f"{told['most_frequent_answer']:.1%}). Measured directly, the full stack of 7.6 over the unpadded reference of 7.7: "
+    f"{told['measured_against_unpadded']:.0f} times; what lies between that and the product of steps is this machine's noise. "
+    + (
+        "**The accuracy is not clearly above guessing: what is kept of it means nothing.**"
+        if weak
+        else ""
+    )
 )
 
 # %% [markdown]
 # ## 7.9 Where the limit lies
 #
-# A processor multiplies so many numbers a second and not more. The products of a request, over the best rate that any product
-# reached here, are a limit that no engine passes *with this model*; a smaller model moves it. The full stack is taken as it was timed
-# in 7.6.
+# A processor multiplies so many numbers a second and not more. The matrix products of a request, over the best rate that any product of
+# this engine reached here (one thread's rate times the threads), are a limit for *this model on this engine*; a smaller model moves it.
+# The full stack is taken as it was timed in 7.6.
 
 # %%
 products = facts["06_runtime"]["int8_products"]
@@ -446,7 +494,7 @@ int8_rate = max(
     max(row["best rate measured, GOP/s"], row["GOP/s"] or 0) * threads / row["threads"]
     for row in products
 )
-work = {"its products, at the best rate": products[0]["operations, G"]}
+work = {"what its matrix products alone would allow": products[0]["operations, G"]}
 bounds = story.limits(work, dict.fromkeys(work, int8_rate if full.recipe else fp32_rate))
 measured_per_s = took["the full stack"].throughput_per_s
 rows = [{"limit": "the full stack", "throughput_per_s": measured_per_s, "kind": "measured"}]
@@ -459,23 +507,26 @@ chapter.save_figure(figure, "limits")
 figure
 
 # %%
-reference_work = hardware.forward_flop(big.encoder.config, mean_length) / 1e9
 Markdown(
     f"Between {measured_per_s:,.0f} and {min(bounds.values()):,.0f} a second lie attention's own products, LayerNorm, activations, rounding, "
-    f"padding inside batches, and calls; beyond that the model has to do less. The reference at chapter 1's best fp32 rate could answer "
-    f"{fp32_rate / reference_work:.1f} a second, the full stack answers {measured_per_s * reference_work / fp32_rate:.0f} times as many."
+    "padding inside batches, and calls; beyond that the model has to do less."
 )
 
 # %% [markdown]
 # ## 7.10 What it costs: money and energy
 #
 # USD for 100 million requests, on a machine of the price that stands in the hardware parameters, always busy. Energy is counted by the
-# processor where it lets us (the column says so), else it is an estimate: busy cores times a typical draw, good for comparing rungs
-# of one machine, no more. Both follow from the requests/s of the ladder, which were measured chapter by chapter: on a machine that
-# others share they drift, while the factors, measured side by side, do not.
+# processor where it lets us (the column says so), else it is an estimate: busy cores times a typical draw, good for the order of magnitude
+# of one machine, no more: it follows the money in proportion. Both are by the ladder's factors from the padded reference on, so that
+# no drift of the machine between chapters is in them; `ladder.csv` has them by each rung's own requests per second.
 
 # %%
 bill = ladder.set_index("rung").loc[[rungs.PADDED, rungs.UNPADDED, *stack[1:]]].reset_index()
+# By the factors: what the machine drifted between chapters is not in them.
+drift = bill["throughput_per_s"] / (bill["speedup_vs_padded"] * padded_per_s)
+bill[["usd_per_100m", "energy_wh_per_1k"]] = bill[["usd_per_100m", "energy_wh_per_1k"]].mul(
+    drift, axis=0
+)
 bill["requests for 1 USD"] = [f"{1e8 / usd:,.0f}" for usd in bill["usd_per_100m"]]
 bill["kWh for 100 million"] = bill["energy_wh_per_1k"] * 1e8 / 1e3 / 1e3
 bill = bill.rename(columns={"usd_per_100m": "USD for 100 million", "energy_source": "energy"})
@@ -484,7 +535,7 @@ display(pages.table(bill[columns]))
 fleet = facts["06_runtime"]["fleet"]
 ways = [row for row in fleet if row["machines"] == min(row["machines"] for row in fleet)][:1]
 chapter.facts["machines"] = ways[0]["machines"] if ways else None
-always = requests_per_day / 86_400 / end["throughput_per_s"]
+always = requests_per_day / 86_400 / (end["speedup_vs_padded"] * padded_per_s)
 Markdown(
     f"{requests_per_day:,.0f} requests a day keep {always:.1f} such machines, at {usd_per_hour:g} USD an hour each, busy all day. With a densest hour and a promise about "
     f"waiting, chapter 6's simulation asks for **{ways[0]['machines']}**: {ways[0]['usd_per_day']:,.0f} USD a day."
@@ -495,34 +546,47 @@ Markdown(
 # %% [markdown]
 # ## 7.11 Beside the paper
 #
-# FastFormers' Table 3: BoolQ, batch 1, eight cores of an Azure F16s v2; its last two rows are alternatives. Machine, models and task
-# differ from this run's, and so does the order of the steps, so factors may be compared, seconds may not. Its price column follows
-# from its seconds at one price per hour, which is this book's default.
+# FastFormers' Table 3: BoolQ, batch 1, eight cores of an Azure F16s v2. Its order of steps is another one, and its student stands on
+# BERT-base where this book's stands on a teacher that is small already; so what belongs together is multiplied. Its end is the
+# throughput of eight processes; a single request takes about eight times its share of the seconds. It kept 72.81 of 74.01 points; in its
+# Table 1 the same kind of teacher has 75.99.
 
 # %%
-told = story.beside_the_paper(ladder)
-names = {"speedup_step": "step", "speedup_vs_padded": "vs padded"}
-names |= {"speedup_vs_unpadded": "vs unpadded", "accuracy": "accuracy"}
-for old, new in names.items():
-    shape = "{:.1%}" if new == "accuracy" else "{:.3g}x"
-    for side, column in (("paper", f"{old}, paper"), ("here", old)):
-        values = told.pop(column).astype(float)
-        told[f"{new}, {side}"] = ["" if pd.isna(v) else shape.format(v) for v in values]
-prices = paper.table()["usd_per_100m"]
-told["USD for 100 million, paper"] = [f"{usd:,.0f}" for usd in prices]
-again = [cost.usd_per_100m(rate, paper.USD_PER_HOUR) for rate in paper.table()["throughput_per_s"]]
-told["from its seconds"] = [f"{usd:,.0f}" for usd in again]
+told = [
+    {"technique": row["technique"]}
+    | {side: f"{row[side]:.3g}x" if row[side] else "" for side in ("paper", "here")}
+    for row in story.beside_the_paper(steps)
+]
+told[-1]["accuracy kept, paper"] = f"{paper.TABLE_3[-1].accuracy / paper.TABLE_3[0].accuracy:.1%}"
+told[-1]["accuracy kept, here"] = f"{end['retention']:.1%}"
 pages.table(told)
+
+# %% [markdown]
+# Its price column follows from its seconds at one price per hour, which is this book's default:
+
+# %%
+table = paper.table()
+again = [cost.usd_per_100m(rate, paper.USD_PER_HOUR) for rate in table["throughput_per_s"]]
+pages.table(
+    [
+        {
+            "the paper's rung": row.rung,
+            "seconds": row.seconds,
+            "USD, paper": f"{row.usd_per_100m:,.0f}",
+            "USD, from its seconds": f"{usd:,.0f}",
+        }
+        for row, usd in zip(table.itertuples(), again, strict=True)
+    ]
+)
 
 # %% [markdown]
 # ## 7.12 When it does not pay
 #
 # - **Few requests.** Training a teacher and a student, and the days of whoever does it, cost more than a slow model that is asked a
-#   thousand times a day. What the fleet saves a day is the number to compare with.
-# - **A task that the small model cannot learn.** The ladder's accuracies are of this task. Distillation keeps what a small model can
-#   hold; reasoning over long texts is not among it.
-# - **A GPU that is there anyway**: it answers large batches of the teacher, and only the latency of a call is against it.
-# - **Labels that change weekly**: every step is to be done again, and each has its own dev set to watch.
+#   thousand times a day.
+# - **A task that the small model cannot learn.** The ladder's accuracies are of this task. In the paper's Table 1 the student that keeps
+#   BoolQ falls from 64.81 to 33.68 on ReCoRD.
+# - **Labels that change weekly**: every step is to be done again, and all choices are made anew on dev.
 #
 # ## 7.13 Exercises
 #

@@ -234,7 +234,7 @@ def test_techniques_are_sorted_by_what_the_stack_loses_without_them():
 
 def test_the_title_says_what_is_needed_most_and_whether_the_order_matters():
     title = "The full stack could least do without: no padding (6.4x)"
-    moved = "; the order matters: 4 of 6 brought clearly more or less when added"
+    moved = "; the order matters: 4 of 6 brought more or less when added"
     assert title_of(drawn.leave_one_out(OUT)) == title + moved
     assert title_of(drawn.leave_one_out([OUT[2] | {"added": 6.3}])) == title
     assert title_of(checked(drawn.leave_one_out([OUT[2] | {"low": None}]))) == title  # without an interval

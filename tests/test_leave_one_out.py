@@ -51,7 +51,7 @@ def test_every_technique_is_tested_above_and_an_unknown_one_is_named():
 
 
 def test_a_technique_that_the_stack_lacks_leaves_it_as_it_is():
-    plain = Stack("student", "", False, "onnxruntime", 1, 2, "thread", ("in order", 1))
+    plain = Stack("student", "", False, "onnxruntime", 1, 2, "process", ("in order", 1))
     assert all(
         leave_one_out.without(name, plain, 2) == plain
         for name in ("batching", "pruning", "quantisation", "first token", "instances")
@@ -111,8 +111,10 @@ def test_what_goes_along_is_what_the_stack_without_it_lacks_too():
                 if value != asdict(FULL)[name]
             }
             assert changed.items() <= lacking.items(), f"without {technique} there is still {other}"
-    assert leave_one_out.label("ONNX Runtime") == "ONNX Runtime, with quantisation and instances"
-    assert leave_one_out.label("pruning") == "pruning"
+    assert leave_one_out.label("ONNX Runtime", FULL, 4) == "ONNX Runtime, with quantisation and instances"
+    assert leave_one_out.label("pruning", FULL, 4) == "pruning"
+    plain = Stack("student", "", False, "onnxruntime", 1, 2, "process", ("in order", 1))
+    assert leave_one_out.label("ONNX Runtime", plain, 2) == "ONNX Runtime"
 
 
 def test_factors_pair_the_rounds():

@@ -116,10 +116,9 @@ def test_no_request_is_lost_or_answered_twice_when_a_worker_is_killed(book):
 
 def test_the_story_leaves_each_technique_out_and_says_against_what(book):
     facts = json.loads((book / "results" / "07_story.json").read_text())["facts"]
-    names = {leave_one_out.label(technique) for technique in leave_one_out.TECHNIQUES}
-    assert {row["technique"] for row in facts["leave_one_out"]} <= names
+    assert {row["technique"].partition(",")[0] for row in facts["leave_one_out"]} <= set(leave_one_out.TECHNIQUES)
     assert len(facts["leave_one_out"]) >= 5 and all(row["factor"] > 0 for row in facts["leave_one_out"])
-    assert len(facts["speedups"]["throughput"]) == 4 and facts["speedups"]["latency"]["reference padded"] > 1
+    assert len(facts["speedups"]["throughput"]) == 5 and min(facts["speedups"]["latency"].values()) > 1
     ladder = pd.read_csv(book / "ladder.csv")
     assert facts["factors"][-1]["total"] == pytest.approx(facts["speedup_vs_padded"])
     assert (ladder["energy_wh_per_1k"] > 0).all() and ladder["energy_source"].str.contains("measured|estimated").all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fflib import paper, rungs, story
+from fflib import rungs, story
 
 
 def rung(name, below, per_s, accuracy=None, anchor=None):
@@ -41,9 +41,9 @@ def test_what_a_technique_brought_is_the_product_of_its_steps():
     assert story.added(steps) == {"pruning": 6.0, "batching": 1.5}
 
 
-def test_the_speed_ups_against_four_starting_points():
-    got = list(story.speedups(LADDER, "int8 dynamic", best_fp32=1.6).values())
-    assert got == pytest.approx([120, 40, 25, 6])
+def test_the_speed_ups_against_five_starting_points():
+    got = list(story.speedups(LADDER, "int8 dynamic", best_fp32=1.6, teacher_fp32=1.5).values())
+    assert got == pytest.approx([120, 40, 25, 6, 4])
 
 
 def test_the_last_rung_is_what_the_last_chapter_goes_on_from():
@@ -70,14 +70,13 @@ def test_the_technique_of_a_rung(name, technique):
     assert story.technique_of(name) == technique and technique in story.WORDS
 
 
-def test_beside_the_paper_every_row_of_theirs_and_only_matching_ones_of_ours():
-    table = story.beside_the_paper(LADDER)
-    assert len(table) == len(paper.TABLE_3)
-    ours = table.set_index("here")
-    assert ours.loc["pruned 33/50", "speedup_step"] == pytest.approx(60 / 90)
-    assert ours.loc["pruned 33/50", "speedup_vs_padded, paper"] == pytest.approx(233.87, abs=0.01)
-    unmatched = table[table["here"] == ""]
-    assert len(unmatched) == 2 and unmatched["speedup_step"].isna().all()  # their instances and 25/25
+def test_beside_the_paper_what_belongs_together_is_multiplied():
+    rows = {row["technique"]: row for row in story.beside_the_paper(story.factors(LADDER, STACK))}
+    assert rows["a smaller model"]["here"] == pytest.approx(5 * 3) and rows["no padding"]["here"] == pytest.approx(4)
+    assert rows["engine, graph and eight bits"]["here"] == pytest.approx(2)
+    assert rows["pruning"]["here"] is None and rows["batches of like lengths"]["paper"] is None
+    assert rows["all"]["here"] == pytest.approx(120)
+    assert rows["all"]["paper"] == pytest.approx(734.35 / 3.14), "the paper's own 233.87"
 
 
 def test_limits_are_rates_over_work_and_left_out_without_a_rate():
