@@ -649,4 +649,4 @@ def test_a_committed_reference_is_small_honest_and_of_no_machine(name):
     for path, content in contents.items():
         assert path.endswith((".json", ".csv", ".md", ".ipynb", ".png")), path
         if not path.endswith(".png"):
-            assert not MACHINE_PATH.findall(reference._readable(path, content.decode())), path
+            assert not MACHINE_PATH.findall(redaction._readable(path, content.decode())), path

@@ -54,7 +54,8 @@ def test_the_best_division_becomes_hardware(measured, capsys):
     assert tuner.main(["--goal", "latency", "--write", "my-laptop"]) == 0
     path = measured / "hardware" / "my-laptop.yaml"
     written = yaml.safe_load(path.read_text())
-    assert written == {"threads": 0, "usd_per_hour": 0.677, "instances": 1, "instance_threads": 2}
+    mine = params.load_run("docs-cpu").hardware_values()
+    assert written == mine | {"instances": 1, "instance_threads": 2}
     assert "A Processor" in path.read_text() and "latency" in path.read_text()
     run = params.load_run("docs-cpu", hardware="my-laptop")  # every name is a parameter of some chapter
     assert run.chapter_values("06_runtime")["instance_threads"] == 2
