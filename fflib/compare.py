@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fflib import differences, paper, params
+from fflib import commands, differences, paper, params
 from fflib.differences import SIDES
 from fflib.files import InputError, outputs_dir, resolve
 from fflib.reference import REFERENCES
@@ -183,14 +183,13 @@ def main(arguments: list[str] | None = None) -> int:
     params.add_run_options(parser)
     parser.add_argument("--with", dest="other", default="", metavar="NAME", help="empty: the run's reference, or paper")
     chosen = parser.parse_args(arguments)
-    try:
+
+    def show() -> None:
         run = params.run_of(chosen)
         other, here = _found(chosen.other, run), load(run.folder)
         print(markdown(compare(here, load(other)) if other else against_paper(here)))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return commands.ended(show)
 
 
 if __name__ == "__main__":

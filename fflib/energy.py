@@ -5,9 +5,12 @@ Both are of the processor alone: memory, disks and the power supply's losses com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 POWERCAP = Path("/sys/class/powercap")  # Linux: running average power limit (RAPL), Intel's and AMD's alike
 COUNTED = "measured: the processor's counters (RAPL)"
@@ -40,8 +43,8 @@ def meter(root: Path = POWERCAP) -> Meter | None:
     for folder in sorted(root.glob("*")):
         try:
             if (folder / "name").read_text().startswith("package"):
-                files.append(folder / "energy_uj")
                 ranges.append(int((folder / "max_energy_range_uj").read_text()))
+                files.append(folder / "energy_uj")
         except (OSError, ValueError):  # no counter of energy: another kind of power limit
             continue
     found = Meter(tuple(files), tuple(ranges))
@@ -50,6 +53,26 @@ def meter(root: Path = POWERCAP) -> Meter | None:
     except (OSError, ValueError):
         return None
     return found if files else None
+
+
+class Tally:
+    """The joules that each of several ways took each time, by the machine's meter if it has one."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._meter = meter()
+        self._joules: dict[str, list[float]] = {name: [] for name in names}
+
+    @contextmanager
+    def counted(self, name: str) -> Iterator[None]:
+        """Count the block as one time of ``name``."""
+        before = self._meter.read() if self._meter else []
+        yield
+        if self._meter:
+            self._joules[name].append(self._meter.joules_since(before))
+
+    def last(self, name: str, count: int) -> np.ndarray | None:
+        """Return the joules of the last ``count`` times of ``name``, at least one; None where nothing is counted."""
+        return np.array(self._joules[name][-count:]) if self._meter else None
 
 
 def wh_per_1k(joules: float, requests: float) -> float:

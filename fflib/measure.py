@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -154,7 +154,7 @@ def time_interleaved(
         _time_batch(variant, examples, max(variant.plan, key=lambda group: lengths[group].max()))
     rng = np.random.default_rng(seed)
     samples: dict[str, list[list[float]]] = {variant.name: [] for variant in variants}
-    spent = _Joules(samples)
+    spent = energy.Tally(samples)
     bar = progress.bar(rounds * len(variants), "time", "pass")
     for _ in range(rounds):
         for i in rng.permutation(len(variants)):
@@ -164,7 +164,7 @@ def time_interleaved(
             bar.update()
     bar.close()
     return {
-        v.name: Timing(np.array(samples[v.name]), np.array([len(g) for g in v.plan]), joules=spent.of(v.name))
+        v.name: Timing(np.array(samples[v.name]), np.array([len(g) for g in v.plan]), joules=spent.last(v.name, rounds))
         for v in variants
     }
 
@@ -187,7 +187,7 @@ def time_at_once(
         AssertionError: a logit differs by more than ``tolerance``; nothing is returned then.
     """
     rng = np.random.default_rng(seed)
-    walls, seconds, spent = {name: [] for name in ways}, {name: [] for name in ways}, _Joules(ways)
+    walls, seconds, spent = {name: [] for name in ways}, {name: [] for name in ways}, energy.Tally(ways)
     bar = progress.bar((rounds + 1) * len(ways), "time at once", "pass")
     for warm in range(rounds + 1):
         for name in rng.permutation(list(ways)):
@@ -202,28 +202,9 @@ def time_at_once(
     bar.close()
     sizes = {name: np.array([len(group) for group in plans[name]]) for name in ways}
     return {
-        name: Timing(np.array(seconds[name]), sizes[name], np.array(walls[name]), spent.of(name, rounds))
+        name: Timing(np.array(seconds[name]), sizes[name], np.array(walls[name]), spent.last(name, rounds))
         for name in ways
     }
-
-
-class _Joules:
-    """What each way of several has taken, by the machine's meter if it has one."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._meter = energy.meter()
-        self._spent: dict[str, list[float]] = {name: [] for name in names}
-
-    @contextmanager
-    def counted(self, name: str) -> Iterator[None]:
-        before = self._meter.read() if self._meter else []
-        yield
-        if self._meter:
-            self._spent[name].append(self._meter.joules_since(before))
-
-    def of(self, name: str, last: int = 0) -> np.ndarray | None:
-        """Return the joules of each time, or of the ``last`` ones; None where nothing is counted."""
-        return np.array(self._spent[name][-last:]) if self._meter else None
 
 
 def operator_profile(call: Callable[[], object], repeats: int = 5) -> dict[str, float]:

@@ -105,7 +105,8 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
 
 def _for_sizes(name: str, own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what a run's file says for one size alone: sections named as sizes, which win over that size's file."""
-    sections = {size: own[size] for size in (path.stem for path in (PARAMS / "size").glob("*.yaml")) if size in own}
+    sizes = {path.stem for path in (PARAMS / "size").glob("*.yaml")}
+    sections = {name: values for name, values in own.items() if name in sizes}
     for size, values in sections.items():
         if not isinstance(values, dict):
             raise InputError(f"'{size}' in {name}.yaml must hold lines of the form 'name: value', further to the right")

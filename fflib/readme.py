@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fflib import rungs
+from fflib import commands, rungs
 from fflib.files import ROOT, InputError, shown, write_text
 from fflib.reference import BASELINE, MAIN, REFERENCES, Reference, names, read, record_of
 
@@ -48,7 +48,7 @@ def is_current(readme: Path = README, folder: Path = REFERENCES) -> bool:
 def _with_section(readme: Path, folder: Path) -> str:
     there = names(folder)
     if not there:
-        raise InputError(f"{shown(folder)} holds no reference yet; make one: python -m fflib.reference keep --run NAME")
+        raise InputError(f"{shown(folder)} holds no reference yet; make one: python -m fflib.reference --run NAME")
     main = MAIN if MAIN in there else there[0]
     made = section(read(main, folder), [read(name, folder) for name in there if name != main])
     text = readme.read_text(encoding="utf-8")
@@ -87,16 +87,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; every failure is one sentence on stderr and a non-zero status."""
     parser = argparse.ArgumentParser(prog="python -m fflib.readme", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing, say whether it is current")
-    try:
-        if not parser.parse_args(arguments).check:
+    check = parser.parse_args(arguments).check
+
+    def act() -> int:
+        if not check:
             write(README, REFERENCES)
         elif not is_current(README, REFERENCES):
             print("error: README.md is stale; write it anew: python -m fflib.readme", file=sys.stderr)
             return 1
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return commands.ended(act)
 
 
 if __name__ == "__main__":

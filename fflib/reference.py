@@ -1,6 +1,6 @@
 """Reference results: a finished run kept for git, small and without dataset text or paths, and read again.
 
-python -m fflib.reference keep --run docs-cpu     writes outputs/reference/docs-cpu
+python -m fflib.reference --run docs-cpu     writes outputs/reference/docs-cpu
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import nbformat
 import pandas as pd
 from PIL import Image
 
-from fflib import data, params, redaction, results, rungs, story, tasks
+from fflib import commands, data, params, redaction, results, rungs, sides, story, tasks
 from fflib.data import Split
 from fflib.files import ROOT, InputError, shown, swapped_in
 from fflib.redaction import IMAGE
@@ -34,7 +34,6 @@ FIGURES = ("ladder", "waterfall", "accuracy_against_speed", "leave_one_out", "la
 SIGNIFICANT_DIGITS = 6
 COLOURS = 256
 PREFERRED = ("text/markdown", IMAGE)  # what a page shows of an output that comes in several kinds
-TEXT_COLUMNS = {field.name for field in fields(rungs.Rung) if field.type == "str"}
 
 
 @dataclass(frozen=True)
@@ -103,13 +102,10 @@ def read(name: str, folder: Path = REFERENCES) -> Reference:
         raise InputError(f"there is no reference {name!r} in {shown(folder)}; there are {others}")
     try:
         about = json.loads((folder / name / "about.json").read_text(encoding="utf-8"))
-        paths = sorted((folder / name / "results").glob("*.json"))
-        records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-        numbers = {column: [""] for column in rungs.COLUMNS if column not in TEXT_COLUMNS}  # empty text is text
-        ladder = pd.read_csv(folder / name / "ladder.csv", na_values=numbers, keep_default_na=False)
-        reference = Reference(name, about, ladder, records)
-        is_whole = tuple(ladder.columns) == rungs.COLUMNS and about["machine"]["cpu"] and len(reference.way())
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # whatever a file lacks or holds too much
+        side = sides.load(folder / name)
+        reference = Reference(name, about, side.ladder, side.records)
+        is_whole = about["machine"]["cpu"] and len(reference.way())
+    except (InputError, OSError, ValueError, LookupError, TypeError):  # whatever a file lacks or holds too much
         is_whole = False
     if not is_whole:
         raise InputError(f"the reference {name!r} is damaged; keep it again or take another: there are {others}")
@@ -216,30 +212,22 @@ def _recompressed(png: bytes, path: Path) -> bytes:
     return min(small.getvalue(), png, key=len)
 
 
-def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; what the user can mend is one sentence on stderr and status 2."""
     parser = argparse.ArgumentParser(prog="python -m fflib.reference", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("action", choices=("keep",))
     params.add_run_options(parser)
     parser.add_argument("--as", dest="name", default="", help="the reference's name; empty: the run's folder")
     parser.add_argument("--note", default="", help="a sentence that stands beside the numbers")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
 
+    def keep_run() -> None:
+        run = params.run_of(options)
+        values = run.chapter_values(BASELINE)
+        splits = [data.load_split(values["task"], split, values["data_source"], None) for split in data.SPLITS]
+        kept = keep(run.folder, options.name or run.folder.name, splits, options.note, run.hardware, REFERENCES)
+        print(f"kept: {shown(kept)}")
 
-def _keep_run(run: params.Run, name: str, note: str) -> Path:
-    values = run.chapter_values(BASELINE)
-    splits = [data.load_split(values["task"], split, values["data_source"], None) for split in data.SPLITS]
-    return keep(run.folder, name or run.folder.name, splits, note, run.hardware, REFERENCES)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; every failure is one sentence on stderr and a non-zero status."""
-    options = _arguments(arguments)
-    try:
-        print(f"kept: {shown(_keep_run(params.run_of(options), options.name, options.note))}")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return commands.ended(keep_run)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from fflib.files import InputError, shown
-from fflib.rungs import COLUMNS
+from fflib.rungs import COLUMNS, Rung
 
-TEXT = ("rung", "stacks_on", "model", "engine", "precision", "batching", "energy_source", "status")
+TEXT = {field.name for field in fields(Rung) if field.type == "str"}
 RECORD = {"chapter": str, "key": str, "written": str, "parameters": dict, "machine": dict, "facts": dict, "rungs": list}
 
 

@@ -1,4 +1,4 @@
-"""What the ladder adds up to: the way to its last rung, its factors, its speed-ups, and the limit above it.
+"""What the ladder adds up to: the way to its last rung, its factors and its speed-ups.
 
 Plain functions of the ladder and of saved results; nothing is measured here.
 """
@@ -119,14 +119,6 @@ def beside_the_paper(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
         *rows,
         {"technique": "all"} | {side: math.prod(row[side] or 1 for row in rows) for side in ("paper", "here")},
     ]
-
-
-def limits(work: Mapping[str, float], rates: Mapping[str, float]) -> dict[str, float]:
-    """Return requests per second if nothing but the operations of a request took time: {limit: rate / work}.
-
-    ``work`` is in 10^9 operations a request, ``rates`` in 10^9 operations per second, under the same names.
-    """
-    return {name: rates[name] / work[name] for name in work if rates.get(name)}
 
 
 def ladder_with_ways(ladder: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

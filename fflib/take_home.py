@@ -22,7 +22,7 @@ import onnxruntime
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from fflib import batching, checkpoints, data, params, results, rungs, sessions, tasks
+from fflib import batching, checkpoints, commands, data, params, results, rungs, sessions, tasks
 from fflib.files import InputError, content_hash, resolve, shown, swapped_in, write_json, write_text
 from fflib.tasks import Task
 
@@ -172,16 +172,14 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Run the command line; what the user can mend is one sentence on stderr and status 2."""
     arguments = _arguments()
-    try:
-        run = params.run_of(arguments)
-        folder = build(run)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    python, script = (shlex.quote(shown(path)) for path in (sys.executable, folder / "classify.py"))
-    example = _example(json.loads((folder / "config.json").read_text(encoding="utf-8"))["text_fields"])
-    print(f"take home: {shown(folder)}; try: printf '{example}\\n' | {python} {script}")
-    return 0
+
+    def export() -> None:
+        folder = build(params.run_of(arguments))
+        python, script = (shlex.quote(shown(path)) for path in (sys.executable, folder / "classify.py"))
+        example = _example(json.loads((folder / "config.json").read_text(encoding="utf-8"))["text_fields"])
+        print(f"take home: {shown(folder)}; try: printf '{example}\\n' | {python} {script}")
+
+    return commands.ended(export)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from fflib import batching, cores, instances, measure, params, results, runtime
+from fflib import batching, commands, cores, instances, measure, params, results, runtime
 from fflib.data import TokenizedSplit
 from fflib.files import InputError, atomic_path, check_known, shown
 
@@ -107,16 +107,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--goal", default="throughput", help="throughput or latency")
     parser.add_argument("--write", required=True, metavar="NAME", help="the new file, params/hardware/NAME.yaml")
     asked = parser.parse_args(arguments)
-    try:
+
+    def keep() -> None:
         run = params.run_of(asked)
         record = results.read(run.folder, CHAPTER)
         row = best(record["facts"]["divisions"], asked.goal)
         path = write_hardware(asked.write, row, run.hardware_values(), asked.goal, record["machine"]["cpu"])
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{shown(path)}: {row['instances']} x {row['threads']} threads; now: make book HARDWARE={asked.write}")
-    return 0
+        print(f"{shown(path)}: {row['instances']} x {row['threads']} threads; now: make book HARDWARE={asked.write}")
+
+    return commands.ended(keep)
 
 
 if __name__ == "__main__":

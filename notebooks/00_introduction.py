@@ -48,11 +48,10 @@ last = story.last_rung(measured)
 padded, unpadded, best, own_teacher, _ = told["speedups"]["throughput"].values()
 accuracy, one_ms = told["speedups"], told["speedups"]["one_request_ms"]
 whose = "This run" if own else f"*Nothing was run here yet. The reference run `{kept.name}`*"
-weak = (
-    ""
-    if accuracy["accuracy"] > accuracy["most_frequent_answer"] + 0.05
-    else " **That is hardly more than guessing.**"
+above_guessing = (
+    ladder.set_index("rung").loc[last, "accuracy_low"] > accuracy["most_frequent_answer"]
 )
+weak = "" if above_guessing else " **That is not clearly more than guessing.**"
 Markdown(
     f"{whose}, on {baseline['machine']['cpu']} with {baseline['rungs'][0]['threads']} threads, ended **{own_teacher:.0f} times** as fast as "
     f"its own teacher, unpadded, with {accuracy['accuracy']:.1%} right where the teacher has {accuracy['teacher_accuracy']:.1%} (always the most "

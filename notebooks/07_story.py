@@ -274,8 +274,7 @@ right = {
 }
 for name, one in stacks.items():
     if not one.recipe:  # whose accuracy is that of the model
-        variant = measure.Variant(name, crews[name][0], plans[name])
-        measure.check(variant, busy, training.predict(models[one.model], busy))
+        measure.check(measure.Variant(name, crews[name][0], plans[name]), busy, right[name])
 # In eight bits another division of a product may push a value across the border of its code.
 tolerance = 0.3 if full.recipe else 1e-3
 together = {name: runtime.together(crew) for name, crew in crews.items()}
@@ -291,10 +290,9 @@ full_score = tasks.scored(the_task, answers["the full stack"], splits["test"].la
 when_added, rows = story.added(steps), []
 for name, (factor, low, high) in found.items():
     score = tasks.score(the_task, answers[name], splits["test"].labels)
-    label, along = (
-        find(name, full, threads) for find in (leave_one_out.label, leave_one_out.taken_along)
-    )
+    label = leave_one_out.label(name, full, threads)
     row = {"technique": label, "factor": factor, "low": low, "high": high}
+    along = leave_one_out.taken_along(name, full, threads)
     gone = [when_added.get(each) for each in (name, *along)]
     row["added"] = float(np.prod([each for each in gone if each])) if gone[0] else None
     row["throughput_per_s"] = took[name].throughput_per_s
@@ -463,7 +461,6 @@ told = chapter.facts["speedups"]
 
 # %%
 own_times = throughput["this run's own teacher, unpadded"]
-weak = end["accuracy_low"] <= told["most_frequent_answer"]
 Markdown(
     f"With *{last}*: **{end['speedup_vs_padded']:.0f} times** the padded reference, **{end['speedup_vs_unpadded']:.0f} "
     f"times** the unpadded one, {own_times:.0f} times its own teacher, whose accuracy it keeps to "
@@ -471,9 +468,9 @@ Markdown(
     f"{told['most_frequent_answer']:.1%}). Measured directly, the full stack of 7.6 over the unpadded reference of 7.7: "
     f"{told['measured_against_unpadded']:.0f} times; what lies between that and the product of steps is this machine's noise. "
     + (
-        "**The accuracy is not clearly above guessing: what is kept of it means nothing.**"
-        if weak
-        else ""
+        ""
+        if end["accuracy_low"] > told["most_frequent_answer"]
+        else "**The accuracy is not clearly above guessing: what is kept of it means nothing.**"
     )
 )
 
@@ -486,29 +483,28 @@ Markdown(
 
 # %%
 products = facts["06_runtime"]["int8_products"]
-fp32_rate, mean_length = (
-    facts["01_baseline"]["ceiling"]["fp32_gflop_per_s"],
-    round(float(test.lengths.mean())),
-)
-int8_rate = max(
-    max(row["best rate measured, GOP/s"], row["GOP/s"] or 0) * threads / row["threads"]
-    for row in products
-)
-work = {"what its matrix products alone would allow": products[0]["operations, G"]}
-bounds = story.limits(work, dict.fromkeys(work, int8_rate if full.recipe else fp32_rate))
+best_gop_per_s = facts["01_baseline"]["ceiling"]["fp32_gflop_per_s"]
+if full.recipe:
+    best_gop_per_s = max(
+        max(row["best rate measured, GOP/s"], row["GOP/s"]) * threads / row["threads"]
+        for row in products
+    )
+limit_per_s = best_gop_per_s / products[0]["operations, G"]
 measured_per_s = took["the full stack"].throughput_per_s
-rows = [{"limit": "the full stack", "throughput_per_s": measured_per_s, "kind": "measured"}]
-rows += [
-    {"limit": name, "throughput_per_s": bound, "kind": "limit"} for name, bound in bounds.items()
+limit = "what its matrix products alone would allow"
+rows = [
+    {"limit": "the full stack", "throughput_per_s": measured_per_s, "kind": "measured"},
+    {"limit": limit, "throughput_per_s": limit_per_s, "kind": "limit"},
 ]
 chapter.facts["limits"] = rows
+mean_length = round(float(test.lengths.mean()))
 figure = figures_story.limits(rows, f"{caption}; a request of {mean_length} tokens, the mean")
 chapter.save_figure(figure, "limits")
 figure
 
 # %%
 Markdown(
-    f"Between {measured_per_s:,.0f} and {min(bounds.values()):,.0f} a second lie attention's own products, LayerNorm, activations, rounding, "
+    f"Between {measured_per_s:,.0f} and {limit_per_s:,.0f} a second lie attention's own products, LayerNorm, activations, rounding, "
     "padding inside batches, and calls; beyond that the model has to do less."
 )
 
@@ -532,14 +528,13 @@ bill["kWh for 100 million"] = bill["energy_wh_per_1k"] * 1e8 / 1e3 / 1e3
 bill = bill.rename(columns={"usd_per_100m": "USD for 100 million", "energy_source": "energy"})
 columns = ["rung", "USD for 100 million", "requests for 1 USD", "kWh for 100 million", "energy"]
 display(pages.table(bill[columns]))
-fleet = facts["06_runtime"]["fleet"]
-ways = [row for row in fleet if row["machines"] == min(row["machines"] for row in fleet)][:1]
-chapter.facts["machines"] = ways[0]["machines"] if ways else None
+fleet = min(facts["06_runtime"]["fleet"], key=lambda row: row["machines"], default=None)
+chapter.facts["machines"] = fleet and fleet["machines"]
 always = requests_per_day / 86_400 / (end["speedup_vs_padded"] * padded_per_s)
 Markdown(
     f"{requests_per_day:,.0f} requests a day keep {always:.1f} such machines, at {usd_per_hour:g} USD an hour each, busy all day. With a densest hour and a promise about "
-    f"waiting, chapter 6's simulation asks for **{ways[0]['machines']}**: {ways[0]['usd_per_day']:,.0f} USD a day."
-    if ways
+    f"waiting, chapter 6's simulation asks for **{fleet['machines']}**: {fleet['usd_per_day']:,.0f} USD a day."
+    if fleet
     else "*Chapter 6 found no fleet that holds its promise.*"
 )
 

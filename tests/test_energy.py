@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from conftest import examples_of
@@ -68,13 +66,17 @@ class _Falling:
         return float(self.count)
 
 
+def variant_of(examples):
+    def predict(inputs):
+        return np.zeros((len(inputs["input_ids"]), 2))
+
+    return measure.Variant("one", predict, batching.in_order(examples.lengths, 1), checked=measure.Check(0, 1, 3))
+
+
 def test_timings_carry_the_joules_of_each_round(monkeypatch):
     monkeypatch.setattr(energy, "meter", lambda: _Falling())
     examples = examples_of([3, 4, 5])
-    variant = measure.Variant(
-        "one", lambda inputs: np.zeros((len(inputs["input_ids"]), 2)), batching.in_order(examples.lengths, 1)
-    )
-    variant = dataclasses.replace(variant, checked=measure.Check(0, 1, 3))
+    variant = variant_of(examples)
     timing = measure.time_interleaved([variant], examples, rounds=3)["one"]
     assert timing.joules.tolist() == [1, 2, 3]
     assert timing.wh_per_1k == pytest.approx(2 / 3600 / 3 * 1e3)
@@ -89,8 +91,18 @@ def test_timings_carry_the_joules_of_each_round(monkeypatch):
 
 def test_no_meter_no_joules(monkeypatch):
     monkeypatch.setattr(energy, "meter", lambda: None)
-    timing = measure.Timing(np.ones((2, 3)), np.ones(3))
+    examples = examples_of([3, 4, 5])
+    timing = measure.time_interleaved([variant_of(examples)], examples, rounds=2)["one"]
     assert timing.joules is None and timing.wh_per_1k is None
+    made = rungs.Rung("one", "", "", "", "fp32", "none", 1, 1).timed(timing, None, usd_per_hour=1.0)
+    assert made.energy_wh_per_1k is None and made.energy_source == ""
+
+
+def test_a_package_without_a_range_is_left_out(tmp_path):
+    (package(tmp_path, "intel-rapl:0", 5).parent / "max_energy_range_uj").unlink()
+    second = package(tmp_path, "intel-rapl:1", 50, kind="package-1")
+    meter = energy.meter(tmp_path)
+    assert meter.files == (second,) and len(meter.ranges) == 1
 
 
 def rung(name, **values):

@@ -609,11 +609,11 @@ def world(run, kept, tmp_path, monkeypatch):
 
 
 def test_the_command_line_keeps_and_writes(world, kept, capsys):
-    assert reference.main(["keep", "--run", "docs-cpu", "--note", "Quiet machine."]) == 0
+    assert reference.main(["--run", "docs-cpu", "--note", "Quiet machine."]) == 0
     assert world == [("docs", name, "auto", None) for name in ("train", "dev", "test")]
     about = reference.read("docs-cpu", kept).about
     assert about["note"] == "Quiet machine." and about["hardware"] == "cpu"
-    assert reference.main(["keep", "--as", "other"]) == 0 and reference.names(kept) == ["docs-cpu", "other"]
+    assert reference.main(["--as", "other"]) == 0 and reference.names(kept) == ["docs-cpu", "other"]
     assert "docs-cpu" in capsys.readouterr().out
     assert readme.main(["--check"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
@@ -623,7 +623,7 @@ def test_the_command_line_keeps_and_writes(world, kept, capsys):
 
 @pytest.mark.parametrize(
     ("module", "arguments"),
-    [(reference, ["keep", "--run", "nosuch"]), (reference, ["keep", "--size", "smoke"]), (readme, [])],
+    [(reference, ["--run", "nosuch"]), (reference, ["--size", "smoke"]), (readme, [])],
 )
 def test_a_failure_is_one_sentence(world, kept, capsys, module, arguments):
     assert module.main(arguments) == 2

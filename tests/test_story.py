@@ -79,10 +79,6 @@ def test_beside_the_paper_what_belongs_together_is_multiplied():
     assert rows["all"]["paper"] == pytest.approx(734.35 / 3.14), "the paper's own 233.87"
 
 
-def test_limits_are_rates_over_work_and_left_out_without_a_rate():
-    assert story.limits({"a": 0.5, "b": 2.0}, {"a": 100.0, "b": 0.0}) == {"a": 200.0}
-
-
 def test_the_other_ways_are_marked_but_not_the_two_baselines():
     names = story.ladder_with_ways(LADDER, STACK)["rung"].tolist()
     assert names[5] == "(pruned 33/50)" and [name for name in names if name.startswith("(")] == [names[5]]
