@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 from fflib.data import TokenizedSplit, tokenized
 from fflib.files import InputError
+from fflib.metrics import Gold
+from fflib.task import SEGMENTS
 
 if TYPE_CHECKING:  # transformers loads its parts when they are used; these take seconds
     from transformers import PreTrainedTokenizerBase
@@ -143,7 +145,7 @@ def recombined(
 def joined(first: TokenizedSplit, second: TokenizedSplit) -> TokenizedSplit:
     """Return the examples of ``first``, then those of ``second``."""
     ids, types = first.input_ids + second.input_ids, first.token_type_ids + second.token_type_ids
-    return tokenized(ids, types, np.concatenate([first.labels, second.labels]))
+    return tokenized(ids, types, Gold(np.concatenate([first.labels, second.labels])))
 
 
 def _unlabelled(ids: list[np.ndarray], types: list[np.ndarray], known: TokenizedSplit) -> TokenizedSplit:
@@ -153,7 +155,7 @@ def _unlabelled(ids: list[np.ndarray], types: list[np.ndarray], known: Tokenized
         if (key := row.tobytes()) not in seen:
             seen.add(key)
             new.append(i)
-    return tokenized([ids[i] for i in new], [types[i] for i in new], np.full(len(new), UNKNOWN, np.int64))
+    return tokenized([ids[i] for i in new], [types[i] for i in new], Gold(np.full(len(new), UNKNOWN, np.int64)))
 
 
 def check_enough(words: np.ndarray, k: int) -> None:
@@ -187,8 +189,9 @@ def separators(tokenizer: PreTrainedTokenizerBase) -> int:
 
 def second_start(ids: np.ndarray, types: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> int:
     """Find where the second text begins; 0: there is none. Token types are surer, for a text may hold a "[SEP]"."""
-    if types.any():
-        return int(types.argmax())
+    segments = types % SEGMENTS  # without the marks of words
+    if segments.any():
+        return int(segments.argmax())
     is_separator = ids == tokenizer.sep_token_id
     doubled = np.flatnonzero(is_separator[:-1] & is_separator[1:])
     return int(doubled[0]) + 2 if len(doubled) and separators(tokenizer) == 2 else 0

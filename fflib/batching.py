@@ -87,6 +87,17 @@ def shuffled_by_length(lengths: np.ndarray, batch_size: int, rng: np.random.Gene
     return [plan[i] for i in rng.permutation(len(plan))]
 
 
+def shuffled_together(lengths: np.ndarray, groups: np.ndarray, batch_size: int, rng: np.random.Generator) -> Plan:
+    """As `shuffled_by_length`, with the examples of one of ``groups`` [n] (numbers from 0) never in two batches.
+
+    A batch has ``batch_size`` examples where groups are of equal size, and about as many where they are not.
+    """
+    members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
+    longest = np.array([lengths[group].max() for group in members])
+    count = max(1, round(batch_size * len(members) / len(lengths)))
+    return [np.concatenate([members[i] for i in chosen]) for chosen in shuffled_by_length(longest, count, rng)]
+
+
 def padded_tokens(lengths: np.ndarray, plan: Plan, pad_to: int | None = None) -> int:
     """Count the tokens a model really computes for ``plan``, padding included."""
     return int(sum(len(group) * (pad_to or lengths[group].max()) for group in plan))

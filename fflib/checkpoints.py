@@ -10,6 +10,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,10 +24,13 @@ from fflib import weights
 from fflib.encoder import Classifier, Encoder, EncoderConfig
 from fflib.files import InputError, write_json
 from fflib.hub import CONFIG, WEIGHTS, NotFound, resolve
+from fflib.stock_words import StockWordReader
 from fflib.weights import KNOWN_CONFIGS
 
 if TYPE_CHECKING:  # transformers loads its parts when they are used; these take seconds
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    StockModel = PreTrainedModel | StockWordReader
 
 FORMAT = "fflib-1"
 Model = TypeVar("Model", bound=nn.Module)
@@ -49,61 +53,69 @@ def load_encoder(name: str | Path) -> Encoder:
     return load_classifier(name, num_labels=2).encoder
 
 
-def load_classifier(name: str | Path, num_labels: int, seed: int = 0) -> Classifier:
+def load_classifier(name: str | Path, num_labels: int, seed: int = 0, spans: int = 0) -> Classifier:
     """Return ``name``'s pretrained encoder with a head for ``num_labels`` classes, in evaluation mode.
 
-    The head is the checkpoint's own if that is a sequence classifier with as many labels; otherwise it is drawn from
-    ``seed``, as is a missing pooler (RoBERTa). ``name`` may also be a folder that :func:`save` wrote.
+    The head reads the first token, or so many marked words as ``spans`` says. It is the checkpoint's own if that is a
+    classifier of the same shape; otherwise it is drawn from ``seed``, as is a missing pooler (RoBERTa). ``name`` may
+    also be a folder that :func:`save` wrote.
 
     Raises:
         InputError: not found, neither BERT nor RoBERTa, or weights that do not fit the config.
     """
     folder = resolve(name)
     config, state = _pretrained(folder)
-    if len(state.get("classifier.bias", ())) != num_labels:
+    same_head = config.spans == spans and len(state.get("classifier.bias", ())) == num_labels
+    if not same_head:
         state = {key: tensor for key, tensor in state.items() if not key.startswith("classifier.")}
-    model = _seeded(seed, lambda: Classifier(config, num_labels))
+    model = _seeded(seed, lambda: Classifier(replace(config, spans=spans), num_labels))
     return _fill(model, model.state_dict() | state, folder / WEIGHTS)
 
 
-def untrained_classifier(name: str, num_labels: int, seed: int = 0) -> PreTrainedModel:
+def untrained_classifier(name: str, num_labels: int, seed: int = 0, spans: int = 0) -> StockModel:
     """Return a stock transformers classifier of a known architecture with random weights drawn from ``seed``.
 
     It takes the same time as the trained one, so it can stand for it in timings, never in accuracies. Nothing is
     downloaded. It is in evaluation mode and has an attribute ``untrained`` that is True.
     """
+    name = name.partition("@")[0]  # a revision has other weights, never another architecture
     if name not in KNOWN_CONFIGS:
         raise InputError(f"the architecture of {name} is not known here; use one of {', '.join(KNOWN_CONFIGS)}")
-    config = weights.our_config({"model_type": "bert"} | KNOWN_CONFIGS[name])
+    config = replace(weights.our_config({"model_type": "bert"} | KNOWN_CONFIGS[name]), spans=spans)
     model = _stock_model(config, num_labels, seed)
     model.untrained = True
     return model
 
 
-def stock_classifier(name: str, num_labels: int, seed: int = 0) -> PreTrainedModel:
+def stock_classifier(name: str, num_labels: int, seed: int = 0, spans: int = 0) -> StockModel:
     """Return :func:`load_classifier`'s model in the stock transformers class: the baseline, as a user would run it.
 
     Where the weights cannot be had it is :func:`untrained_classifier`'s model; its attribute ``untrained`` says which.
     """
     try:
-        model = to_transformers(load_classifier(name, num_labels, seed))
+        model = to_transformers(load_classifier(name, num_labels, seed, spans))
     except NotFound:
-        if name not in KNOWN_CONFIGS:
+        if name.partition("@")[0] not in KNOWN_CONFIGS:
             raise
-        return untrained_classifier(name, num_labels, seed)
+        return untrained_classifier(name, num_labels, seed, spans)
     model.untrained = False
     return model
 
 
-def to_transformers(model: Classifier) -> PreTrainedModel:
+def to_transformers(model: Classifier) -> StockModel:
     """Return the same weights as ``BertForSequenceClassification`` (RoBERTa: its own class), in evaluation mode.
+
+    For a head that reads words there is no stock class: it is this book's, on the stock encoder (``StockWordReader``).
 
     Raises:
         InputError: a pruned model; the stock classes need equal layers with heads * head_size = hidden_size.
     """
     config = model.encoder.config
     stock = _stock_model(config, model.classifier.out_features, seed=0)
-    stock.load_state_dict(weights.stock_state(model.state_dict(), config))
+    if config.spans:
+        stock.fill(model)
+    else:
+        stock.load_state_dict(weights.stock_state(model.state_dict(), config))
     return stock
 
 
@@ -221,8 +233,10 @@ def _fill(model: Model, state: dict[str, Tensor], path: Path) -> Model:
     return model.eval()
 
 
-def _stock_model(config: EncoderConfig, num_labels: int, seed: int) -> PreTrainedModel:
+def _stock_model(config: EncoderConfig, num_labels: int, seed: int) -> StockModel:
     stock_config = weights.stock_config(config, num_labels)
+    if config.spans:
+        return _seeded(seed, lambda: StockWordReader(stock_config, config.spans)).eval()
     return _seeded(seed, lambda: transformers.AutoModelForSequenceClassification.from_config(stock_config)).eval()
 
 

@@ -1,33 +1,28 @@
-"""Where examples come from: `load_split` reads or builds them, `tokenize` turns them into token ids, cached on disk.
-
-SuperGLUE publishes labels for train and val only, so the split that the book reports, "test", is the official val, and
-"dev", for every choice made on the way, is a tenth of the official train.
-"""
+"""Examples as text and as tokens: `load_split` reads or builds a split, `tokenize` makes token ids, cached on disk."""
 
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase
 
-from fflib import docs_task
-from fflib.files import InputError, atomic_path, cache_dir, content_hash, resolve
-from fflib.tasks import Task, get_task
+from fflib import own_data, sources
+from fflib.files import InputError, atomic_path, cache_dir, content_hash
+from fflib.metrics import Gold
+from fflib.readers import Placed
+from fflib.task import SEGMENTS, Example, Span, Task
+from fflib.tasks import get_task
 
 SPLITS = ("train", "dev", "test")
-HUB_NAME = "aps/super_glue"
-HUB_REVISION = "refs/convert/parquet"  # the hub's own conversion: data files only, so no code of others is run
-CACHE_FORMAT = 1  # raise it when what `tokenize` stores changes
-
-Placed = tuple[str, dict[str, Any]]  # where a record was found (for messages), and the record
+CACHE_FORMAT = 2  # raise it when what `tokenize` stores changes
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +32,22 @@ class Split:
     task: str
     name: str
     texts: list[tuple[str, ...]]  # one string a text field
-    labels: np.ndarray  # class indices, [n], int64
+    gold: Gold
     fingerprint: str
+    spans: list[tuple[Span, ...]] | None = None  # the words that the head reads, where it reads words
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class indices, [n], int64."""
+        return self.gold.labels
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.texts)
 
     def take(self, indices: Sequence[int]) -> Split:
         """Return the examples at ``indices``, in that order."""
-        return _split(self.task, self.name, [self.texts[i] for i in indices], self.labels[np.asarray(indices, int)])
+        spans = None if self.spans is None else [self.spans[i] for i in indices]
+        return text_split(self.task, self.name, [self.texts[i] for i in indices], self.gold.take(indices), spans)
 
     def head(self, n: int) -> Split:
         """Return the first ``n`` examples, or all when there are fewer."""
@@ -57,9 +59,14 @@ class TokenizedSplit:
     """Examples as token ids, with special tokens, unpadded. ``fingerprint`` depends on every token and label."""
 
     input_ids: list[np.ndarray]  # one array [length] an example, int32
-    token_type_ids: list[np.ndarray]  # 0 in the first text, 1 in the second; shaped like input_ids
-    labels: np.ndarray  # class indices, [n], int64
+    token_type_ids: list[np.ndarray]  # 0 in the first text, 1 in the second, and marks, see `tokenize`; shaped alike
+    gold: Gold
     fingerprint: str
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class indices, [n], int64."""
+        return self.gold.labels
 
     @property
     def lengths(self) -> np.ndarray:
@@ -67,20 +74,21 @@ class TokenizedSplit:
         return np.array([len(ids) for ids in self.input_ids], dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.input_ids)
 
     def take(self, indices: Sequence[int]) -> TokenizedSplit:
         """Return the examples at ``indices``, in that order."""
         ids, types = ([arrays[i] for i in indices] for arrays in (self.input_ids, self.token_type_ids))
-        return tokenized(ids, types, self.labels[np.asarray(indices, int)])
+        return tokenized(ids, types, self.gold.take(indices))
 
 
 def load_split(task: str, split: str, source: str = "auto", limit: int | None = None, seed: int = 0) -> Split:
     """Return the split "train", "dev" or "test" of ``task``.
 
-    ``source`` is "auto", "hub", or a folder in SuperGLUE's layout (the one that holds ``BoolQ/``, or ``BoolQ`` itself).
-    "auto" means the folder in ``$FFLIB_SUPERGLUE`` if that is set, else the hub; `docs` is always built from the
-    installed packages. ``limit`` takes a random subset that depends on ``seed``; a smaller one is a larger one's start.
+    ``task`` is a name or the file that describes the reader's own data (``own_data``). ``source`` is "auto", "hub", or
+    a folder in SuperGLUE's layout (the one that holds ``BoolQ/``, or ``BoolQ`` itself). "auto" means the folder in
+    ``$FFLIB_SUPERGLUE`` if that is set, else the hub; `docs` is always built from the installed packages. ``limit``
+    takes a random subset of whole questions, which depends on ``seed``; a smaller one is a larger one's start.
     InputError: no such task, split, folder or file; no network; a bad line, with its file and number.
     """
     known = get_task(task)
@@ -88,117 +96,120 @@ def load_split(task: str, split: str, source: str = "auto", limit: int | None = 
         raise InputError(f"unknown split {split!r}; the splits are {', '.join(SPLITS)}")
     if limit is not None and limit < 1:
         raise InputError(f"limit={limit} leaves no examples; give at least 1, or None for all")
-    examples = _to_split(known, split, _records(known, split, source))
-    if limit is None:
-        return examples
-    return examples.take(np.random.default_rng(seed).permutation(len(examples))[:limit])
+    own = own_data.describe(task) if own_data.is_description(task) else None
+    whole = _to_split(known, split, sources.records(known, split, source, own))
+    return whole if limit is None else whole.take(_some_questions(whole.gold, limit, seed))
 
 
 def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenizedSplit:
     """Return ``split`` as token ids, special tokens included; beyond ``max_length`` the longer text is cut first.
 
-    The result is cached on disk under everything it depends on; a damaged cache file is made anew.
+    The tokens of an example's first marked word have a token type that is larger by 2, those of its second by 4, and so
+    on: a mark goes wherever tokens go, and the encoder takes it off. An example that would lose a marked word by the
+    cut is left longer. The result is cached on disk under everything it depends on; a damaged file is made anew.
     """
     key = content_hash(CACHE_FORMAT, split.fingerprint, _settings(tokenizer), max_length)
     path = cache_dir("tokenized") / f"{key}.npz"
-    cached = _read_tokenized(path)
+    cached = _read_tokens(path)
     if cached is not None:
-        return cached
-    columns = [list(column) for column in zip(*split.texts, strict=True)]
-    least = tokenizer.num_special_tokens_to_add(pair=len(columns) == 2) + len(columns)
+        return tokenized(*cached, split.gold)
+    least = tokenizer.num_special_tokens_to_add(pair=len(split.texts[0]) == 2) + len(split.texts[0])
     if max_length < least:
         raise InputError(f"max_length={max_length} leaves no room for text; it takes at least {least}")
-    encoded = tokenizer(*columns, truncation="longest_first", max_length=max_length, return_token_type_ids=True)
-    ids, types = ([np.array(row, np.int32) for row in encoded[name]] for name in ("input_ids", "token_type_ids"))
-    result = tokenized(ids, types, split.labels)
-    _write_tokenized(path, result)
+    ids, types = _tokens(split.texts, tokenizer, max_length, split.spans)
+    result = tokenized(ids, types, split.gold)
+    _write_tokens(path, result)
     return result
 
 
+def _tokens(
+    texts: list[tuple[str, ...]],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    spans: list[tuple[Span, ...]] | None,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    options = {"truncation": "longest_first", "max_length": max_length, "return_token_type_ids": True}
+    columns = [list(column) for column in zip(*texts, strict=True)]
+    encoded = tokenizer(*columns, **options)
+    ids, types = ([np.array(row, np.int32) for row in encoded[name]] for name in ("input_ids", "token_type_ids"))
+    for i, marked in enumerate(spans or ()):
+        marks = _marks(encoded.encodings[i], marked)
+        if marks is None:
+            longest = min(tokenizer.model_max_length, 512)
+            if max_length >= longest:
+                raise InputError(f"example {i} has a marked word behind its {max_length} tokens; leave it out")
+            (ids[i],), (types[i],) = _tokens([texts[i]], tokenizer, longest, [marked])
+        else:
+            types[i] = types[i] + marks
+    return ids, types
+
+
+def _marks(encoding: Encoding, spans: tuple[Span, ...]) -> np.ndarray | None:
+    """What to add to the token types of an example so that its words are marked; None: one of them was cut off."""
+    marks = np.zeros(len(encoding.ids), np.int32)
+    for number, span in enumerate(spans, start=1):
+        places = zip(encoding.sequence_ids, encoding.offsets, strict=True)
+        inside = [text == span.text and start < span.end and span.start < end for text, (start, end) in places]
+        if not any(inside):
+            return None
+        marks[inside] = SEGMENTS * number
+    return marks
+
+
 def _to_split(task: Task, name: str, records: Iterable[Placed]) -> Split:
-    texts, labels = [], []
+    examples: list[Example] = []
     for place, record in records:
         try:
-            texts.append(task.texts(record))
-            labels.append(task.label(record))
+            examples += task.examples(record)
         except InputError as error:
             raise InputError(f"{place}: {error}") from error
-    if not texts:
+    if not examples:
         raise InputError(f"{task.name}: the {name} split is empty")
-    return _split(task.name, name, texts, np.array(labels, dtype=np.int64))
+    spans = [example.spans for example in examples] if task.spans else None
+    return text_split(task.name, name, [example.texts for example in examples], _gold(task, examples), spans)
 
 
-def _split(task: str, name: str, texts: list[tuple[str, ...]], labels: np.ndarray) -> Split:
-    return Split(task, name, texts, labels, content_hash(texts, labels.tolist()))
+def _gold(task: Task, examples: list[Example]) -> Gold:
+    labels = np.array([example.label for example in examples], np.int64)
+    if not examples[0].question:
+        return Gold(labels)
+    numbers = {question: i for i, question in enumerate(dict.fromkeys(example.question for example in examples))}
+    questions = np.array([numbers[example.question] for example in examples], np.int64)
+    return Gold(labels, questions, np.array([example.overlap for example in examples]), task.one_right)
 
 
-def tokenized(ids: list[np.ndarray], types: list[np.ndarray], labels: np.ndarray) -> TokenizedSplit:
-    """Make a split of examples [n] with its fingerprint, which depends on all that a model sees, and the labels."""
+def _some_questions(gold: Gold, limit: int, seed: int) -> np.ndarray:
+    """Draw examples at random, at most ``limit``, but whole questions, and at least one of these."""
+    numbers = gold.numbered()
+    order = np.random.default_rng(seed).permutation(numbers.max() + 1)
+    counts = np.cumsum(np.bincount(numbers)[order])
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    kept = max(1, int(np.searchsorted(counts, limit, "right")))
+    by_rank = np.argsort(rank[numbers], kind="stable")
+    return by_rank[: counts[kept - 1]]
+
+
+def text_split(
+    task: str, name: str, texts: list[tuple[str, ...]], gold: Gold, spans: list[tuple[Span, ...]] | None = None
+) -> Split:
+    """Make a split of examples [n] with its fingerprint."""
+    marked = [] if spans is None else [[list(span) for span in row] for row in spans]
+    return Split(task, name, texts, gold, content_hash(texts, *_facts(gold), *([marked] if marked else [])), spans)
+
+
+def tokenized(ids: list[np.ndarray], types: list[np.ndarray], gold: Gold) -> TokenizedSplit:
+    """Make a split of examples [n] with its fingerprint, dependent on all that a model sees and on what is right."""
     content = [[row.tolist() for row in rows] for rows in (ids, types)]
-    return TokenizedSplit(ids, types, labels, content_hash(content, labels.tolist()))
+    return TokenizedSplit(ids, types, gold, content_hash(content, *_facts(gold)))
 
 
-def _records(task: Task, split: str, source: str) -> Iterator[Placed]:
-    if task.name == "docs":
-        if source != "auto":
-            raise InputError(f"docs is built from the installed packages; its source must be 'auto', not {source!r}")
-        return ((f"docs {split}", record) for record in docs_task.load()[split])
-    if source == "auto":
-        source = os.environ.get("FFLIB_SUPERGLUE") or "hub"
-    official = _from_hub if source == "hub" else _from_folder
-    if split == "test":
-        return official(task, "val", source)
-    rows = official(task, "train", source)
-    return (row for row in rows if _held_out(task, row[1]) == (split == "dev"))
-
-
-def _held_out(task: Task, record: dict[str, Any]) -> bool:
-    """Whether a training record belongs to dev: a tenth, chosen by the last text, so no passage is on both sides."""
-    passage = record.get(task.text_fields[-1])
-    return int(content_hash("dev", passage), 16) % 10 == 0
-
-
-def _from_folder(task: Task, official_split: str, source: str) -> Iterator[Placed]:
-    folder = resolve(source)
-    if not folder.is_dir():
-        raise InputError(f"{task.name}: there is no folder {folder}; give SuperGLUE's folder, or 'hub' to download it")
-    tried = [folder / task.name / f"{official_split}.jsonl", folder / f"{official_split}.jsonl"]
-    path = next((path for path in tried if path.is_file()), None)
-    if path is None:
-        raise InputError(f"{task.name}: neither {tried[0]} nor {tried[1]} exists; check the folder")
-    return _read_json_lines(path)
-
-
-def _read_json_lines(path: Path) -> Iterator[Placed]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not UTF-8 text that can be read ({error}); fetch the file again") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        place = f"{path}, line {number}"
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{place}: not JSON ({error}); mend the file or fetch it again") from error
-        if not isinstance(record, dict):
-            raise InputError(f"{place}: {type(record).__name__} instead of an object; fetch the file again")
-        yield place, record
-
-
-def _from_hub(task: Task, official_split: str, source: str) -> Iterator[Placed]:
-    import datasets  # takes a second to import, and most runs never need it
-
-    name = {"val": "validation"}.get(official_split, official_split)
-    try:
-        rows = datasets.load_dataset(HUB_NAME, task.name.lower(), split=name, revision=HUB_REVISION)
-    except Exception as error:  # the hub fails in a dozen ways, which all mean the same to the reader
-        message = f"{task.name}: could not load {HUB_NAME!r} from the hub ({type(error).__name__}); check the network, "
-        raise InputError(message + "or set FFLIB_SUPERGLUE to a folder with SuperGLUE's JSON lines") from error
-    for number, row in enumerate(rows):
-        label = row[task.label_field]  # the hub stores class indices, in the order of `task.labels`
-        yield f"{HUB_NAME} {task.name} {name}, row {number}", {**row, task.label_field: task.labels[label]}
+def _facts(gold: Gold) -> list[Any]:
+    """What is right, as JSON; a plain task has its labels alone."""
+    if gold.questions is None:
+        return [gold.labels.tolist()]
+    overlap = None if gold.overlap is None else gold.overlap.tolist()
+    return [gold.labels.tolist(), gold.numbered().tolist(), overlap, gold.one_right]
 
 
 def _settings(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
@@ -213,17 +224,16 @@ def _settings(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
     return [type(tokenizer).__name__, content, tokenizer.special_tokens_map, sides]
 
 
-def _write_tokenized(path: Path, split: TokenizedSplit) -> None:
+def _write_tokens(path: Path, split: TokenizedSplit) -> None:
     arrays = {name: np.concatenate(getattr(split, name)) for name in ("input_ids", "token_type_ids")}
     with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays, lengths=split.lengths, labels=split.labels)
+        np.savez(temporary, **arrays, lengths=split.lengths)
 
 
-def _read_tokenized(path: Path) -> TokenizedSplit | None:
+def _read_tokens(path: Path) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             ends = np.cumsum(file["lengths"])[:-1]
-            ids, types = (np.split(file[name], ends) for name in ("input_ids", "token_type_ids"))
-            return tokenized(ids, types, file["labels"])
+            return np.split(file["input_ids"], ends), np.split(file["token_type_ids"], ends)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None  # not there, or damaged: the caller makes it

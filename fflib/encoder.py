@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fflib.encoder_config import ACTIVATIONS, EncoderConfig, LayerShape
+from fflib.task import SEGMENTS
 
 MASKED = -10_000.0  # BERT's value: its exp() is 0 and, unlike -inf, differences of it are numbers
 Scores = Tensor | None  # [batch, heads, length, length], where they were asked for
@@ -66,13 +67,18 @@ class Embeddings(nn.Module):
         self.word = nn.Embedding(config.vocab_size, config.hidden_size)
         self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.token_type = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.has_marks = config.spans > 0
         self.norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """Two times [batch, length] -> [batch, length, hidden]."""
-        types = self.token_type.weight[0] if token_type_ids is None else self.token_type(token_type_ids)
+        types = self.token_type.weight[0] if token_type_ids is None else self.types(token_type_ids)
         return self.dropout(self.norm(self.word(input_ids) + self.position(self.positions(input_ids)) + types))
+
+    def types(self, token_type_ids: Tensor) -> Tensor:
+        """Embed the token types, without the marks of words: [batch, length] -> [batch, length, hidden]."""
+        return self.token_type(token_type_ids % SEGMENTS if self.has_marks else token_type_ids)
 
     def positions(self, input_ids: Tensor) -> Tensor:
         """Number the tokens: [length] for BERT, [batch, length] for RoBERTa."""
@@ -190,13 +196,13 @@ class Encoder(nn.Module):
 
 
 class Classifier(nn.Module):
-    """An encoder with a linear layer on its pooled output."""
+    """An encoder with a linear layer on what its head reads: the pooled first token, or marked words."""
 
     def __init__(self, config: EncoderConfig, num_labels: int) -> None:
         super().__init__()
         self.encoder = Encoder(config)
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(config.hidden_size, num_labels)
+        self.classifier = nn.Linear(max(1, config.spans) * config.hidden_size, num_labels)
         init_weights(self.classifier)
 
     def forward(
@@ -208,7 +214,24 @@ class Classifier(nn.Module):
     ) -> ClassifierOutput:
         """Classify a batch; the arguments are those of :meth:`Encoder.forward`."""
         encoded = self.encoder(input_ids, attention_mask, token_type_ids, **options)
-        return ClassifierOutput(self.classifier(self.dropout(encoded.pooled)), *encoded)
+        read = encoded.pooled
+        if spans := self.encoder.config.spans:
+            types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+            read = read_words(encoded.last_hidden_state, types, spans)
+        return ClassifierOutput(self.classifier(self.dropout(read)), *encoded)
+
+
+def read_words(states: Tensor, token_type_ids: Tensor, spans: int) -> Tensor:
+    """Return the largest value of each hidden unit over the tokens of each of ``spans`` marked words.
+
+    States [batch, length, hidden] and types [batch, length] -> [batch, spans * hidden]. A token of word k has a type
+    that is larger by 2k; a word without a token counts as zeros. FastFormers (2010.13382) takes the words out one by
+    one in a Python loop, and so could not export its model for WiC; here a word is a mask.
+    """
+    numbers = torch.arange(1, spans + 1, device=states.device)
+    inside = (token_type_ids // SEGMENTS)[:, None] == numbers[:, None]  # [batch, spans, length]
+    largest = states[:, None].masked_fill(~inside[..., None], MASKED).amax(2)
+    return torch.where(inside.any(2, keepdim=True), largest, 0.0).flatten(1)
 
 
 def init_weights(module: nn.Module) -> None:

@@ -28,6 +28,7 @@ class EncoderConfig:
 
     ``position_offset`` 0 numbers positions from 0 (BERT). RoBERTa's is ``pad_token_id + 1``: the number of the first
     token; only tokens that are not padding are counted, and padding has the position ``pad_token_id``.
+    ``spans`` says what a head reads: the first token (0), or so many marked words (`encoder.read_words`).
     """
 
     vocab_size: int
@@ -41,6 +42,7 @@ class EncoderConfig:
     attention_dropout: float = 0.1
     pad_token_id: int = 0
     position_offset: int = 0
+    spans: int = 0
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:

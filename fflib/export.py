@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from fflib import encoder, encoder_config, trained
 from fflib.files import InputError, atomic_path, content_hash
+from fflib.task import SEGMENTS
 
 TOLERANCE = 1e-4  # of a logit: far above rounding in fp32, far below anything that is wrong
 TRACED, CHECKED = (2, 8), ((3, 11), (1, 5))  # batch and length of the example, and of the batches that test the graph
@@ -138,7 +139,9 @@ def _random_tokens(model: nn.Module, rows: int, length: int) -> dict[str, Tensor
     mask = np.ones(shape, np.int64)
     mask[1:, (shape[1] + 1) // 2 :] = 0
     ids = np.where(mask, rng.integers(config.vocab_size, size=shape), config.pad_token_id)
-    arrays = (ids, mask, rng.integers(config.type_vocab_size, size=shape))
+    types = rng.integers(config.type_vocab_size, size=shape)
+    marks = rng.integers(config.spans + 1, size=shape) * SEGMENTS  # of words, where the head reads words
+    arrays = (ids, mask, types + marks if config.spans else types)
     return {name: torch.from_numpy(array).to(device) for name, array in zip(INPUTS, arrays, strict=True)}
 
 

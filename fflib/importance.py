@@ -101,6 +101,8 @@ def magnitude(model: Classifier) -> Importance:
         neurons.append(torch.cat([feed_forward.intermediate.weight, feed_forward.output.weight.T], dim=1).norm(dim=1))
     matrices = [(axes, weight) for *_, axes, weight in pruning.named_weights(model) if weight.ndim == 2]
     by_unit = [w if axis == 0 else w.T for axes, w in matrices for axis in (0, 1) if axes[axis] == "hidden"]
+    hidden = model.encoder.config.hidden_size
+    by_unit += [w.unflatten(1, (-1, hidden)).flatten(0, 1).T for axes, w in matrices if "read" in axes]
     return Importance(tuple(heads), tuple(neurons), torch.cat(by_unit, dim=1).norm(dim=1))
 
 

@@ -16,7 +16,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fflib.distillation import (
     attention_cosine_loss,
@@ -30,6 +29,8 @@ from fflib.distillation import (
 from fflib.encoder import Classifier
 from fflib.encoder_config import LayerShape
 from fflib.files import InputError
+from fflib.metrics import Gold
+from fflib.training import cross_entropy
 
 Feature = tuple[str, int]  # ("hidden", 0): the embeddings; ("hidden", m), ("query", m), ...: of layer m, counted from 1
 RELATIONS = ("query", "key", "value")
@@ -101,7 +102,7 @@ class Term(NamedTuple):
 class Distillation(nn.Module):
     """The weighted sum of the losses, for `training.fit`; projections between unlike widths are its own weights.
 
-    ``maps_to`` is a `layer_map`, by name or as layers; ``labels`` [n] are needed if `Objectives.labels` has a weight.
+    ``maps_to`` is a `layer_map`, by name or as layers; ``gold`` is needed if `Objectives.labels` has a weight.
 
     Raises:
         InputError: the student is deeper than the teacher, has other labels, or the map or the labels do not fit.
@@ -113,16 +114,16 @@ class Distillation(nn.Module):
         teacher: TeacherOutputs,
         objectives: Objectives,
         maps_to: str | Sequence[int],
-        labels: np.ndarray | None = None,
+        gold: Gold | None = None,
     ) -> None:
         super().__init__()
         classes = student.classifier.out_features, teacher.model.classifier.out_features
         if classes[0] != classes[1]:
             raise InputError(f"the student has {classes[0]} labels, the teacher {classes[1]}; take one task for both")
-        if objectives.labels and (labels is None or labels.min() < 0):
+        if objectives.labels and (gold is None or gold.labels.min() < 0):
             raise InputError("the label loss needs a label for every example; text that nobody labelled has none")
         self.teacher, self.objectives = teacher, objectives
-        self.labels = None if labels is None else torch.from_numpy(labels)
+        self.gold = gold
         widths = student.encoder.config.hidden_size, teacher.model.encoder.config.hidden_size
         self.project_embedding, self.project_hidden = (  # W_e and W_h of TinyBERT
             nn.Linear(*widths) if widths[0] != widths[1] else nn.Identity() for _ in range(2)
@@ -147,7 +148,7 @@ class Distillation(nn.Module):
             target = self.teacher.logits[indices].to(logits.device)
             parts["logits"] = soft_cross_entropy(logits.float(), target, self.objectives.temperature)
         if self.objectives.labels:
-            parts["labels"] = F.cross_entropy(logits.float(), self.labels[indices].to(logits.device))
+            parts["labels"] = cross_entropy(logits, self.gold, indices)
         for term in self.terms:
             features = [*(ours[f] for f in term.student), *(theirs[f] for f in term.teacher)]
             value = term.compare(*features, inputs["attention_mask"])

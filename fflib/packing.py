@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from fflib.data import TokenizedSplit
-from fflib.encoder import MASKED, Classifier, ClassifierOutput
+from fflib.encoder import MASKED, Classifier, ClassifierOutput, read_words
 from fflib.files import InputError
 from fflib.measure import Predictor, Together
+from fflib.metrics import Gold
 
 Rows = Sequence[Sequence[int]]  # the requests of each row, by index
 
@@ -146,13 +147,18 @@ class PackedClassifier(nn.Module):
         for layer in self.encoder.layers:
             hidden, _ = layer(hidden, mask, (None, None), False)
         pooled = torch.tanh(self.encoder.pooler(hidden[firsts[:, 0], firsts[:, 1]]))
-        return ClassifierOutput(self.classifier(self.dropout(pooled)), hidden, pooled)
+        read = pooled
+        if spans := self.encoder.config.spans:
+            rows, mine = firsts[:, 0], segments[firsts[:, 0], firsts[:, 1]]
+            own_types = token_type_ids[rows] * (segments[rows] == mine[:, None])  # no marks of others in its row
+            read = read_words(hidden[rows], own_types, spans)
+        return ClassifierOutput(self.classifier(self.dropout(read)), hidden, pooled)
 
     def _embed(self, input_ids: Tensor, token_type_ids: Tensor, positions: Tensor) -> Tensor:
         """As :meth:`Embeddings.forward`, which numbers the tokens of a row by itself; here positions are given."""
         part = self.encoder.embeddings
         placed = part.word(input_ids) + part.position(positions + part.position_offset)
-        return part.dropout(part.norm(placed + part.token_type(token_type_ids)))
+        return part.dropout(part.norm(placed + part.types(token_type_ids)))
 
     def example_inputs(self, tokens: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return ``tokens``, the inputs of a classifier, with each text cut into two requests, for `export`."""
@@ -163,7 +169,7 @@ class PackedClassifier(nn.Module):
             [half for row, n in zip(array, is_token.sum(1), strict=True) for half in np.array_split(row[:n], 2)]
             for array in (ids, types)
         ]
-        requests = TokenizedSplit(*halves, labels=np.zeros(2 * len(ids), np.int64), fingerprint="")
+        requests = TokenizedSplit(*halves, Gold(np.zeros(2 * len(ids), np.int64)), fingerprint="")
         device = tokens["input_ids"].device
         batch = pack(requests, np.arange(2 * len(ids)).reshape(-1, 2).tolist())
         return {name: torch.from_numpy(array).to(device) for name, array in batch.inputs.items()}

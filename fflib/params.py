@@ -17,10 +17,11 @@ from typing import Any
 
 import yaml
 
+from fflib import own_data, run_files
 from fflib.files import ROOT, InputError, outputs_dir, shown
 
 NOTEBOOKS = ROOT / "notebooks"
-PARAMS = ROOT / "params"
+TABLES = "08_tables"  # the closing chapter of a sweep, over all its runs; the book of one run ends before it
 RUN_KEYS = ("description", "hardware", "size")  # of a run's own file; everything else there is a parameter
 
 
@@ -46,7 +47,7 @@ class Run:
 
     def hardware_values(self) -> dict[str, Any]:
         """Return the parameters that the hardware's file sets, as they count in this run."""
-        return {name: self.values[name] for name in _read(PARAMS / "hardware", self.hardware, "hardware")}
+        return {name: self.values[name] for name in run_files.read("hardware", self.hardware)}
 
     def chapter_values(self, chapter: str) -> dict[str, Any]:
         """Return the values for one chapter: its declared parameters, with the run's values over the defaults."""
@@ -55,8 +56,8 @@ class Run:
 
 
 def chapters() -> list[str]:
-    """Names of the chapters, in the order of the book."""
-    return sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.py"))
+    """Names of the chapters of a run, in the order of the book; `TABLES` is none of them."""
+    return sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.py") if path.stem != TABLES)
 
 
 def cells(chapter: str) -> list[tuple[str, str]]:
@@ -73,7 +74,7 @@ def declared(chapter: str) -> dict[str, Parameter]:
     """Read the parameters cell of a chapter, without running anything."""
     path = NOTEBOOKS / f"{chapter}.py"
     if not path.exists():
-        raise InputError(f"there is no chapter '{chapter}'; the chapters are {', '.join(chapters())}")
+        raise InputError(f"there is no chapter '{chapter}'; the chapters are {', '.join([*chapters(), TABLES])}")
     sources = [source for marker, source in cells(chapter) if '"parameters"' in marker]
     if len(sources) != 1:
         raise InputError(f"{path.name} needs exactly one cell tagged 'parameters', it has {len(sources)}")
@@ -88,12 +89,15 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
     Raises:
         InputError: no such file, unknown name, wrong type, or a list or number that YAML read as something else.
     """
-    own = _read(PARAMS, name, "run")
+    own = run_files.read_run(name)
     for_sizes = _for_sizes(name, own)
     usual_hardware, usual_size = own.get("hardware", "cpu"), own.get("size", "standard")
     hardware, size = hardware or usual_hardware, size or usual_size
     values = {key: value for key, value in own.items() if key not in (*RUN_KEYS, *for_sizes)}
-    values |= _read(PARAMS / "hardware", hardware, "hardware") | _read(PARAMS / "size", size, "size")
+    if own.keys() & {"file", "hub"}:  # a data set of the reader's own: the file describes the task as well
+        values = {key: value for key, value in values.items() if key not in own_data.KEYS}
+        values["task"] = shown(run_files.folder("run") / f"{name}.yaml")
+    values |= run_files.read("hardware", hardware) | run_files.read("size", size)
     values |= for_sizes.get(size, {})
     values = _checked(values | dict(_override(text) for text in overrides))
     # Another size or hardware gets a folder of its own, so that it never overwrites the results of the usual one.
@@ -105,7 +109,7 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
 
 def _for_sizes(name: str, own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what a run's file says for one size alone: sections named as sizes, which win over that size's file."""
-    sizes = {path.stem for path in (PARAMS / "size").glob("*.yaml")}
+    sizes = set(run_files.names("size"))
     sections = {name: values for name, values in own.items() if name in sizes}
     for size, values in sections.items():
         if not isinstance(values, dict):
@@ -120,7 +124,7 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     settable = [name for name in known if name not in ("run", "run_dir", "size")]
     for name in values:
         if name not in settable:
-            close = difflib.get_close_matches(name, settable, 1)
+            close = difflib.get_close_matches(name, [*settable, *own_data.KEYS], 1)
             hint = f"did you mean '{close[0]}'?" if close else f"the parameters are {', '.join(sorted(settable))}"
             raise InputError(f"no chapter has a parameter '{name}'; {hint}")
     return {name: check_value(known[name], value) for name, value in values.items()}
@@ -192,17 +196,3 @@ def _override(text: str) -> tuple[str, Any]:
     if not equals or not name.strip():
         raise InputError(f"the override '{text}' is not of the form name=value")
     return name.strip(), yaml.safe_load(value)
-
-
-def _read(folder: Path, name: str, kind: str) -> dict[str, Any]:
-    path = folder / f"{name}.yaml"
-    if not path.exists():
-        there = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-        raise InputError(f"there is no {kind} '{name}' in params/; there are {there}")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path.name} must hold lines of the form 'name: value'")
-    return values

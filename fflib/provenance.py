@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fflib import hardware, params
+from fflib import hardware, own_data, params
 from fflib.files import ROOT, content_hash
 
 PACKAGE = ROOT / "fflib"
@@ -43,11 +43,13 @@ def page_key() -> str:
 def chapter_key(chapter: str, values: Mapping[str, Any]) -> str:
     """Hash everything a chapter's result depends on but the chapters before it: code, parameters, versions, machine.
 
-    Where the run's folder lies does not matter.
+    The reader's own data count as parameters do. Where the run's folder lies does not matter.
     """
     card = hardware.card()
     machine = [card[name] for name in ("cpu", "cores_available", "system", "python", "versions")]
     decisive = {name: value for name, value in values.items() if name != "run_dir"}
+    if own_data.is_description(str(values.get("task", ""))):
+        decisive["data"] = own_data.fingerprint(values["task"])
     return content_hash(chapter_code(chapter), decisive, machine, *sources(chapter))
 
 

@@ -31,7 +31,7 @@ AXES: dict[str, Axes] = {  # of each module's weight; a bias has the first of th
     "feed_forward.intermediate": ("neurons", "hidden"),
     "feed_forward.output": ("hidden", "neurons"),
     "encoder.pooler": ("hidden", "hidden"),
-    "classifier": (None, "hidden"),
+    "classifier": (None, "read"),
 }
 
 
@@ -113,7 +113,10 @@ def slice_model(
     kept_hidden = _checked(hidden, config.hidden_size, "hidden units")
     if not kept_hidden:
         raise InputError("a model without hidden units computes nothing; keep at least one")
-    shapes, units = [], {None: ("", {"hidden": kept_hidden})}  # old layer -> what names begin with now, what to keep
+    # What the head reads is the hidden units of the first token, or of each of its words, side by side.
+    read = [word * config.hidden_size + unit for word in range(max(1, config.spans)) for unit in kept_hidden]
+    # old layer -> what names begin with now, what to keep
+    shapes, units = [], {None: ("", {"hidden": kept_hidden, "read": read})}
     for new, (old, shape, *chosen) in enumerate(zip(kept, old_shapes, kept_heads, kept_neurons, strict=True)):
         shapes.append(replace(shape, num_heads=len(chosen[0]), intermediate_size=len(chosen[1])))
         rows = [head * shape.head_size + row for head in chosen[0] for row in range(shape.head_size)]

@@ -71,8 +71,13 @@ class Rung:
     def scored(self, accuracy: float, interval: tuple[float, float], teacher_accuracy: float) -> Rung:
         """Fill in the accuracy on the reported split, its interval and its share of the teacher's."""
         self.accuracy, (self.accuracy_low, self.accuracy_high) = accuracy, interval
-        self.retention = accuracy / teacher_accuracy
+        self.retention = None if teacher_accuracy == 0 else kept(accuracy, teacher_accuracy)
         return self
+
+
+def kept(score: float, teacher_score: float) -> float:
+    """Return the share of a teacher's score that is kept; NaN where it has none, as one that says no to everything."""
+    return score / teacher_score if teacher_score else float("nan")
 
 
 def ladder(rungs: Sequence[Mapping[str, Any]], watts_per_core: float | None = None) -> pd.DataFrame:
@@ -101,6 +106,7 @@ def ladder(rungs: Sequence[Mapping[str, Any]], watts_per_core: float | None = No
         return rung["throughput_per_s"] / ground if ground and rung["throughput_per_s"] else np.nan
 
     table = pd.DataFrame([{name: rung.get(name) for name in COLUMNS} for rung in rungs], columns=list(COLUMNS))
+    table = table.astype({"accuracy": float, "retention": float})  # also where no rung has one
     table["speedup_step"] = [step(rung) for rung in rungs]
     for column, baseline in (("speedup_vs_padded", PADDED), ("speedup_vs_unpadded", UNPADDED)):
         table[column] = [against(baseline, rung) for rung in rungs]

@@ -21,6 +21,7 @@ from fflib import batching
 from fflib.data import TokenizedSplit
 from fflib.files import InputError
 from fflib.measure import Predictor
+from fflib.metrics import Gold
 from fflib.policies import Policy, Queue, WaitUntil
 
 CLOSED = "this server is closed; send the request to another, or open a new one"
@@ -159,7 +160,7 @@ class Server:
 
     def _predict(self, instance: int, batch: list[_Request]) -> np.ndarray:
         ids, types, _ = zip(*batch, strict=True)
-        texts = TokenizedSplit(list(ids), list(types), np.zeros(len(batch), np.int64), fingerprint="")
+        texts = TokenizedSplit(list(ids), list(types), Gold(np.zeros(len(batch), np.int64)), fingerprint="")
         inputs = batching.collate(texts, range(len(batch)), pad_token_id=self._pad_token_id).inputs
         logits = self._predictors[instance](inputs)
         if len(logits) != len(batch):

@@ -160,7 +160,7 @@ def by_operations(
     ]
     ms = [{option.counts: option.cost for option in choice} for choice in choices]
     total = sum(max(option.cost for option in choice) for choice in priced)
-    for part in range(steps, 0, -1):
+    for part in range(steps, -1, -1):  # at last a budget of none, for the cheapest layers
         try:
             wanted = counts(solve(priced, total * part / steps))
         except InputError:  # not even the cheapest layers
@@ -177,14 +177,27 @@ def uniform_at(
 
     Shares are multiples of 1/``steps``; neurons are rounded to whole vectors. InputError: none is fast enough.
     """
+    found = _uniform(table, lengths, shapes, steps)
+    if min(found)[0] > budget * (1 + ROUNDING):
+        raise InputError(_too_slow(budget, min(found)[0]))
+    return max(pair for pair in found if pair[0] <= budget * (1 + ROUNDING))[1]
+
+
+def least_uniform_ms(table: LatencyTable, lengths: np.ndarray, shapes: Sequence[LayerShape]) -> float:
+    """Return the least that `uniform_at` can reach: what a model costs whose layers have no heads or neurons left."""
+    return min(_uniform(table, lengths, shapes, 100))[0]
+
+
+def _uniform(
+    table: LatencyTable, lengths: np.ndarray, shapes: Sequence[LayerShape], steps: int
+) -> list[tuple[float, list[tuple[int, int]]]]:
+    """Time and counts of the model that keeps each of ``steps`` + 1 shares, from none to all."""
     found, whole = [], [(s.num_heads, s.intermediate_size) for s in shapes]
     for share in np.linspace(0, 1, steps + 1):
         kept = [(round(share * h), min(n, round(share * n / VECTOR) * VECTOR)) for h, n in whole]
         sizes = [LayerShape(h, s.head_size, n) for (h, n), s in zip(kept, shapes, strict=True)]
         found.append((table.model_ms(sizes, lengths), kept))
-    if min(found)[0] > budget * (1 + ROUNDING):
-        raise InputError(_too_slow(budget, min(found)[0]))
-    return max(pair for pair in found if pair[0] <= budget * (1 + ROUNDING))[1]
+    return found
 
 
 def _too_slow(budget: float, least: float) -> str:

@@ -101,7 +101,9 @@ class Source:
         self._model, self._importance, self._general, self.tokenizer = model, importance, None, tokenizer
         if self.named:
             labels = model.classifier.out_features
-            self._general, self.tokenizer = from_checkpoint(name, labels, tokenizer, logits_only)
+            self._general, self.tokenizer = from_checkpoint(
+                name, labels, tokenizer, logits_only, spans=model.encoder.config.spans
+            )
 
     def candidates(self, shapes: Sequence[str]) -> list[str]:
         """Return the students to try: ``shapes``, or the one model that has a name."""
@@ -122,6 +124,7 @@ def from_checkpoint(
     teacher_tokenizer: PreTrainedTokenizerBase,
     logits_only: bool = False,
     seed: int = 0,
+    spans: int = 0,
 ) -> tuple[Classifier, PreTrainedTokenizerBase]:
     """Return a small general model (TinyBERT, distilRoBERTa, ...) and the tokenizer it reads text with.
 
@@ -136,7 +139,7 @@ def from_checkpoint(
             "(FastFormers found that distilling across vocabularies does not work well); take a student with the "
             "teacher's vocabulary, or set logits_only"
         )
-    return checkpoints.load_classifier(name, num_labels, seed), tokenizer
+    return checkpoints.load_classifier(name, num_labels, seed, spans), tokenizer
 
 
 def same_examples(teacher_examples: TokenizedSplit, student_examples: TokenizedSplit) -> None:
@@ -177,7 +180,7 @@ def distil(
             folder / stage.name,
             train,
             dev,
-            lambda model, stage=stage: Distillation(model, outputs, stage.objectives, learn_from, train.labels),
+            lambda model, stage=stage: Distillation(model, outputs, stage.objectives, learn_from, train.gold),
             score,
             stage.recipe,
             origin,

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fflib import batching, progress, tasks, trained
+from fflib import batching, metrics, progress, trained
 from fflib.data import TokenizedSplit
 from fflib.encoder import Classifier
 from fflib.files import InputError, atomic_path, content_hash
+from fflib.metrics import Gold
 from fflib.objective import Feature, observe
-from fflib.tasks import Task
+from fflib.task import Task
 
 
 class Outputs:
@@ -152,16 +153,15 @@ class Part:
         return self.whole.features(self.indices[indices], inputs, wanted)
 
 
-def check_fine_tuned(task: Task, logits: np.ndarray, labels: np.ndarray) -> None:
-    """Raise InputError where a teacher's dev logits [n, classes] are no better than guessing the most frequent class.
+def check_fine_tuned(task: Task, logits: np.ndarray, gold: Gold) -> None:
+    """Raise InputError where a teacher's dev logits [n, classes] are no better than always giving the same answer.
 
     Distilling from a model that was never fine-tuned fails quietly: the student learns to answer at random. "No better"
-    is within two standard errors of the frequency of that class.
+    is within two standard errors of what that answer scores.
     """
-    chance = np.bincount(labels).max() / len(labels)
-    score = tasks.score(task, logits, labels)
-    if score < chance + 2 * (chance * (1 - chance) / len(labels)) ** 0.5:
+    chance, score = metrics.chance(task, gold), metrics.score(task, logits, gold)
+    if score < chance + 2 * (chance * (1 - chance) / (gold.numbered().max() + 1)) ** 0.5:
         raise InputError(
-            f"the teacher scores {score:.1%} on dev, no better than always answering the most frequent class "
+            f"the teacher scores {score:.1%} on dev, no better than always giving the best single answer "
             f"({chance:.1%}); fine-tune it first (chapter 1), with more examples or steps"
         )

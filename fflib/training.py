@@ -22,9 +22,10 @@ from fflib import batching, hardware, progress
 from fflib.data import TokenizedSplit
 from fflib.encoder import Classifier
 from fflib.files import atomic_path, content_hash
+from fflib.metrics import Gold
 
 Loss = Callable[[nn.Module, dict[str, Tensor], np.ndarray], Tensor]
-Score = Callable[[np.ndarray, np.ndarray], float]
+Score = Callable[[np.ndarray, Gold], float]
 SAVE_EVERY_S = 60.0
 
 
@@ -61,14 +62,27 @@ class History:
 
 
 def label_loss(train: TokenizedSplit) -> Loss:
-    """Make the loss of plain fine-tuning: cross-entropy of the logits with the labels of ``train``."""
-    labels = torch.from_numpy(train.labels)
+    """Make the loss of plain fine-tuning, `cross_entropy` of the logits with what is right about ``train``."""
 
     def loss(model: nn.Module, inputs: dict[str, Tensor], indices: np.ndarray) -> Tensor:
-        logits = model(**inputs).logits
-        return nn.functional.cross_entropy(logits.float(), labels[indices].to(logits.device))
+        return cross_entropy(model(**inputs).logits, train.gold, indices)
 
     return loss
+
+
+def cross_entropy(logits: Tensor, gold: Gold, indices: np.ndarray) -> Tensor:
+    """Return the mean cross-entropy of a batch: ``logits`` [batch, classes] of the examples at ``indices``.
+
+    Where one answer of each question is right, the answers compete: their scores, the log-odds of yes, go through one
+    softmax, as in a choice, and not each through its own (COPA in SuperGLUE, 1905.00537, appendix B).
+    """
+    labels = torch.from_numpy(gold.labels[indices]).to(logits.device)
+    if not gold.one_right:
+        return nn.functional.cross_entropy(logits.float(), labels)
+    questions = torch.from_numpy(np.unique(gold.questions[indices], return_inverse=True)[1]).to(logits.device)
+    scores = logits[:, 1].float() - logits[:, 0].float()
+    together = scores.new_zeros(int(questions.max()) + 1).index_add(0, questions, (scores - scores.max()).exp())
+    return (together.log() + scores.max() - scores[labels == 1]).mean()
 
 
 def fit(
@@ -85,7 +99,7 @@ def fit(
     Args:
         loss: called with (model, inputs on the model's device, indices into ``train``); returns a scalar. One that is a
             module may have weights of its own (projections), which are trained along.
-        score: called with (logits [n, classes], labels [n]) of dev; larger is better.
+        score: called with (logits [n, classes], what is right) of dev; larger is better.
         state_file: where to keep the state for resuming; removed at the end. A state of other inputs is ignored.
     """
     torch.manual_seed(recipe.seed)
@@ -107,7 +121,7 @@ def fit(
             value = loss(model, _to_device(batching.collate(train, group), model), group)
         loop.update(value)
         if loop.step in evaluate_at:
-            loop.evaluated(score(predict(model, dev), dev.labels))
+            loop.evaluated(score(predict(model, dev), dev.gold))
             bar.set_postfix(dev=f"{loop.history.dev_score[-1][1]:.3f}")
         loop.history.seconds += time.perf_counter() - start
         loop.save_if_due()
@@ -226,7 +240,9 @@ class _Loop:
 
 def _epoch_plan(train: TokenizedSplit, recipe: Recipe, epoch: int) -> batching.Plan:
     rng = np.random.default_rng([recipe.seed, epoch])
-    return batching.shuffled_by_length(train.lengths, recipe.batch_size, rng)
+    if not train.gold.one_right:
+        return batching.shuffled_by_length(train.lengths, recipe.batch_size, rng)
+    return batching.shuffled_together(train.lengths, train.gold.numbered(), recipe.batch_size, rng)
 
 
 def _evaluation_steps(steps_per_epoch: list[int], evaluations: int) -> set[int]:

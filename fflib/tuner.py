@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from fflib import batching, commands, cores, instances, measure, params, results, runtime
+from fflib import batching, commands, cores, instances, measure, params, results, run_files, runtime
 from fflib.data import TokenizedSplit
 from fflib.files import InputError, atomic_path, check_known, shown
 
@@ -90,7 +90,7 @@ def write_hardware(name: str, row: Mapping[str, Any], base: Mapping[str, Any], g
     """
     if not name or Path(name).name != name or name.startswith("."):
         raise InputError(f"{name!r} is no name for a file; give letters, digits and hyphens")
-    path = params.PARAMS / "hardware" / f"{name}.yaml"
+    path = run_files.folder("hardware") / f"{name}.yaml"
     if path.exists():
         raise InputError(f"{shown(path)} is there already; give another name, or delete it first")
     values = dict(base) | {"instances": row["instances"], "instance_threads": row["threads"]}

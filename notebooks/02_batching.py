@@ -25,7 +25,7 @@
 # %% tags=["parameters"]
 run: str = "docs-cpu"  # name of the run, a file in params
 run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
-task: str = "docs"  # docs or BoolQ
+task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
 data_source: str = "auto"  # auto, hub, or a folder of SuperGLUE files
 reference: str = "google-bert/bert-base-uncased"  # the big model
 size: str = "smoke"  # smoke, standard or full; named in the record
@@ -57,6 +57,7 @@ from fflib import (
     files,
     hardware,
     measure,
+    metrics,
     online,
     pages,
     policies,
@@ -166,7 +167,9 @@ waste = {key: batching.padding_share(requests.lengths, plan) for key, plan in sm
 # %%
 models = {
     "teacher": checkpoints.to_transformers(teacher),
-    "reference": checkpoints.untrained_classifier(reference, the_task.num_labels),
+    "reference": checkpoints.untrained_classifier(
+        reference, the_task.num_labels, spans=the_task.spans
+    ),
 }
 
 
@@ -286,8 +289,8 @@ predict = runtime.torch_predictor(models["teacher"])
 rung_plan = batching.PLANS[best[0]](encoded.lengths, best[1])
 logits = measure.Variant("whole test set", predict, rung_plan).logits(encoded)
 same = logits.argmax(1) == trained.predict_cached(teacher, encoded).argmax(1)
-accuracy = tasks.score(the_task, logits, test.labels)
-interval = tasks.score_interval(the_task, logits, test.labels, resamples=n_resamples)
+accuracy = metrics.score(the_task, logits, test.gold)
+interval = metrics.score_interval(the_task, logits, test.gold, resamples=n_resamples)
 chapter.add(rung.scored(accuracy, interval, facts["teacher"]["accuracy"]))
 assert same.mean() > 0.999, f"batching changed {1 - same.mean():.1%} of the labels"
 Markdown(

@@ -26,7 +26,7 @@
 # %% tags=["parameters"]
 run: str = "docs-cpu"  # name of the run, a file in params
 run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
-task: str = "docs"  # docs or BoolQ
+task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
 data_source: str = "auto"  # auto, hub, or a folder of SuperGLUE files
 teacher: str = "sentence-transformers/all-MiniLM-L6-v2"  # the model that is fine-tuned
 size: str = "smoke"  # smoke, standard or full; named in the record
@@ -76,6 +76,7 @@ from fflib import (
     ablation,
     augmentation,
     distillation,
+    metrics,
     objective,
     runtime,
     students,
@@ -138,13 +139,13 @@ dev, test = (
 )
 
 
-def score(logits, labels):
-    return tasks.score(the_task, logits, labels)
+def score(logits, gold):
+    return metrics.score(the_task, logits, gold)
 
 
 dev_logits = trained.predict_cached(teacher_model, dev)
-teacher_dev = score(dev_logits, dev.labels)
-teacher_test = score(trained.predict_cached(teacher_model, test), test.labels)
+teacher_dev = score(dev_logits, dev.gold)
+teacher_test = score(trained.predict_cached(teacher_model, test), test.gold)
 
 # %% [markdown]
 # A teacher that was never fine-tuned answers at random, and its students learn just that, without any error message. So we
@@ -153,7 +154,7 @@ teacher_test = score(trained.predict_cached(teacher_model, test), test.labels)
 # %%
 files.check_known("way with a weak teacher", [weak_teacher], ("warn", "refuse"))
 try:
-    check_fine_tuned(the_task, dev_logits, dev.labels)
+    check_fine_tuned(the_task, dev_logits, dev.gold)
     verdict = f"The teacher scores **{teacher_dev:.1%}** on dev, well above guessing."
 except files.InputError as error:
     if weak_teacher == "refuse":
@@ -282,7 +283,7 @@ def distil(name, student, stages=stages, outputs=outputs, learn_from=learn_from)
 
 
 distilled = {name: distil(name, source.make(name)) for name in candidates}
-agreement = score(outputs.logits.numpy(), train.labels)
+agreement = score(outputs.logits.numpy(), train.gold)
 Markdown(
     f"On {len(train)} training texts, cut to {distil_length} tokens, the teacher agrees with {agreement:.1%} of the labels. "
     f"It may have been fine-tuned on these very texts, so that flatters it."
@@ -308,7 +309,7 @@ figure
 
 # %%
 dev_scores = {
-    name: score(trained.predict_cached(model, own_dev), dev.labels)
+    name: score(trained.predict_cached(model, own_dev), dev.gold)
     for name, (model, _) in distilled.items()
 }
 holding = [name for name in candidates if dev_scores[name] >= min_retention * teacher_dev]
@@ -323,7 +324,7 @@ Markdown(
 # %%
 def on_test(model):
     logits = trained.predict_cached(model, test if model is teacher_model else own_test)
-    return tasks.scored(the_task, logits, test.labels, n_resamples)
+    return metrics.scored(the_task, logits, test.gold, n_resamples)
 
 
 tested = {name: on_test(model) for name, (model, _) in distilled.items()}
@@ -333,11 +334,11 @@ chapter.facts["grid"] = grid = [
         "MB": round(checkpoints.size_mb(model)),
         "minutes of training": round(sum(h.seconds for h in histories) / 60, 1),
         "dev": f"{dev_scores[name]:.1%}",
-        "of the teacher's": f"{dev_scores[name] / teacher_dev:.1%}",
+        "of the teacher's": f"{rungs.kept(dev_scores[name], teacher_dev):.1%}",
         "test": f"{tested[name].value:.1%}",
         "95 % from": f"{tested[name].low:.1%}",
         "to": f"{tested[name].high:.1%}",
-        "of the teacher's on test": f"{tested[name].value / teacher_test:.1%}",
+        "of the teacher's on test": f"{rungs.kept(tested[name].value, teacher_test):.1%}",
     }
     for name, (model, histories) in distilled.items()
 ]
@@ -454,7 +455,7 @@ chapter.facts["student"] = {
 }
 Markdown(
     f"**{chosen}**: {rung.throughput_per_s / rung.anchor_per_s:.2f} times the teacher's throughput, at "
-    f"{rung.retention:.1%} of its accuracy on test."
+    f"{rungs.kept(rung.accuracy, teacher_test):.1%} of its accuracy on test."
 )
 
 # %% [markdown]
@@ -476,7 +477,7 @@ Markdown(
 def untaught():
     if source.named:
         return source.make(chosen)
-    whole = checkpoints.load_classifier(teacher, the_task.num_labels, seed)
+    whole = checkpoints.load_classifier(teacher, the_task.num_labels, seed, the_task.spans)
     return Source("teacher", whole, tokenizer).make(chosen)
 
 
@@ -521,15 +522,15 @@ DIFFERENCE = ("against two stages, points", "95 % from", "to")
 
 def row(route, model, histories):
     logits = trained.predict_cached(model, own_test)
-    against = tasks.difference_interval(
-        the_task, logits, best_logits, test.labels, resamples=n_resamples
+    against = metrics.difference_interval(
+        the_task, logits, best_logits, test.gold, resamples=n_resamples
     )
     return {
         "route": route,
         "steps": sum(history.loss[-1][0] for history in histories),
         "minutes": sum(history.seconds for history in histories) / 60,
-        "dev %": 100 * score(trained.predict_cached(model, own_dev), dev.labels),
-        "test %": 100 * score(logits, test.labels),
+        "dev %": 100 * score(trained.predict_cached(model, own_dev), dev.gold),
+        "test %": 100 * score(logits, test.gold),
         **dict(zip(DIFFERENCE, 100 * np.array(against), strict=True)),
     }
 
@@ -578,12 +579,12 @@ varied = {name: with_change(name, changes[name]) for name in changes if name not
 
 # %%
 base_logits = trained.predict_cached(base[0], own_dev)
-base_dev = score(base_logits, dev.labels)
+base_dev = score(base_logits, dev.gold)
 effects = []
 for name, (model, _) in varied.items():
     logits = trained.predict_cached(model, own_dev)
-    effect = tasks.difference_interval(
-        the_task, logits, base_logits, dev.labels, resamples=n_resamples
+    effect = metrics.difference_interval(
+        the_task, logits, base_logits, dev.gold, resamples=n_resamples
     )
     effects.append({"name": name, **dict(zip(("difference", "low", "high"), effect, strict=True))})
 chapter.facts["ablation"] = {"base": base_dev, "n_train": len(few.examples), "rows": effects}
@@ -626,10 +627,10 @@ for count in set(data_sizes) - curve.keys():
         )
 logits = {count: trained.predict_cached(curve[count][0], own_dev) for count in sorted(curve)}
 line = [
-    (count, *tasks.scored(the_task, logits[count], dev.labels, n_resamples)) for count in logits
+    (count, *metrics.scored(the_task, logits[count], dev.gold, n_resamples)) for count in logits
 ]
 chapter.facts["data_curve"] = line
-guessing = np.bincount(dev.labels).max() / len(dev)
+guessing = metrics.chance(the_task, dev.gold)
 figure = figures.data_curve(
     {f"{chosen}, two stages": [list(column) for column in zip(*line, strict=True)]},
     teacher_dev,

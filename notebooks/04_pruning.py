@@ -25,7 +25,7 @@
 # %% tags=["parameters"]
 run: str = "docs-cpu"  # name of the run, a file in params
 run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
-task: str = "docs"  # docs or BoolQ
+task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
 data_source: str = "auto"  # auto, hub, or a folder of SuperGLUE files
 size: str = "smoke"  # smoke, standard or full; named in the record
 threads: int = 0  # threads of every engine; 0 takes all cores
@@ -83,6 +83,7 @@ from fflib import (
     importance,
     latency,
     masks,
+    metrics,
     pruning,
     retraining,
     runtime,
@@ -146,18 +147,18 @@ dev, test = (
 
 
 # %%
-def score(logits, labels):
-    return tasks.score(the_task, logits, labels)
+def score(logits, gold):
+    return metrics.score(the_task, logits, gold)
 
 
 def on_dev(model):
-    return tasks.scored(the_task, training.predict(model, dev), dev.labels, n_resamples)
+    return metrics.scored(the_task, training.predict(model, dev), dev.gold, n_resamples)
 
 
 shapes = whole.encoder.config.layers
 full = [(shape.num_heads, shape.intermediate_size) for shape in shapes]
 uniform = {text: pruning.uniform(text, shapes) for text in uniform_tried}
-whole_dev = score(trained.predict_cached(whole, dev), dev.labels)
+whole_dev = score(trained.predict_cached(whole, dev), dev.gold)
 Markdown(
     f"**{unpruned['shape']}**: {len(full)} layers of {full[0][0]} heads and {full[0][1]:,} neurons; {whole_dev:.1%} on dev."
 )
@@ -231,7 +232,7 @@ chapter.facts["controls"] = lines
 figure = figures.controls(
     lines,
     whole_dev,
-    np.bincount(dev.labels).max() / len(dev),
+    metrics.chance(the_task, dev.gold),
     "share of heads and neurons kept in each layer",
     f"{unpruned['shape']}, no retraining, {len(dev)} dev examples; run {run}, size {size}",
 )
@@ -370,16 +371,16 @@ pages.table(chapter.facts["ways"], decimals=4)
 # all layers, narrow enough to be as fast.
 
 # %%
-depth = []
+depth, least_ms = [], shape_search.least_uniform_ms(table, dev.lengths, shapes)
 for i in range(len(full) if len(full) > 1 else 0):
     ms = table.model_ms([shape for j, shape in enumerate(shapes) if j != i], dev.lengths)
-    narrow = shape_search.uniform_at(table, dev.lengths, shapes, ms)
+    narrow = shape_search.uniform_at(table, dev.lengths, shapes, ms) if ms >= least_ms else None
     depth.append(
         {
             "taken out": f"layer {i + 1}",
             "predicted speed-up": whole_ms / ms,
             "divergence": loss_of([None if j == i else pair for j, pair in enumerate(full)]),
-            "divergence of the narrow model": loss_of(narrow),
+            "divergence of the narrow model": loss_of(narrow) if narrow else None,
         }
     )
 chapter.facts["depth"] = depth
@@ -495,13 +496,13 @@ retrained = {name: [retrain(name, seed) for seed in seeds] for name in counts if
 models = {(name, False): model for name, model in tuned_only.items()}
 models |= {(name, True): runs[0][0] for name, runs in retrained.items()}
 dev_scores = {
-    key: score(trained.predict_cached(model, dev), dev.labels) for key, model in models.items()
+    key: score(trained.predict_cached(model, dev), dev.gold) for key, model in models.items()
 }
 
 
 def seeds_of(name):
     found = [
-        100 * score(trained.predict_cached(m, dev), dev.labels) for m, _ in retrained.get(name, [])
+        100 * score(trained.predict_cached(m, dev), dev.gold) for m, _ in retrained.get(name, [])
     ]
     return f"{min(found):.1f} to {max(found):.1f}" if len(found) > 1 else ""
 
@@ -660,7 +661,7 @@ Markdown(
 
 # %%
 def on_test(model):
-    return tasks.scored(the_task, trained.predict_cached(model, test), test.labels, n_resamples)
+    return metrics.scored(the_task, trained.predict_cached(model, test), test.gold, n_resamples)
 
 
 shown = [key for key in models if key in served.values() or key[0].endswith(" times")]
@@ -694,7 +695,7 @@ figure
 # %%
 def difference(what, first, second, examples):
     logits = (trained.predict_cached(model, examples) for model in (first, second))
-    paired = tasks.difference_interval(the_task, *logits, examples.labels, resamples=n_resamples)
+    paired = metrics.difference_interval(the_task, *logits, examples.gold, resamples=n_resamples)
     return dict(zip((f"{what}, points", "95 % from", "to"), 100 * np.array(paired), strict=True))
 
 
@@ -770,7 +771,9 @@ chapter.facts["pruned"] = {
     "counts": counts[chosen],
     "retrained": served[chosen][1],
     "accuracy": tested[served[chosen]].value,
-    "kept_of_unpruned": tested[served[chosen]].value / whole_test.value,
+    "kept_of_unpruned": rungs.kept(tested[served[chosen]].value, whole_test.value)
+    if whole_test.value
+    else None,
 }
 pages.table(
     [

@@ -26,7 +26,7 @@
 # %% tags=["parameters"]
 run: str = "docs-cpu"  # name of the run, a file in params
 run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
-task: str = "docs"  # docs or BoolQ
+task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
 data_source: str = "auto"  # auto, hub, or a folder of SuperGLUE files
 size: str = "smoke"  # smoke, standard or full; named in the record
 threads: int = 0  # threads of every engine; 0 takes all cores
@@ -78,6 +78,7 @@ from fflib import (
     fidelity,
     half_precision,
     int8_graph,
+    metrics,
     openvino_peer,
     processor,
     products,
@@ -165,7 +166,7 @@ sources = {
 
 # %%
 splits = {
-    name: data.load_split(the_task.name, name, data_source, limit or None)
+    name: data.load_split(task, name, data_source, limit or None)
     for name, limit in (("train", n_retrain), ("dev", n_dev), ("test", n_test))
 }
 for name in ("dev", "test"):
@@ -545,15 +546,15 @@ def table_row(name, recipe):
         "95 % from": 100 * interval.low,
         "largest change": found.max_change if found else None,
         "flips by batch": str(found.flips_by_batch) if found else "",
-        "accuracy %": 100 * score(got, checked[name].labels),
+        "accuracy %": 100 * score(got, checked[name].gold),
         "ms": ms,
         "speed-up": mean_ms[f"{name}, fp32"] / ms,
         "95 % to": 100 * interval.high,
     }
 
 
-def score(logits, labels):
-    return tasks.score(the_task, logits, labels)
+def score(logits, gold):
+    return metrics.score(the_task, logits, gold)
 
 
 table = [table_row(name, recipe) for name in models for recipe in ["fp32", *recipe_names]]
@@ -663,10 +664,10 @@ pages.table(together) if together else Markdown("*Left out: there is one thread 
 # %%
 def dev_score(predict):
     plan = batching.PLANS[best_kind](dev.lengths, best_size)
-    return score(measure.Variant("dev", predict, plan).logits(dev), dev.labels)
+    return score(measure.Variant("dev", predict, plan).logits(dev), dev.gold)
 
 
-float_dev = score(trained.predict_cached(models[final], dev), dev.labels)
+float_dev = score(trained.predict_cached(models[final], dev), dev.gold)
 int8_dev = {
     recipe: dev_score(int8[final, recipe][1])
     for recipe in recipes_served
@@ -711,7 +712,7 @@ for recipe in recipes_served if learn else []:
         learned_dev[recipe]["served"] = "yes"
 if learn:
     before, after = (
-        100 * score(fake_quantization.predict(model, dev, bits), dev.labels)
+        100 * score(fake_quantization.predict(model, dev, bits), dev.gold)
         for model in (models[final], learned)
     )
     rows = [{"rounded in PyTorch": f"{before:.1f} % before, {after:.1f} % after"}]
@@ -746,7 +747,7 @@ for recipe in int8_dev:
     served = measure.Variant(recipe, int8[final, recipe][1], test_plan)
     test_logits[recipe] = served.logits(test)
 tested = {
-    label: tasks.scored(the_task, found, test.labels, n_resamples)
+    label: metrics.scored(the_task, found, test.gold, n_resamples)
     for label, found in test_logits.items()
 }
 
@@ -867,7 +868,7 @@ if not absent:
     peers = {"ONNX Runtime fp32": pair_of(sources[final])}
     peers |= {f"ONNX Runtime int8 {ours}": pair_of(int8[final, ours][0])}
     peers |= {
-        f"OpenVINO {kind}": openvino_peer.in_flight(graph, threads, 2)
+        f"OpenVINO {kind}": openvino_peer.in_flight(graph, threads, min(2, threads))
         for kind, graph in graphs.items()
     }
     ways = {way: (serve, by_engine[way]) for way, serve in peers.items()}

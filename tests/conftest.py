@@ -9,6 +9,7 @@ import torch
 from fflib import encoder
 from fflib.data import TokenizedSplit
 from fflib.encoder import Classifier
+from fflib.metrics import Gold
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,8 @@ def examples_of(lengths, seed=0, vocabulary=50) -> TokenizedSplit:
     labels = rng.integers(0, 2, len(lengths))
     for row, label in zip(ids, labels, strict=True):
         row[rng.integers(len(row))] = 7 if label else row[0]
-    return TokenizedSplit(ids, [np.zeros(n, np.int64) for n in lengths], labels, f"made-{seed}-{len(lengths)}")
+    types = [np.zeros(n, np.int64) for n in lengths]
+    return TokenizedSplit(ids, types, Gold(labels), f"made-{seed}-{len(lengths)}")
 
 
 def tiny_classifier(num_labels=2, seed=0) -> Classifier:

@@ -20,6 +20,7 @@ from fflib.augmentation import augment, joined, nearest_neighbours, recombined, 
 from fflib.data import TokenizedSplit
 from fflib.files import InputError
 from fflib.masked_words import mlm_candidates
+from fflib.metrics import Gold
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 PAIRS = [
@@ -60,7 +61,9 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 def tokens_of(texts, tokenizer, max_length=64) -> TokenizedSplit:
-    return data.tokenize(data._split("invented", "train", texts, np.arange(len(texts)) % 2), tokenizer, max_length)
+    return data.tokenize(
+        data.text_split("invented", "train", texts, Gold(np.arange(len(texts)) % 2)), tokenizer, max_length
+    )
 
 
 def strings(ids, tokenizer) -> list[str]:
@@ -259,7 +262,7 @@ def test_joined_equals_the_texts_tokenized_together(wordpiece):
 def test_new_examples_carry_the_fingerprint_of_their_content(wordpiece):
     split = tokens_of(PAIRS, wordpiece)
     for new in (augment(split, wordpiece, any_substitutes(split, wordpiece), 2), recombined(split, wordpiece, 2, 64)):
-        assert new.fingerprint == data.tokenized(new.input_ids, new.token_type_ids, new.labels).fingerprint
+        assert new.fingerprint == data.tokenized(new.input_ids, new.token_type_ids, new.gold).fingerprint
 
 
 # ---- recombined pairs ------------------------------------------------------------------------------------------------

@@ -61,3 +61,17 @@ def test_batching_does_not_change_predictions(name):
     alone = np.concatenate([predict(batching.collate(examples, [i]).inputs) for i in range(len(examples))])
     for group in PLANS[name]:
         np.testing.assert_allclose(predict(batching.collate(examples, group).inputs), alone[group], atol=1e-5)
+
+
+def test_the_answers_to_a_question_are_never_in_two_batches():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 20, 90)
+    groups = np.unique(groups, return_inverse=True)[1]
+    lengths = rng.integers(3, 40, 90)
+    plan = batching.shuffled_together(lengths, groups, 12, np.random.default_rng(1))
+    assert sorted(np.concatenate(plan).tolist()) == list(range(90))
+    homes = [set(groups[batch]) for batch in plan]
+    assert sum(map(len, homes)) == len(set(groups)), "a question stands in two batches"
+    pairs = np.repeat(np.arange(20), 2)
+    sizes = [len(batch) for batch in batching.shuffled_together(lengths[:40], pairs, 8, np.random.default_rng(1))]
+    assert sizes == [8] * 5

@@ -1,14 +1,17 @@
 import json
 import os
 
+import huggingface_hub
 import numpy as np
+import pyarrow.parquet
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from fflib import data
+from fflib import data, download, sources
 from fflib.data import load_split, tokenize
 from fflib.files import InputError
+from fflib.metrics import Gold
 
 SUPERGLUE = os.environ.get("FFLIB_SUPERGLUE", "")
 WORDS = ["is", "it", "a", "river", "or", "the", "sea", "stone", "tree", "bird", "does", "have", "no"]
@@ -51,7 +54,7 @@ def make_tokenizer(extra=()):
 
 
 def make_split(texts):
-    return data._split("invented", "train", texts, np.arange(len(texts)) % 2)
+    return data.text_split("invented", "train", texts, Gold(np.arange(len(texts)) % 2))
 
 
 def test_test_is_the_official_val(superglue):
@@ -136,26 +139,51 @@ def test_wrong_arguments_are_refused(superglue):
         load_split("docs", "test", str(superglue))
 
 
-def test_the_hub_is_asked_for_parquet_and_its_class_indices_are_translated(monkeypatch):
+@pytest.fixture
+def from_hub(tmp_path, monkeypatch):
+    """A function that lets the hub's download be a folder with ``rows`` of BoolQ's validation split."""
     asked = []
 
-    def load_dataset(*args, **kwargs):
+    def fetch(*args, **kwargs):
         asked.append((args, kwargs))
-        return [{"question": "is it a tree", "passage": "It is.", "idx": 0, "label": 1}]
+        return tmp_path
 
-    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    def put(rows):
+        (tmp_path / "boolq").mkdir(exist_ok=True)
+        path = tmp_path / "boolq" / "validation-00000-of-00001.parquet"
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+        return path
+
+    monkeypatch.setattr(download, "fetch", fetch)
+    put.asked = asked
+    return put
+
+
+def test_the_hub_is_asked_for_one_split_and_its_class_indices_are_translated(from_hub):
+    from_hub([{"question": "is it a tree", "passage": "It is.", "idx": 0, "label": 1}])
     split = load_split("BoolQ", "test")
     assert split.texts == [("is it a tree", "It is.")]
     assert split.labels.tolist() == [1]
-    assert asked == [(("aps/super_glue", "boolq"), {"split": "validation", "revision": "refs/convert/parquet"})]
+    (args, kwargs), *_ = from_hub.asked
+    wanted = "boolq/validation-*.parquet"
+    assert args == ("aps/super_glue", [wanted], wanted, sources.REVISION) and kwargs["kind"] == "dataset"
+    with pytest.raises(InputError, match="aps/super_glue has no boolq/train-.*; set FFLIB_SUPERGLUE"):
+        load_split("BoolQ", "train")
+
+
+def test_a_bad_row_from_the_hub_is_named(from_hub):
+    from_hub([{"question": "is it", "passage": "A tree.", "label": label} for label in (0, -1)])
+    with pytest.raises(InputError, match="aps/super_glue boolq/validation, row 1: .*label=-1 is not a label"):
+        load_split("BoolQ", "test")
+    path = from_hub([{"question": "is it"}])
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"validation.*\.parquet: not a parquet file .* delete it and run again"):
+        load_split("BoolQ", "test")
 
 
 def test_a_hub_out_of_reach_is_one_sentence_that_says_what_to_do(monkeypatch):
-    def load_dataset(*_, **__):
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    with pytest.raises(InputError, match=r"'aps/super_glue' from the hub \(ConnectionError\).* set FFLIB_SUPERGLUE"):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=r"the dataset aps/super_glue .*HF_HUB_OFFLINE.*, or set FFLIB_SUPERGLUE"):
         load_split("BoolQ", "train")
 
 

@@ -278,7 +278,7 @@ def test_distil_keeps_its_work_scores_what_is_served_and_leaves_the_start_alone(
     before, fit = copy.deepcopy(start.state_dict()), training.fit
     monkeypatch.setattr(training, "fit", lambda *arguments: fits.append(1) or fit(*arguments))
 
-    def score(answers, labels) -> float:
+    def score(answers, gold) -> float:
         return -float(np.square(answers).mean())
 
     def distil(**changes):
@@ -288,8 +288,8 @@ def test_distil_keeps_its_work_scores_what_is_served_and_leaves_the_start_alone(
     model, history = distil(weight_bits=3)
     assert all(torch.equal(tensor, before[name]) for name, tensor in start.state_dict().items())
     assert not torch.equal(model.classifier.weight, start.classifier.weight)
-    assert history.best_score == pytest.approx(score(fake.predict(model, DEV, 3), DEV.labels), abs=1e-6)
-    assert history.best_score != pytest.approx(score(training.predict(model, DEV), DEV.labels), abs=1e-3)
+    assert history.best_score == pytest.approx(score(fake.predict(model, DEV, 3), DEV.gold), abs=1e-6)
+    assert history.best_score != pytest.approx(score(training.predict(model, DEV), DEV.gold), abs=1e-3)
     again, known = distil(weight_bits=3)
     assert len(fits) == 1 and (known.best_score, known.seconds) == (history.best_score, history.seconds)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))

@@ -18,6 +18,7 @@ from fflib.data import TokenizedSplit
 from fflib.encoder import Classifier
 from fflib.files import InputError
 from fflib.importance import Gradients, Importance, first_order, gradients
+from fflib.metrics import Gold
 
 STEP = 1e-5  # of the finite differences, which are central and in double precision
 FEW = TRAIN.take([0, 3, 5])
@@ -115,7 +116,7 @@ def test_opposite_examples_do_not_cancel():
     """One text under two labels: of two classes, the gradients by the logits have opposite signs."""
     model = double(num_labels=2)
     ids, types = [TRAIN.input_ids[1]] * 2, [TRAIN.token_type_ids[1]] * 2
-    examples = TokenizedSplit(ids, types, np.array([0, 1]), "opposite")
+    examples = TokenizedSplit(ids, types, Gold(np.array([0, 1])), "opposite")
     both = gradients(model, examples, batch_size=2)
     assert torch.all(flat(both)[0] * flat(both)[1] < 0)
     alone = [flat(first_order(gradients(model, examples.take([i])))) for i in (0, 1)]

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from fflib import batching, distillation, encoder, objective, teacher, training
 from fflib.encoder import Classifier
 from fflib.files import InputError
+from fflib.metrics import Gold
 from fflib.objective import Distillation, Objectives
 from fflib.training import Recipe
 
@@ -36,7 +37,7 @@ def inputs():
 
 def loss_of(student, the_teacher, objectives, maps_to=(2, 4), cache_gb=4.0):
     outputs = teacher.Outputs(the_teacher, EXAMPLES, cache_gb)
-    return Distillation(student, outputs, objectives, maps_to, EXAMPLES.labels)
+    return Distillation(student, outputs, objectives, maps_to, EXAMPLES.gold)
 
 
 def test_observed_features_are_what_the_encoder_computes():
@@ -170,9 +171,9 @@ def test_intermediate_distillation_brings_the_states_together():
 
 def test_the_label_loss_refuses_text_without_labels():
     outputs = teacher.Outputs(classifier(4), EXAMPLES)
-    for labels in (None, np.where(EXAMPLES.labels == 1, 1, -1)):
+    for gold in (None, Gold(np.where(EXAMPLES.labels == 1, 1, -1))):
         with pytest.raises(InputError, match="nobody labelled"):
-            Distillation(classifier(2), outputs, Objectives(labels=1.0), (2, 4), labels)
+            Distillation(classifier(2), outputs, Objectives(labels=1.0), (2, 4), gold)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from fflib.data import TokenizedSplit, tokenized
 from fflib.encoder import Classifier, EncoderConfig, LayerShape
 from fflib.fake_quantization import fake_quantized
 from fflib.files import InputError
+from fflib.metrics import Gold
 from fflib.packing import PackedBatch, PackedClassifier, attended_share, first_fit, pack
 from fflib.processor import Int8Support
 
@@ -51,7 +52,7 @@ def requests(lengths=LENGTHS, seed=0) -> TokenizedSplit:
     """Random tokens of two types, none of them padding."""
     rng = np.random.default_rng(seed)
     ids, types = ([rng.integers(*bounds, n).astype(np.int32) for n in lengths] for bounds in ((4, VOCABULARY), (0, 2)))
-    return tokenized(ids, types, np.zeros(len(lengths), np.int64))
+    return tokenized(ids, types, Gold(np.zeros(len(lengths), np.int64)))
 
 
 def alone(predict, examples: TokenizedSplit) -> np.ndarray:
@@ -114,7 +115,7 @@ def test_rows_without_room(room):
 def test_pack_by_hand():
     ids = [np.array(row, np.int32) for row in ([11, 12], [21, 22, 23], [31], [41, 42])]
     types = [np.array(row, np.int32) for row in ([0, 1], [0, 0, 1], [0], [1, 1])]
-    batch = pack(tokenized(ids, types, np.zeros(4, np.int64)), [[3, 2, 0], [1]], pad_token_id=9)
+    batch = pack(tokenized(ids, types, Gold(np.zeros(4, np.int64))), [[3, 2, 0], [1]], pad_token_id=9)
     wanted = {
         "input_ids": [[41, 42, 31, 11, 12], [21, 22, 23, 9, 9]],
         "token_type_ids": [[1, 1, 0, 0, 1], [0, 0, 1, 0, 0]],

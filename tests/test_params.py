@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from fflib import params
+from fflib import params, run_files
 from fflib.files import InputError
 from fflib.params import Parameter
 
@@ -15,10 +15,10 @@ def refused(**values):
 
 
 def test_every_run_hardware_and_size_file_is_sound():
-    for run in params.PARAMS.glob("*.yaml"):
-        for size in (params.PARAMS / "size").glob("*.yaml"):
-            for hardware in (params.PARAMS / "hardware").glob("*.yaml"):
-                params.load_run(run.stem, size.stem, hardware.stem)
+    for run in run_files.runs():
+        for size in run_files.names("size"):
+            for hardware in run_files.names("hardware"):
+                params.load_run(run, size, hardware)
 
 
 def test_later_files_win_and_overrides_last():
@@ -76,8 +76,8 @@ def test_a_chapter_gets_its_declared_parameters_only():
 
 def test_a_run_may_say_something_for_one_size_alone(monkeypatch, tmp_path):
     for folder in ("size", "hardware"):
-        shutil.copytree(params.PARAMS / folder, tmp_path / folder)
-    monkeypatch.setattr(params, "PARAMS", tmp_path)
+        shutil.copytree(run_files.PARAMS / folder, tmp_path / folder)
+    monkeypatch.setattr(run_files, "PARAMS", tmp_path)
     (tmp_path / "mine.yaml").write_text("task: docs\nstandard:\n  epochs: 7\n")
     usual = params.load_run("mine", "smoke").values["epochs"]
     assert params.load_run("mine").values["epochs"] == 7 != usual, "it wins over the size's file"
@@ -88,3 +88,18 @@ def test_a_run_may_say_something_for_one_size_alone(monkeypatch, tmp_path):
     (tmp_path / "mine.yaml").write_text("standard: 7\n")
     with pytest.raises(InputError, match="'standard' in mine.yaml must hold lines"):
         params.load_run("mine")
+
+
+def test_a_task_and_a_model_make_a_run():
+    run = params.load_run("rte-bert")
+    assert run.values["task"] == "RTE" and run.values["teacher"].startswith("google-bert/bert-base-uncased")
+    assert run.values["epochs"] == run_files.read("task", "rte")["standard"]["epochs"]  # in the usual size, standard
+    assert params.load_run("rte-bert", "smoke").values["epochs"] == run_files.read("size", "smoke")["epochs"]
+    assert {"docs-cpu", "boolq-minilm", "wic-after-docs", "record-roberta"} <= set(run_files.runs())
+
+
+def test_a_run_that_is_nearly_right_is_named():
+    with pytest.raises(InputError, match=r"no run 'rte-brt' in params/; did you mean 'rte-bert'\? there are docs-cpu"):
+        params.load_run("rte-brt")
+    with pytest.raises(InputError, match="TASK-MODEL with a task of boolq, .* and a model of after-docs, bert"):
+        params.load_run("unheard-of")

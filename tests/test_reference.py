@@ -20,6 +20,7 @@ from PIL import Image
 
 from fflib import data, files, params, provenance, readme, redaction, reference, rungs
 from fflib.files import ROOT, InputError, write_json
+from fflib.metrics import Gold
 from fflib.rungs import Rung
 
 MACHINE = {
@@ -62,7 +63,7 @@ def kept(tmp_path) -> Path:
 
 
 def splits(task="docs") -> list[data.Split]:
-    return [data._split(task, name, texts, np.zeros(len(texts), int)) for name, texts in TEXTS.items()]
+    return [data.text_split(task, name, texts, Gold(np.zeros(len(texts), int))) for name, texts in TEXTS.items()]
 
 
 def picture(mode="RGB", seed=0) -> Image.Image:

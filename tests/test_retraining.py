@@ -17,8 +17,8 @@ TRAIN, DEV = examples_of([6, 9, 7, 8] * 4), examples_of([6, 8], seed=1)
 STAGES = [Stage("b", Objectives(hidden=1.0, logits=1.0), Recipe(1, 4, 1e-3, dropout=0.0, evaluations_per_epoch=0))]
 
 
-def score(logits, labels) -> float:
-    return float((logits.argmax(1) == labels).mean())
+def score(logits, gold) -> float:
+    return float((logits.argmax(1) == gold.labels).mean())
 
 
 @pytest.fixture

@@ -24,7 +24,9 @@ from transformers import PreTrainedTokenizerFast
 
 from fflib import checkpoints, data, files, hardware, params, provenance, sessions, take_home, tasks
 from fflib.files import ROOT, InputError, write_json
+from fflib.metrics import Gold
 from fflib.rungs import Rung
+from fflib.task import Task
 
 WORDS = ["is", "it", "a", "river", "or", "the", "sea", "stone", "tree", "bird", "does", "have", "no"]
 FILES = ["README.md", "classify.py", "config.json", "model.onnx", "requirements.txt", "tokenizer.json"]
@@ -35,7 +37,7 @@ WEIGHTS = {  # of the graph that is taken home
     "types": NUMBERS.normal(size=(2, 8)).astype(np.float32),
     "head": 2 * NUMBERS.normal(size=(8, 2)).astype(np.float32),
 }
-MOOD = tasks.Task("Mood", ("text",), "label", ("so, so", "glad"), "accuracy", MAX_LENGTH, "What mood is it?")
+MOOD = Task("Mood", ("text",), "label", ("so, so", "glad"), ("accuracy",), MAX_LENGTH, "What mood is it?")
 # What a bare Python runs: classify.py, where only links are to be found, and where the network is out of bounds.
 ALONE = """
 import runpy, sys
@@ -57,7 +59,7 @@ def _world(tmp_path, monkeypatch):
     """A cache of the test's own, short tasks, and results that count as current."""
     monkeypatch.setenv("FFLIB_CACHE", str(tmp_path / "cache"))
     boolq = replace(tasks.get_task("BoolQ"), max_length=MAX_LENGTH)
-    monkeypatch.setattr(tasks, "_tasks", lambda: (boolq, MOOD))
+    monkeypatch.setattr(tasks, "named", lambda: (boolq, MOOD))
     monkeypatch.setattr(provenance, "chapter_key", lambda *_: "now")
 
 
@@ -179,7 +181,7 @@ def alone(links: Path, folder: Path, *texts: str, stdin: str = "") -> subprocess
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, cwd="/")
 
 
-def expected(task: tasks.Task, texts: data.Split) -> list[str]:
+def expected(task: Task, texts: data.Split) -> list[str]:
     """The lines of classify.py, from this package's tokens and the graph and its softmax in NumPy."""
     examples, lines = data.tokenize(texts, make_tokenizer(), task.max_length), []
     for ids, types in zip(examples.input_ids, examples.token_type_ids, strict=True):
@@ -205,7 +207,7 @@ def test_alone_it_answers_as_the_model_does(run, links, tmp_path):
     task = tasks.get_task(json.loads((folder / "config.json").read_text())["task"])
     texts = data.load_split(task.name, "dev", str(tmp_path / "data"))
     long = tuple(" ".join(WORDS * n) for n in (7, 3))[: len(task.text_fields)]
-    texts = data._split(task.name, "dev", [*texts.texts, long], np.zeros(len(texts) + 1, int))
+    texts = data.text_split(task.name, "dev", [*texts.texts, long], Gold(np.zeros(len(texts) + 1, int)))
     wanted = expected(task, texts)
     assert len(wanted) > 10 and len(set(wanted)) > len(wanted) / 2 and len({line.split("\t")[0] for line in wanted}) > 1
     lines = ["\t".join(fields) for fields in texts.texts]

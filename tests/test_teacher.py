@@ -8,6 +8,7 @@ from conftest import examples_of, tiny_classifier
 
 from fflib import batching, objective, tasks, teacher, training
 from fflib.files import InputError
+from fflib.metrics import Gold
 
 EXAMPLES = examples_of([4 + i % 7 for i in range(24)], seed=5)
 FEATURES = [("hidden", 0), ("hidden", 2), ("query", 1), ("key", 2)]
@@ -110,7 +111,7 @@ def test_a_teacher_that_only_guesses_is_refused():
     task, labels = tasks.get_task("docs"), np.array([0, 1] * 100)
     rng = np.random.default_rng(0)
     good = np.eye(2)[np.where(rng.random(200) < 0.85, labels, 1 - labels)]
-    teacher.check_fine_tuned(task, good, labels)
+    teacher.check_fine_tuned(task, good, Gold(labels))
     for bad in (np.eye(2)[np.zeros(200, int)], np.eye(2)[rng.integers(0, 2, 200)], np.eye(2)[1 - labels]):
         with pytest.raises(InputError, match="fine-tune it first"):
-            teacher.check_fine_tuned(task, bad, labels)
+            teacher.check_fine_tuned(task, bad, Gold(labels))

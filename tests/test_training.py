@@ -1,17 +1,23 @@
+import dataclasses
+import functools
+
 import numpy as np
 import pytest
 import torch
 from conftest import examples_of, tiny_classifier
 
-from fflib import trained, training
+from fflib import metrics, trained, training
+from fflib.data import tokenized
+from fflib.metrics import Gold
+from fflib.tasks import get_task
 from fflib.training import Recipe
 
 TRAIN, DEV = examples_of([6 + i % 9 for i in range(64)], seed=1), examples_of([8] * 32, seed=2)
 RECIPE = Recipe(epochs=2, batch_size=8, learning_rate=3e-3, evaluations_per_epoch=2)
 
 
-def accuracy(logits, labels):
-    return float((logits.argmax(1) == labels).mean())
+def accuracy(logits, gold):
+    return float((logits.argmax(1) == gold.labels).mean())
 
 
 def weights(model):
@@ -41,7 +47,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
 def test_the_best_weights_on_dev_are_kept():
     model, history = fit()
     assert (
-        accuracy(training.predict(model, DEV), DEV.labels) == history.best_score == max(s for _, s in history.dev_score)
+        accuracy(training.predict(model, DEV), DEV.gold) == history.best_score == max(s for _, s in history.dev_score)
     )
 
 
@@ -50,12 +56,12 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeyp
     whole, _ = fit()
     state, calls = tmp_path / "state", 0
 
-    def interrupt(logits, labels):
+    def interrupt(logits, gold):
         nonlocal calls
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        return accuracy(logits, labels)
+        return accuracy(logits, gold)
 
     with pytest.raises(KeyboardInterrupt):
         training.fit(tiny_classifier(), TRAIN, DEV, training.label_loss(TRAIN), interrupt, RECIPE, state)
@@ -157,3 +163,35 @@ def test_cached_predictions_follow_the_weights_and_survive_a_damaged_file(tmp_pa
     (path,) = (tmp_path / "predictions").glob("*/logits.npy")
     path.write_bytes(b"half")
     np.testing.assert_array_equal(trained.predict_cached(model, DEV), first)
+
+
+def test_answers_that_compete_share_one_softmax():
+    """By hand: the log-odds of yes of each question go through a softmax, whatever the order of its answers."""
+    questions, labels = np.array([4, 2, 4, 2, 2]), np.array([1, 0, 0, 0, 1])
+    gold = Gold(np.append(labels, 0), np.append(questions, 9), one_right=True)
+    logits = torch.tensor([[0.0, 1.0], [2.0, 0.5], [0.3, 0.1], [0.0, -1.0], [1.0, 3.0]], requires_grad=True)
+    odds = (logits[:, 1] - logits[:, 0]).detach().numpy()
+    by_hand = [-np.log(np.exp(odds[i]) / np.exp(odds[questions == questions[i]]).sum()) for i in (0, 4)]
+    loss = training.cross_entropy(logits, gold, np.arange(5))
+    assert float(loss.detach()) == pytest.approx(np.mean(by_hand), abs=1e-6)
+    loss.backward()
+    together = torch.zeros(5).index_add(0, torch.from_numpy(questions), logits.grad[:, 1])
+    assert together.abs().max() < 1e-6, "to raise every answer of a question changes nothing"
+    assert float(training.cross_entropy(logits + 1e4, gold, np.arange(5)).detach()) == pytest.approx(
+        np.mean(by_hand), abs=1e-2
+    )
+
+
+def test_a_choice_is_learnt_from_its_loser_too():
+    """A shortcut that a pair class would fall for: every answer of some questions looks right."""
+    train = examples_of([6] * 64, seed=5)
+    gold = Gold(train.labels, np.arange(64) // 2, one_right=True)
+    labels = np.tile([1, 0], 32)
+    ids = [np.where(row == 7, 8, row) for row in train.input_ids]
+    for i, label in enumerate(labels):
+        ids[i][2] = 7 if label else 9
+    split = tokenized(ids, train.token_type_ids, dataclasses.replace(gold, labels=labels))
+    model = tiny_classifier()
+    score = functools.partial(metrics.score, get_task("COPA"))
+    history = training.fit(model, split, split, training.label_loss(split), score, Recipe(12, 8, 3e-3))
+    assert history.best_score == 1 and history.loss[-1][1] < history.loss[0][1]

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from conftest import examples_of, tiny_classifier
 
-from fflib import batching, cores, export, measure, params, results, runtime, tuner
+from fflib import batching, cores, export, measure, params, results, run_files, runtime, tuner
 from fflib.files import InputError
 
 ROWS = [
@@ -42,9 +42,9 @@ def measured(tmp_path, monkeypatch):
     copied = tmp_path / "params"
     for kind in ("", "hardware", "size"):
         (copied / kind).mkdir()
-        for path in (params.PARAMS / kind).glob("*.yaml"):
+        for path in (run_files.PARAMS / kind).glob("*.yaml"):
             (copied / kind / path.name).write_text(path.read_text())
-    monkeypatch.setattr(params, "PARAMS", copied)
+    monkeypatch.setattr(run_files, "PARAMS", copied)
     record = {"facts": {"divisions": ROWS}, "machine": {"cpu": "A Processor"}}
     monkeypatch.setattr(results, "read", lambda folder, chapter: record)
     return copied

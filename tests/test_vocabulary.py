@@ -16,6 +16,7 @@ from fflib import batching, checkpoints, files
 from fflib.data import TokenizedSplit, tokenized
 from fflib.encoder import Classifier, EncoderConfig, LayerShape
 from fflib.files import InputError
+from fflib.metrics import Gold
 from fflib.runtime import torch_predictor
 from fflib.vocabulary import FILE, Vocabulary, WithFallback, prune
 
@@ -42,7 +43,7 @@ def classifier(seed=0, **family) -> Classifier:
 
 def split_of(*rows: list[int]) -> TokenizedSplit:
     ids = [np.array(row, np.int32) for row in rows]
-    return tokenized(ids, [np.zeros_like(row) for row in ids], np.zeros(len(rows), np.int64))
+    return tokenized(ids, [np.zeros_like(row) for row in ids], Gold(np.zeros(len(rows), np.int64)))
 
 
 def arrays_of(examples: TokenizedSplit, model: Classifier, pad_to=None) -> dict[str, np.ndarray]:
@@ -194,8 +195,8 @@ def test_a_token_outside_the_vocabulary_is_named(wrong):
     calls = [
         lambda: WORDS.renumber(ids),
         lambda: WORDS.covers(ids),
-        lambda: WORDS.coverage(TokenizedSplit(list(ids), list(ids * 0), np.zeros(1, np.int64), "")),
-        lambda: Vocabulary.of(TokenizedSplit(list(ids), list(ids * 0), np.zeros(1, np.int64), ""), SIZE, SPECIAL),
+        lambda: WORDS.coverage(TokenizedSplit(list(ids), list(ids * 0), Gold(np.zeros(1, np.int64)), "")),
+        lambda: Vocabulary.of(TokenizedSplit(list(ids), list(ids * 0), Gold(np.zeros(1, np.int64)), ""), SIZE, SPECIAL),
         lambda: Vocabulary.of(TRAIN, SIZE, [0, wrong]),
         lambda: answers({"input_ids": ids, "attention_mask": np.ones_like(ids)}),
     ]

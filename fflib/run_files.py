@@ -1,0 +1,63 @@
+"""The files in ``params/``: which runs there are, and what stands in a file, as YAML reads it."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fflib.files import ROOT, InputError
+
+PARAMS = ROOT / "params"
+
+
+def folder(kind: str) -> Path:
+    """Return where files of a kind lie: run, sweep, hardware, size, task, model."""
+    return {"run": PARAMS, "sweep": PARAMS / "sweeps"}.get(kind, PARAMS / kind)
+
+
+def names(kind: str) -> list[str]:
+    """Return the names of the files of a kind."""
+    return sorted(path.stem for path in folder(kind).glob("*.yaml"))
+
+
+def runs() -> list[str]:
+    """Return the names of all runs: those with a file, and TASK-MODEL for every task and every model with one."""
+    own = names("run")
+    pairs = [f"{task}-{model}" for task in names("task") for model in names("model")]
+    return own + [pair for pair in pairs if pair not in own]
+
+
+def read_run(name: str) -> dict[str, Any]:
+    """Return what a run's file says; where there is none, what the files of its task and its model say together."""
+    task, _, model = name.partition("-")
+    if name in names("run") or task not in names("task") or model not in names("model"):
+        return read("run", name)
+    about_task, about_model = read("task", task), read("model", model)
+    return about_model | about_task | {"description": f"{about_task['task']}: {about_model['description']}"}
+
+
+def read(kind: str, name: str) -> dict[str, Any]:
+    """Return what a file says. InputError: there is none of that name, or it holds no lines 'name: value'."""
+    path = folder(kind) / f"{name}.yaml"
+    if not path.exists():
+        raise InputError(f"there is no {kind} '{name}' in params/; {_hint(kind, name)}there are {_known(kind)}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path.name} must hold lines of the form 'name: value'")
+    return values
+
+
+def _hint(kind: str, name: str) -> str:
+    close = difflib.get_close_matches(name, runs() if kind == "run" else names(kind), 1)
+    return f"did you mean '{close[0]}'? " if close else ""
+
+
+def _known(kind: str) -> str:
+    there, tasks, models = (", ".join(names(part)) for part in (kind, "task", "model"))
+    return f"{there}, and TASK-MODEL with a task of {tasks} and a model of {models}" if kind == "run" else there

@@ -1,0 +1,131 @@
+"""Where records come from: the installed packages, a folder in SuperGLUE's layout, the hub, or a file of one's own.
+
+SuperGLUE publishes labels for train and val only, so the split that the book reports, "test", is the official val, and
+"dev", for every choice made on the way, is a tenth of the official train.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fflib import docs_task, download, own_data
+from fflib.files import InputError, content_hash, resolve
+from fflib.own_data import OwnData
+from fflib.readers import Placed, read_json_lines
+from fflib.task import Record, Task
+
+SUPERGLUE = "aps/super_glue"
+REVISION = "3de24cf8022e94f4ee4b9d55a6f539891524d646"  # parquet files, so no code of others is run
+CONVERTED = "refs/convert/parquet"  # where the hub keeps every data set as parquet files, by config and split
+
+
+def records(task: Task, split: str, source: str = "auto", own: OwnData | None = None) -> Iterator[Placed]:
+    """Yield the records of "train", "dev" or "test", each with the place it was found at.
+
+    ``source`` is as in ``data.load_split``; ``own`` is given for a task of the reader's own.
+    InputError: no such folder or file; no network; a line that is no record.
+    """
+    if (task.name == "docs" or own) and source != "auto":
+        named = "its file in params/ names the data" if own else "docs is built from the installed packages"
+        raise InputError(f"{named}, so data_source must be 'auto', not {source!r}")
+    if own:
+        return _own_from_hub(own, split) if own.hub else own_data.records(own, split)
+    if task.name == "docs":
+        return ((f"docs {split}", record) for record in docs_task.load()[split])
+    if source == "auto":
+        source = os.environ.get("FFLIB_SUPERGLUE") or "hub"
+    official = _from_superglue if source == "hub" else _from_folder
+    if split == "test":
+        return official(task, "val", source)
+    return _held_apart(task, official(task, "train", source), split)
+
+
+def _held_apart(task: Task, rows: Iterator[Placed], split: str) -> Iterator[Placed]:
+    """Keep the rows of train, or the tenth that is dev; what tells rows apart is never on both sides."""
+    return (row for row in rows if _is_dev(task, row[1]) == (split == "dev"))
+
+
+def _is_dev(task: Task, record: Record) -> bool:
+    try:
+        apart_by = task.column(record, task.apart_by) if task.apart_by else task.examples(record)[0].texts[-1]
+    except InputError:  # the record is read again, and refused with its place, where it is used
+        return False
+    return int(content_hash("dev", apart_by), 16) % 10 == 0
+
+
+def _from_folder(task: Task, official_split: str, source: str) -> Iterator[Placed]:
+    folder = resolve(source)
+    if not folder.is_dir():
+        raise InputError(f"{task.name}: there is no folder {folder}; give SuperGLUE's folder, or 'hub' to download it")
+    tried = [folder / task.name / f"{official_split}.jsonl", folder / f"{official_split}.jsonl"]
+    path = next((path for path in tried if path.is_file()), None)
+    if path is None:
+        raise InputError(f"{task.name}: neither {tried[0]} nor {tried[1]} exists; check the folder")
+    return read_json_lines(path)
+
+
+def _from_superglue(task: Task, official_split: str, source: str) -> Iterator[Placed]:
+    split = {"val": "validation"}.get(official_split, official_split)
+    instead = "set FFLIB_SUPERGLUE to a folder with SuperGLUE's JSON lines"
+    labels = dict(enumerate(task.labels))  # the hub stores class indices, in this order
+    for place, row in _from_hub(SUPERGLUE, f"{task.name.lower()}/{split}-*.parquet", REVISION, instead):
+        label = row.get(task.label_field)
+        yield place, {**row, task.label_field: labels.get(label, label)} if task.label_field in row else row
+
+
+def _own_from_hub(own: OwnData, split: str) -> Iterator[Placed]:
+    """Divide train into train and dev; test is the published one if that has labels, else validation."""
+    if split != "test":
+        yield from _held_apart(own.task, _published(own, "train"), split)
+        return
+    for name in ("test", "validation"):
+        try:
+            rows = list(_published(own, name))
+        except NoSuchSplit:
+            continue
+        if any(str(row.get(own.task.label_field)) != "-1" for _, row in rows):  # labels that are kept secret are -1
+            yield from rows
+            return
+    raise InputError(f"{own.hub} has neither a test nor a validation split with labels; name files instead")
+
+
+def _published(own: OwnData, split: str) -> Iterator[Placed]:
+    wanted = f"{own.config or 'default'}/{split}/*.parquet"
+    return _from_hub(own.hub, wanted, CONVERTED, "name a file in its place", own.task.label_field)
+
+
+class NoSuchSplit(InputError):
+    """A data set on the hub lacks the files that were asked for."""
+
+
+def _from_hub(name: str, wanted: str, revision: str, instead: str, named: str = "") -> Iterator[Placed]:
+    """Yield the rows of parquet files on the hub; class indices in the column ``named`` become names of classes."""
+    folder = download.fetch(name, [wanted], wanted, revision, kind="dataset", instead=instead)
+    paths = sorted(folder.glob(wanted))
+    if not paths:
+        raise NoSuchSplit(f"{name} has no {wanted} at revision {revision}; {instead}")
+    number = 0
+    for path in paths:
+        for row in _read_parquet(path, named):
+            yield f"{name} {wanted.split('*')[0].rstrip('-/')}, row {number}", row
+            number += 1
+
+
+def _read_parquet(path: Path, named: str) -> Iterator[dict[str, Any]]:
+    import datasets  # takes a second to import, and most runs never need it
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not a parquet file that can be read ({reason}); delete it and run again") from error
+    rows = datasets.Dataset(table)  # the file says which columns hold classes, and how these are called
+    classes = rows.features.get(named)
+    for row in rows:
+        if isinstance(classes, datasets.ClassLabel) and row[named] >= 0:
+            row = {**row, named: classes.int2str(row[named])}
+        yield row

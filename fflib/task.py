@@ -1,0 +1,94 @@
+"""What a task is: how a record becomes examples, which labels there are, how answers are scored, what was published.
+
+Everything downstream (tokenising, training, measuring) asks a `Task`, never its name. Which tasks there are: ``tasks``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from fflib.files import InputError
+
+Record = Mapping[str, Any]
+SEGMENTS = 2  # token types of a pair; the mark of a word adds a multiple of it to the types of its tokens
+
+
+class Span(NamedTuple):
+    """Characters ``start`` to ``end`` (exclusive) of an example's text number ``text``."""
+
+    text: int
+    start: int
+    end: int
+
+
+class Example(NamedTuple):
+    """What a model is asked at once. ``question`` is shared by examples that are answers to one question."""
+
+    texts: tuple[str, ...]  # one or two, given to the tokenizer as text and text_pair
+    label: int  # class index
+    question: str = ""  # '': its own
+    overlap: float = 0.0  # F1 of its words with the right answer's, where a metric asks for it
+    spans: tuple[Span, ...] = ()  # the words the head reads, where it reads words
+
+
+@dataclass(frozen=True)
+class Task:
+    """One classification task. ``labels`` are the raw values in the data; a class's index is its position there.
+
+    Where a record holds several examples, or its text has to be put together, ``expand`` does it; its classes then are
+    no and yes, as in MultiRC: is this an answer?
+    """
+
+    name: str
+    text_fields: tuple[str, ...]  # what an example's texts are; without `expand`, the columns that hold them
+    label_field: str
+    labels: tuple[Any, ...]
+    metrics: tuple[str, ...]  # of ``metrics.METRICS``; the score is their mean
+    max_length: int  # tokens; what the padded baseline pads to
+    description: str
+    published: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    apart_by: str = ""  # the column that dev shares with no training record; '': that of the last text
+    spans: int = 0  # how many marked words the head reads; 0: it reads the first token
+    one_right: bool = False  # one answer of each question is right, so that they compete
+    expand: Callable[[Task, Record], Iterable[Example]] | None = None
+
+    @property
+    def num_labels(self) -> int:
+        """The number of classes, and so the width of the model's last layer."""
+        return len(self.labels)
+
+    def examples(self, record: Record) -> list[Example]:
+        """Return the record's examples. InputError: a column is missing, not of its kind, empty, or no label."""
+        if self.expand is not None:
+            return list(self.expand(self, record))
+        return [Example(self.texts(record), self.label(record))]
+
+    def texts(self, record: Record) -> tuple[str, ...]:
+        """Return the record's text, one string a text field. InputError: a column is missing, not text, or empty."""
+        return tuple(self.text(record, name) for name in self.text_fields)
+
+    def text(self, record: Record, name: str) -> str:
+        """Return the text in a column. InputError: it is missing, not text, or empty."""
+        value = self.column(record, name)
+        if not isinstance(value, str) or not value.strip():
+            raise InputError(f"{self.name}: column {name!r} is {value!r}, but it must hold some text")
+        return value
+
+    def label(self, record: Record) -> int:
+        """Return the record's class index. InputError: the column is missing or its value is none of the labels."""
+        value = self.column(record, self.label_field)
+        for index, label in enumerate(self.labels):
+            # 1 == True in Python; a label has to be of the right kind as well.
+            if value == label and isinstance(value, bool) == isinstance(label, bool):
+                return index
+        known = ", ".join(repr(label) for label in self.labels)
+        raise InputError(f"{self.name}: {self.label_field}={value!r} is not a label; the labels are {known}")
+
+    def column(self, record: Record, name: str) -> Any:
+        """Return what stands in a column. InputError: there is no such column."""
+        if name not in record:
+            raise InputError(f"{self.name}: there is no column {name!r}; the columns are {', '.join(record) or 'none'}")
+        return record[name]

@@ -1,0 +1,78 @@
+"""Every chapter on every task, on little data and a little model: the cells run here, without a kernel for each.
+
+That papermill runs chapters is what ``test_smoke_book`` shows; here it would cost more than the chapters themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import little_superglue
+import pandas as pd
+import pytest
+
+from fflib import checkpoints, data, metrics, params, training
+from fflib.files import ROOT
+from fflib.tasks import get_task
+
+CHAPTERS = [chapter for chapter in params.chapters() if "01" < chapter < "08"]
+SMALL = {
+    "reference": "nreimers/MiniLM-L6-H384-uncased",
+    "students_tried": ["2x32"],
+    "routes_tried": ["labels"],
+    "variants_tried": [],
+    "data_sizes": [],
+    "depths_tried": [],
+    "uniform_tried": ["25/50"],
+    "shares_tried": [0.5],
+    "speedups_wanted": [],  # so small a model is mostly what no shape can save
+    "recipes_tried": ["dynamic"],
+    "recipes_served": ["dynamic"],
+    "graphs_tried": [],
+    "engines_tried": ["pytorch", "onnxruntime"],
+    "instance_kinds": ["thread"],
+    "elastic_widths": [],
+    "elastic_depths": [],
+    "n_simulated": 1000,
+    "threads": 1,
+    "min_agreement": 0.2,
+}
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return little_superglue.save_teacher(tmp_path_factory.mktemp("teacher") / "tiny")
+
+
+def cells_of(chapter):
+    """The code cells of a chapter but that of its parameters."""
+    found = params.cells(chapter)
+    return [source for marker, source in found if not marker.startswith("[markdown]") and '"parameters"' not in marker]
+
+
+# One of each kind: words that the head reads, answers that compete, answers in groups. The others take as long again.
+ALWAYS = ("COPA", "MultiRC", "WiC")
+EVERY = os.environ.get("FFLIB_ALL_TASKS")
+
+
+@pytest.mark.parametrize("task", little_superglue.TASKS if EVERY else ALWAYS)
+def test_every_chapter_runs(task, teacher, tmp_path, monkeypatch):
+    monkeypatch.setenv("FFLIB_SUPERGLUE", str(little_superglue.write(tmp_path / "superglue", task)))
+    for variable, folder in (("FFLIB_CACHE", "cache"), ("FFLIB_OUTPUTS", "outputs")):
+        monkeypatch.setenv(variable, str(tmp_path / folder))
+    monkeypatch.chdir(ROOT)
+    overrides = {"task": task, "teacher": str(teacher)} | SMALL
+    run = params.load_run("docs-cpu", "smoke", overrides=[f"{k}={json.dumps(v)}" for k, v in overrides.items()])
+    for chapter in CHAPTERS:
+        namespace = {"__name__": "__main__"} | run.chapter_values(chapter)
+        for i, source in enumerate(cells_of(chapter)):
+            exec(compile(source, f"{chapter}, code cell {i}", "exec"), namespace)
+    ladder, the_task = pd.read_csv(run.folder / "ladder.csv").set_index("rung"), get_task(task)
+    assert {"teacher unpadded", "distilled student", "int8 dynamic", "first token"} <= {*ladder.index}
+    teacher_model, student = (checkpoints.load(run.folder / "models" / name) for name in ("teacher-0", "student"))
+    assert student.encoder.config.spans == the_task.spans
+    test = data.load_split(task, "test", limit=run.values["n_test"])
+    seen = data.tokenize(test, checkpoints.load_tokenizer(teacher), the_task.max_length)
+    right = metrics.score(the_task, training.predict(teacher_model, seen), test.gold)
+    assert ladder.loc["teacher unpadded", "accuracy"] == pytest.approx(right)
