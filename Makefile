@@ -9,6 +9,8 @@ RUN = docs-cpu
 SIZE =
 HARDWARE =
 SET =
+# What to sweep over: a name in params/sweeps/; SIZE, HARDWARE and SET go to each of its runs.
+SWEEP =
 # What to compare it with; empty means the reference run of that name, else the paper.
 WITH =
 # Where the environment is; VENV= (empty) takes the one that is active, e.g. conda's.
@@ -18,7 +20,7 @@ PYTHON = python3
 PIP_ARGS =
 
 # Recipes read these from their environment, so that the shell never parses a value, however odd.
-export RUN SIZE HARDWARE SET WITH VENV PYTHON
+export RUN SIZE HARDWARE SET SWEEP WITH VENV PYTHON
 export PYTHONUNBUFFERED = 1
 export PYTHONNOUSERSITE = 1
 unexport PYTHONPATH PYTHONHOME
@@ -34,19 +36,22 @@ SNAKEMAKE = HF_HOME="$${HF_HOME:-$${XDG_CACHE_HOME:-$$HOME/.cache}/huggingface}"
 	python -m snakemake --cores all --nolock --rerun-incomplete --rerun-triggers mtime params input
 # The spaces around SET keep snakemake from taking quotes off its ends.
 CONFIG = --config "run=$$RUN" $${SIZE:+"size=$$SIZE"} $${HARDWARE:+"hardware=$$HARDWARE"} $${SET:+"set= $$SET "}
-RUN_OPTIONS = --run "$$RUN" --size "$$SIZE" --hardware "$$HARDWARE" --set "$$SET"
+sweep plan: CONFIG += $${SWEEP:+"sweep=$$SWEEP"}
+OPTIONS = --size "$$SIZE" --hardware "$$HARDWARE" --set "$$SET"
+RUN_OPTIONS = --run "$$RUN" $(OPTIONS)
+SWEEP_OPTIONS = --sweep "$$SWEEP" $(OPTIONS)
 # `--quiet all` leaves the chapters' own lines and errors, but would hide a wrong RUN, SIZE or SET: hence a dry run first.
 PREVIEW = mkdir -p .cache && { $(SNAKEMAKE) --dry-run --quiet host progress $(CONFIG) >.cache/plan.txt 2>&1 \
 	|| { sed -e '/^  File "/d' -e '/^InputError in file/{N;s/.*\n/error: /;}' .cache/plan.txt >&2; exit 1; }; }
 
 .DEFAULT_GOAL := help
-.PHONY: help book compare export test setup plan lab sync clean
+.PHONY: help book sweep compare export test setup plan lab sync clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'Choose with RUN=docs-cpu SIZE=smoke|standard|full HARDWARE=name SET="name=value name=value",'
-	@echo 'e.g. make book SIZE=smoke. README.md says what each run takes and leaves.'
+	@echo 'e.g. make book SIZE=smoke, make sweep SWEEP=superglue. README.md says what each run takes and leaves.'
 
 book: setup ## run what RUN still lacks, render it, and print the ladder and where the book is
 	@$(PREVIEW)
@@ -54,6 +59,14 @@ book: setup ## run what RUN still lacks, render it, and print the ladder and whe
 	@$(SNAKEMAKE) --quiet all $(CONFIG) || { echo >&2; \
 	  echo "make: the book stopped at the error above; what is done is kept: mend it and run make again." >&2; exit 1; }
 	@python -m fflib.execute show $(RUN_OPTIONS)
+
+# Ctrl-C ends it here, and not with the next command; each command has ended by itself by then.
+sweep: setup ## run every run of SWEEP, one after another, then the tables over them; a run that fails stops no other
+	@$(PREVIEW)
+	@trap 'echo "make: the sweep was stopped; what is done is kept: run make again to go on" >&2; exit 130' INT; \
+	  python -m fflib.sweep check $(SWEEP_OPTIONS) || exit; \
+	  $(SNAKEMAKE) --quiet all --keep-going $(CONFIG); $(SNAKEMAKE) --quiet all $(CONFIG) -- tables; \
+	  python -m fflib.sweep show $(SWEEP_OPTIONS)
 
 compare: setup ## set RUN beside WITH=paper, a reference run, another run, or a folder of another machine
 	@python -m fflib.compare $(RUN_OPTIONS) --with "$$WITH"
@@ -71,7 +84,7 @@ test: setup ## check the style, then all tests, with a small book from start to 
 setup: ## make the environment; quick when nothing changed
 	@sh .ci/setup $(PIP_ARGS)
 
-plan: setup ## print what `make book` would run, and why
+plan: setup ## print what `make book`, or with SWEEP `make sweep`, would run, and why
 	@$(PREVIEW)
 	@awk '/^ *output: / { file = $$2; sub(/,$$/, "", file) } /^Nothing to be done/ { print } \
 	  /^ *[Rr]eason: / { sub(/^ *[Rr]eason: */, ""); gsub(/: [^;]*/, ""); print file " (" $$0 ")" }' .cache/plan.txt

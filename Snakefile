@@ -1,12 +1,14 @@
-# The sweep: which chapter of a run needs which other. Called by `make book` and `make plan`; on a cluster by profile.
+# Which chapter of which run needs which other: for `make book`, `make sweep` and `make plan`; on a cluster by profile.
 #   snakemake --cores all --rerun-triggers mtime params input --config run=docs-cpu size=smoke
+#   snakemake --cores all --rerun-triggers mtime params input --keep-going --config sweep=superglue; the same, -- tables
 # A chapter runs again when its code, the fflib modules it uses, its parameters, the packages or the processor changed
 # (all in `key`), or when a chapter before it ran again.
+import re
 import shlex
 import sys
 
 sys.path.insert(0, workflow.basedir)
-from fflib import files, params, provenance  # noqa: E402
+from fflib import files, params, provenance, sweep_plan  # noqa: E402
 
 NEEDS = {
     "00_introduction": ["07_story"],  # it opens with the result of the run
@@ -20,49 +22,87 @@ NEEDS = {
 NEEDS["07_story"] = sorted({*NEEDS} - {"00_introduction"})
 TIMED = {*NEEDS} - {"00_introduction"}
 
-WANTED = {name: str(config.get(name, "")) for name in ("run", "size", "hardware")}
+WANTED = {name: str(config.get(name, "")) for name in ("run", "sweep", "size", "hardware")}
 OVERRIDES = str(config.get("set", "")).strip()
-RUN = params.load_run(
-    WANTED["run"] or "docs-cpu", WANTED["size"], WANTED["hardware"], params.split_overrides(OVERRIDES)
-)
-FOLDER = files.shown(RUN.folder)
-OPTIONS = shlex.join([f"--run={RUN.name}", f"--size={RUN.size}", f"--hardware={RUN.hardware}", f"--set={OVERRIDES}"])
+CHANGES = (WANTED["size"], WANTED["hardware"], params.split_overrides(OVERRIDES))
+SWEEP = sweep_plan.load(WANTED["sweep"], *CHANGES) if WANTED["sweep"] else None
+BOOKS = SWEEP.runs if SWEEP else [params.load_run(WANTED["run"] or "docs-cpu", *CHANGES)]
+CLOSING = [SWEEP.closing] if SWEEP else []
+RUNS = {files.shown(run.folder): run for run in [*BOOKS, *CLOSING]}
 
 
-def result(chapter):
-    return f"{FOLDER}/results/{chapter}.json"
+def result(folder, chapter):
+    return f"{folder}/results/{chapter}.json"
+
+
+def results(folder):
+    return [result(folder, chapter) for chapter in ([params.TABLES] if RUNS[folder] in CLOSING else NEEDS)]
+
+
+def books(runs):
+    return [f"{files.shown(run.folder)}/book/index.html" for run in runs]
+
+
+def key(folder, chapter):
+    own = provenance.chapter_key(chapter, RUNS[folder].chapter_values(chapter))
+    # The tables take the runs as they stand, whole or failed; they wait for none of their files.
+    return files.content_hash(own, sweep_plan.standing(SWEEP)) if chapter == params.TABLES else own
+
+
+def command(folder, chapter):
+    options = {"run": RUNS[folder].name, "size": WANTED["size"], "hardware": WANTED["hardware"], "set": OVERRIDES}
+    options |= {"sweep": SWEEP.name} if SWEEP else {}
+    caller = "fflib.sweep" if SWEEP else "fflib.execute"
+    return shlex.join(["-m", caller, "chapter", chapter, *(f"--{name}={value}" for name, value in options.items())])
+
+
+def turn(wildcards):
+    return len(RUNS) - [*RUNS].index(wildcards.folder)  # run by run, in the order of the sweep
+
+
+wildcard_constraints:
+    folder="|".join(re.escape(folder) for folder in RUNS),
+    chapter="[0-9]{2}_[a-z]+",
 
 
 # Every result is asked for by name: one that is missing is made again, even if the book that was made of it is still there.
 rule all:
     input:
-        [result(chapter) for chapter in NEEDS],
-        f"{FOLDER}/book/index.html",
+        [file for run in BOOKS for file in results(files.shown(run.folder))],
+        books(BOOKS),
+
+
+# Of a sweep, after `all`: a target of its own, so that it is made although runs failed.
+rule tables:
+    input:
+        books(CLOSING),
 
 
 rule book:
     input:
-        [result(chapter) for chapter in NEEDS],
+        lambda wildcards: results(wildcards.folder),
     output:
-        f"{FOLDER}/book/index.html",
+        "{folder}/book/index.html",
     params:
         key=provenance.page_key(),
+    priority: turn
     shell:
-        f"{shlex.quote(sys.executable)} -m fflib.book {shlex.quote(FOLDER)}"
+        f"{shlex.quote(sys.executable)} -m fflib.book {{wildcards.folder:q}}"
 
 
 rule chapter:
     input:
-        lambda wildcards: [result(chapter) for chapter in NEEDS[wildcards.chapter]],
+        lambda wildcards: [result(wildcards.folder, chapter) for chapter in NEEDS.get(wildcards.chapter, [])],
     output:
-        f"{FOLDER}/results/{{chapter}}.json",
+        "{folder}/results/{chapter}.json",
     params:
-        key=lambda wildcards: provenance.chapter_key(wildcards.chapter, RUN.chapter_values(wildcards.chapter)),
-    # A timed chapter takes every core, so nothing runs beside it; on a cluster `exclusive` asks for a node of its own.
-    threads: lambda wildcards: workflow.cores if wildcards.chapter in TIMED else 1
+        key=lambda wildcards: key(wildcards.folder, wildcards.chapter),
+        # Snakemake does not compare what follows from `output` with the last time: all that counts is in `key`.
+        command=lambda wildcards, output: command(wildcards.folder, wildcards.chapter),
+    priority: turn
+    # A chapter takes every core, so nothing runs beside it; on a cluster `exclusive` asks for a node of its own.
+    threads: lambda wildcards: workflow.cores if SWEEP or wildcards.chapter in TIMED else 1
     resources:
         exclusive=lambda wildcards: int(wildcards.chapter in TIMED),
-    wildcard_constraints:
-        chapter="[0-9]{2}_[a-z]+",
     shell:
-        f"{shlex.quote(sys.executable)} -m fflib.execute chapter {{wildcards.chapter}} {OPTIONS}"
+        f"{shlex.quote(sys.executable)} {{params.command}}"

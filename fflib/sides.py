@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from fflib.files import InputError, shown
+from fflib.records import damaged, read
 from fflib.rungs import COLUMNS, Rung
 
 TEXT = {field.name for field in fields(Rung) if field.type == "str"}
-RECORD = {"chapter": str, "key": str, "written": str, "parameters": dict, "machine": dict, "facts": dict, "rungs": list}
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def load(folder: Path) -> Side:
     if not path.exists() or not records:
         missing = "results/NN_name.json" if path.exists() else "ladder.csv"
         raise InputError(f"{shown(folder)} holds no {missing}; run the whole book first (make book), or copy it whole")
-    return Side(shown(folder), _read_ladder(path), [_read_record(record) for record in records])
+    return Side(shown(folder), _read_ladder(path), [read(record) for record in records])
 
 
 def _read_ladder(path: Path) -> pd.DataFrame:
@@ -48,18 +47,4 @@ def _read_ladder(path: Path) -> pd.DataFrame:
             raise ValueError("a row is cut short, or two have one name")
         return table.assign(**{name: pd.to_numeric(table[name]) for name in COLUMNS if name not in TEXT})
     except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-    if not isinstance(record, dict) or not all(isinstance(record.get(key), kind) for key, kind in RECORD.items()):
-        raise _damaged(path, f"it needs {', '.join(RECORD)}")
-    return record
-
-
-def _damaged(path: Path, why: object) -> InputError:
-    return InputError(f"{shown(path)} is damaged ({' '.join(str(why).split())}); copy it again or run the book again")
+        raise damaged(path, error) from error

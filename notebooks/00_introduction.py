@@ -51,14 +51,18 @@ whose = "This run" if own else f"*Nothing was run here yet. The reference run `{
 above_guessing = (
     ladder.set_index("rung").loc[last, "accuracy_low"] > accuracy["most_frequent_answer"]
 )
+has_learned = pd.notna(ladder.set_index("rung").loc[rungs.PADDED, "accuracy"])
+no_accuracy = (
+    "" if has_learned else " (Its weights are untrained here, so it has a speed and no accuracy.)"
+)
 weak = "" if above_guessing else " **That is not clearly more than guessing.**"
 Markdown(
     f"{whose}, on {baseline['machine']['cpu']} with {baseline['rungs'][0]['threads']} threads, ended **{own_teacher:.0f} times** as fast as "
     f"its own teacher, unpadded, with {accuracy['accuracy']:.1%} right where the teacher has {accuracy['teacher_accuracy']:.1%} (always the most "
     f"frequent answer: {accuracy['most_frequent_answer']:.1%}), on texts that took no part in training or in any choice.{weak}\n\n"
     f"Against `{baseline['parameters']['reference']}`, the larger stock model that such stories start from: **{padded:.0f} times** as fast when "
-    f"that one pads, **{unpadded:.0f} times** when it does not, {best:.0f} times when it runs on the best engine tried. (Its weights are untrained "
-    f"here, so it has a speed and no accuracy.) One request alone takes {one_ms['padded']:,.0f} ms there padded, {one_ms['unpadded']:,.0f} ms "
+    f"that one pads, **{unpadded:.0f} times** when it does not, {best:.0f} times when it runs on the best engine tried.{no_accuracy} "
+    f"One request alone takes {one_ms['padded']:,.0f} ms there padded, {one_ms['unpadded']:,.0f} ms "
     f"unpadded, and {one_ms['end']:.1f} ms at the end."
 )
 
@@ -143,6 +147,8 @@ Markdown(
 # 5. [Quantisation](05_quantization.ipynb): eight bits in place of thirty-two, and how to keep the answers.
 # 6. [Runtime](06_runtime.ipynb): the graph that is served, the cores divided, and a server that keeps its promise.
 # 7. [The story](07_story.ipynb): all rungs together, each technique left out once, beside the paper's.
+#
+# A sweep over several tasks ends with [the tables](08_tables.ipynb): all of them side by side, beside the paper's.
 #
 # The techniques are those of FastFormers (Kim and Hassan Awadalla, arXiv 2010.13382), with TinyBERT's distillation
 # (1909.10351) and DynaBERT's pruning (2004.04037).

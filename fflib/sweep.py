@@ -1,0 +1,100 @@
+"""The steps of a sweep that the Makefile and the Snakefile call; which chapter runs when, snakemake decides.
+
+python -m fflib.sweep check   --sweep superglue                               set aside what is outdated
+python -m fflib.sweep chapter 01_baseline --run rte-minilm --sweep superglue  run one chapter, tell the time left
+python -m fflib.sweep chapter 08_tables --sweep superglue                     run the closing chapter
+python -m fflib.sweep show    --sweep superglue                               print the tables, and which runs failed
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from fflib import commands, execute, params, sweep_plan
+from fflib.execute import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, ChapterFailed
+from fflib.files import InputError
+from fflib.params import Run
+from fflib.sweep_plan import Sweep
+
+
+def check(sweep: Sweep) -> int:
+    """Set aside what is outdated in each run, forget how runs failed the last time, and say how much there is to do."""
+    from fflib import hardware
+
+    for run in sweep.runs:
+        sweep_plan.forget_failure(run.folder)
+        if outdated := execute.check(run):
+            _say(f"{run.folder.name}: run again, for what they depend on has changed: {', '.join(outdated)}")
+    lacking = sum(len(sweep_plan.lacking(run.folder)) for run in sweep.runs)
+    of = f"{lacking} of {len(sweep.runs) * len(sweep_plan.order())} chapters to run"
+    left = sweep_plan.seconds_left(sweep, hardware.card())
+    _say(f"{sweep.name}: {len(sweep.runs)} runs, {of}", sweep_plan.told(left))
+    return 0
+
+
+def chapter(sweep: Sweep, run: Run, name: str) -> int:
+    """Run one chapter of one run, and say how long it took and what is left; a failure is kept for the end.
+
+    An interrupted chapter says nothing: make does, once, whatever was going on.
+    """
+    sweep_plan.forget_failure(run.folder)
+    start = time.perf_counter()
+    try:
+        execute.run_chapter(run, name)
+    except (InputError, ChapterFailed) as error:
+        code = error.code if isinstance(error, ChapterFailed) else EXIT_INPUT
+        if code != EXIT_INTERRUPTED:
+            sweep_plan.note_failure(run.folder, name, str(error))
+            _say(f"error: {run.folder.name}: {error}")
+        return code
+    took = time.perf_counter() - start
+    left = sweep_plan.seconds_left(sweep, sweep_plan.machine_of(run.folder, name))
+    _say(f"{run.folder.name} {name}: done in {took:.0f} s", sweep_plan.told(left))
+    return 0
+
+
+def show(sweep: Sweep) -> int:
+    """Print the tables and where they are; then name each run that is not whole, with the reason."""
+    folder = sweep.closing.folder
+    reasons = {run.folder.name: sweep_plan.unfinished(run.folder) for run in sweep.runs}
+    reasons[folder.name] = sweep_plan.unfinished(folder, [params.TABLES])
+    if not reasons[folder.name]:
+        print((folder / "tables.md").read_text(encoding="utf-8"))
+        print(f"tables: {folder / 'tables.csv'}\nbook:   {folder / 'book' / 'index.html'}")
+    for name, reason in reasons.items():
+        if reason:
+            _say(f"error: {name}: {reason}")
+    return EXIT_FAILED if any(reasons.values()) else 0
+
+
+def _say(*parts: str) -> None:
+    print(", ".join(part for part in parts if part), file=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; every failure is one sentence on stderr and a non-zero status."""
+    parser = argparse.ArgumentParser(prog="python -m fflib.sweep", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("action", choices=("check", "chapter", "show"))
+    parser.add_argument("chapter", nargs="?", default="")
+    parser.add_argument("--sweep", required=True, help="a file in params/sweeps")
+    params.add_run_options(parser)
+    chosen = parser.parse_args(arguments)
+
+    def act() -> int:
+        overrides = params.split_overrides(chosen.set)
+        sweep = sweep_plan.load(chosen.sweep, chosen.size, chosen.hardware, overrides)
+        if chosen.action == "chapter":
+            run = sweep.closing if chosen.chapter == params.TABLES else params.run_of(chosen)
+            return chapter(sweep, run, chosen.chapter)
+        return check(sweep) if chosen.action == "check" else show(sweep)
+
+    try:
+        return commands.ended(act)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
