@@ -64,8 +64,8 @@ Markdown("\n".join(f"- {note}" for note in notes) or "Nothing: every run is whol
 # the fine-tuned model, the small one that learned from it, and what is left after cutting and rounding, as the last rung of the ladder
 # serves it. The interval covers the choice of test texts, not another training.
 #
-# The paper's teachers are BERT and RoBERTa of twelve layers, trained for each task by a search over its settings. This book's are small
-# enough for two cores, and what they learn from is named beside them. **So a row tells how much of its own teacher a student keeps, not
+# The paper's teachers are BERT and RoBERTa of twelve layers. This book's may be as large, or small enough for two cores; 8.1 names
+# them, and what they learnt from stands beside them. **So a row tells how much of its own teacher a student keeps, not
 # whose teacher is better.**
 
 # %%
