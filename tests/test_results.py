@@ -111,3 +111,11 @@ def test_a_stale_or_damaged_result_is_set_aside_and_kept(tmp_path):
 def test_the_stack_of_a_rung_leaves_its_alternatives_out():
     table = pd.DataFrame({"rung": ["a", "b", "c", "d", "e"], "stacks_on": ["", "a", "b", "b", "d"]})
     assert rungs.stack(table, "e") == ["a", "b", "d", "e"] and rungs.stack(table, "a") == ["a"]
+
+
+def test_a_teacher_that_scores_nothing_leaves_nothing_to_keep():
+    """As one that says no to every answer of MultiRC: no error, and an empty cell."""
+    assert np.isnan(rungs.kept(0.2, 0.0)) and rungs.kept(0.3, 0.4) == pytest.approx(0.75)
+    rung = Rung("a", "", "m", "e", "fp32", "none", 1, 1).scored(0.0, (0.0, 0.0), 0.0)
+    assert rung.retention is None and rung.accuracy == 0
+    assert rungs.ladder([vars(rung)])["retention"].isna().all()

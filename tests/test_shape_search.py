@@ -155,6 +155,9 @@ def test_the_uniform_shape_is_the_slowest_within_the_budget():
     assert seen == sorted(seen) and len(set(seen)) > 3
     with pytest.raises(InputError, match="no shape is within"):
         shape_search.uniform_at(TABLE, LENGTHS, FULL, 1.0)
+    least = shape_search.least_uniform_ms(TABLE, LENGTHS, FULL)
+    assert least == TABLE.model_ms([LayerShape(0, 8, 0)] * 2, LENGTHS)
+    assert shape_search.uniform_at(TABLE, LENGTHS, FULL, least) == [(0, 0)] * 2
 
 
 def test_by_operations_loses_least_for_the_operations_that_fit_the_time():
