@@ -84,11 +84,14 @@ def _warn_of_copies(data: OwnData) -> None:
 
 def _split_of(data: OwnData, record: Record) -> str:
     """Choose a split by a hash of the texts, or of `apart_by`, so that equal ones are together."""
-    task = data.task
-    told_apart = str(task.column(record, task.apart_by)) if task.apart_by else task.texts(record)
-    draw = int(content_hash("split", told_apart), 16) % 10_000 / 10_000
+    draw = int(content_hash("split", told_apart(data.task, record)), 16) % 10_000 / 10_000
     test = 0 if "test" in data.paths else TEST_SHARE
     return "test" if draw < test else "dev" if draw < test + DEV_SHARE else "train"
+
+
+def told_apart(task: Task, record: Record) -> Any:
+    """Return what no two splits may share: the value of ``apart_by``, else all texts of the row."""
+    return str(task.column(record, task.apart_by)) if task.apart_by else task.texts(record)
 
 
 @lru_cache(maxsize=8)

@@ -7,7 +7,7 @@ SuperGLUE publishes labels for train and val only, so the split that the book re
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +40,25 @@ def records(task: Task, split: str, source: str = "auto", own: OwnData | None = 
     official = _from_superglue if source == "hub" else _from_folder
     if split == "test":
         return official(task, "val", source)
-    return _held_apart(task, official(task, "train", source), split)
+    return _held_apart(official(task, "train", source), split, task, _told_apart)
 
 
-def _held_apart(task: Task, rows: Iterator[Placed], split: str) -> Iterator[Placed]:
+def _told_apart(task: Task, record: Record) -> Any:
+    return task.column(record, task.apart_by) if task.apart_by else task.examples(record)[0].texts[-1]
+
+
+def _held_apart(
+    rows: Iterator[Placed], split: str, task: Task, told_apart: Callable[[Task, Record], Any]
+) -> Iterator[Placed]:
     """Keep the rows of train, or the tenth that is dev; what tells rows apart is never on both sides."""
-    return (row for row in rows if _is_dev(task, row[1]) == (split == "dev"))
 
+    def is_dev(record: Record) -> bool:
+        try:
+            return int(content_hash("dev", told_apart(task, record)), 16) % 10 == 0
+        except InputError:  # the record is read again, and refused with its place, where it is used
+            return False
 
-def _is_dev(task: Task, record: Record) -> bool:
-    try:
-        apart_by = task.column(record, task.apart_by) if task.apart_by else task.examples(record)[0].texts[-1]
-    except InputError:  # the record is read again, and refused with its place, where it is used
-        return False
-    return int(content_hash("dev", apart_by), 16) % 10 == 0
+    return (row for row in rows if is_dev(row[1]) == (split == "dev"))
 
 
 def _from_folder(task: Task, official_split: str, source: str) -> Iterator[Placed]:
@@ -79,7 +84,7 @@ def _from_superglue(task: Task, official_split: str, source: str) -> Iterator[Pl
 def _own_from_hub(own: OwnData, split: str) -> Iterator[Placed]:
     """Divide train into train and dev; test is the published one if that has labels, else validation."""
     if split != "test":
-        yield from _held_apart(own.task, _published(own, "train"), split)
+        yield from _held_apart(_published(own, "train"), split, own.task, own_data.told_apart)
         return
     for name in ("test", "validation"):
         try:
@@ -94,16 +99,23 @@ def _own_from_hub(own: OwnData, split: str) -> Iterator[Placed]:
 
 def _published(own: OwnData, split: str) -> Iterator[Placed]:
     wanted = f"{own.config or 'default'}/{split}/*.parquet"
-    return _from_hub(own.hub, wanted, CONVERTED, "name a file in its place", own.task.label_field)
+    instead, label = "name a file in its place", own.task.label_field
+    return _from_hub(own.hub, wanted, CONVERTED, instead, label, whole=f"{own.config or 'default'}/*/*.parquet")
 
 
 class NoSuchSplit(InputError):
     """A data set on the hub lacks the files that were asked for."""
 
 
-def _from_hub(name: str, wanted: str, revision: str, instead: str, named: str = "") -> Iterator[Placed]:
-    """Yield the rows of parquet files on the hub; class indices in the column ``named`` become names of classes."""
-    folder = download.fetch(name, [wanted], wanted, revision, kind="dataset", instead=instead)
+def _from_hub(
+    name: str, wanted: str, revision: str, instead: str, named: str = "", whole: str = ""
+) -> Iterator[Placed]:
+    """Yield the rows of parquet files on the hub; class indices in the column ``named`` become names of classes.
+
+    ``whole`` stands for the files of all splits: they come at once, so that a split there is not is known offline too.
+    """
+    fetched = whole or wanted
+    folder = download.fetch(name, [fetched], fetched, revision, kind="dataset", instead=instead)
     paths = sorted(folder.glob(wanted))
     if not paths:
         raise NoSuchSplit(f"{name} has no {wanted} at revision {revision}; {instead}")

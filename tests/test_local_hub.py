@@ -347,3 +347,27 @@ def test_no_hub_at_all_is_one_sentence(tmp_path):
         answer = alone.call(RESOLVE, name="someone/model")
         one_sentence(answer, "NotFound", "someone/model", "ConnectError", "check the name and the network")
         assert answer.seconds < 5
+
+
+def test_a_data_set_of_the_reader_s_own_comes_once_and_names_its_classes(shelf, user, tmp_path):
+    """Laid out as the hub converts it; without a test split, so validation is reported, offline too."""
+    import datasets
+
+    features = datasets.Features(title=datasets.Value("string"), mood=datasets.ClassLabel(names=["sad", "glad"]))
+    made = {"train": 60, "validation": 12}
+    files = {}
+    for split, n in made.items():
+        rows = {"title": [f"{split} day {i}" for i in range(n)], "mood": [i % 2 for i in range(n)]}
+        file = io.BytesIO()
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(file)
+        files[f"default/{split}/0000.parquet"] = file.getvalue()
+    shelf.add("someone/moods", files, "datasets", revision="refs/convert/parquet")
+    path = tmp_path / "mine.yaml"
+    path.write_text("hub: someone/moods\ntext: title\nlabel: mood\nlabels: [glad, sad]\n")
+    train, dev, test = (user.call(SPLIT, task=str(path), split=split).value for split in ("train", "dev", "test"))
+    assert len(train["texts"]) + len(dev["texts"]) == 60 and dev["texts"]
+    assert test["labels"] == [1, 0] * 6, "the file's order of classes is sad, glad, the reader's glad, sad"
+    shelf.heal()
+    with Worker(shelf, user.folder, HF_HUB_OFFLINE="1") as offline:
+        assert offline.call(SPLIT, task=str(path), split="test").value == test
+    assert not shelf.requests
