@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fflib import batching
+from fflib import batching, metrics
 from fflib.data import TokenizedSplit
 from fflib.measure import Predictor, Variant
 
@@ -40,11 +40,10 @@ def compare(predict: Predictor, examples: TokenizedSplit, plan: batching.Plan, e
     """Answer ``examples`` in the batches of ``plan`` and one by one; compare with the original's logits [n, c]."""
     served = Variant("served", predict, plan).logits(examples)
     alone = Variant("alone", predict, batching.in_order(examples.lengths, 1)).logits(examples)
-    labels = served.argmax(1)
     return Fidelity(
         logits=served,
-        agreement=float((labels == expected.argmax(1)).mean()),
+        agreement=metrics.kept(served, expected, examples.gold),
         max_change=float(np.abs(served - expected).max()),
-        flips_by_batch=int((labels != alone.argmax(1)).sum()),
+        flips_by_batch=round((1 - metrics.kept(served, alone, examples.gold)) * len(served)),
         changes_by_batch=np.abs(served - alone).max(1),
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from fflib import batching, energy, progress
+from fflib import batching, energy, metrics, progress
 from fflib.data import TokenizedSplit
 from fflib.files import InputError
 
@@ -129,12 +129,12 @@ def check(
     """Run ``variant`` and compare its logits with ``expected`` [n, classes]; return it marked as checked.
 
     Raises:
-        AssertionError: a logit differs by more than ``tolerance``, or fewer labels agree than the share ``agreement``.
+        AssertionError: a logit differs by more than ``tolerance``, or `metrics.kept` is less than ``agreement``.
     """
-    got = variant.logits(examples)
-    wanted = expected[np.sort(np.concatenate(variant.plan))]
+    got, which = variant.logits(examples), np.sort(np.concatenate(variant.plan))
+    wanted = expected[which]
     difference = float(np.abs(got - wanted).max())
-    same = float((got.argmax(1) == wanted.argmax(1)).mean())
+    same = metrics.kept(got, wanted, examples.gold.take(which))
     assert difference <= tolerance, f"{variant.name}: a logit is off by {difference:.2g}, more than {tolerance:.2g}"
     assert same >= agreement, f"{variant.name}: only {same:.1%} of the labels agree"
     return replace(variant, checked=Check(difference, same, len(got)))

@@ -81,6 +81,25 @@ def chance(task: Scorable, gold: Gold) -> float:
     return max(score(task, logits, gold) for logits in constant)
 
 
+def answers(logits: np.ndarray, gold: Gold) -> np.ndarray:
+    """Return the class that ``logits`` [n, classes] give each example, [n].
+
+    Of answers that compete, the likeliest has class 1 and the others 0, whatever their scores are beside an answer to
+    another question. One whose rivals are not among the n is judged alone.
+    """
+    given = logits.argmax(1)
+    if not gold.one_right:
+        return given
+    numbers = gold.numbered()
+    contested = np.bincount(numbers)[numbers] > 1
+    return np.where(contested, np.isin(np.arange(len(given)), _likeliest(logits, numbers)), given)
+
+
+def kept(logits: np.ndarray, original: np.ndarray, gold: Gold) -> float:
+    """Return the share of n examples with the same answer by ``logits`` as by ``original``, both [n, classes]."""
+    return float((answers(logits, gold) == answers(original, gold)).mean())
+
+
 def score_interval(
     task: Scorable, logits: np.ndarray, gold: Gold, seed: int = 0, confidence: float = 0.95, resamples: int = 1000
 ) -> tuple[float, float]:
@@ -143,10 +162,14 @@ def _exact(logits: np.ndarray, gold: Gold) -> np.ndarray:
 
 def _best(values: np.ndarray, logits: np.ndarray, gold: Gold) -> np.ndarray:
     """Take of each question the value of the answer that yes is most likely for; of equals the first."""
-    numbers = gold.numbered()
-    order = np.lexsort((np.arange(len(numbers)), logits[:, 0] - logits[:, 1], numbers))
-    first = order[np.unique(numbers[order], return_index=True)[1]]
+    first = _likeliest(logits, gold.numbered())
     return np.stack([values[first], np.ones(len(first))], 1)
+
+
+def _likeliest(logits: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return the index of each question's answer that yes is most likely for; of equals the first."""
+    order = np.lexsort((np.arange(len(numbers)), logits[:, 0] - logits[:, 1], numbers))
+    return order[np.unique(numbers[order], return_index=True)[1]]
 
 
 def _f1(sums: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""README's ladder: what stands between its markers is made from the reference results.
+"""README's ladder and tables: what stands between its markers is made from the reference results.
 
 python -m fflib.readme            writes it
 python -m fflib.readme --check    says whether it is current
@@ -13,16 +13,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from fflib import commands, rungs
+from fflib import commands, reference_sweep, rungs
 from fflib.files import ROOT, InputError, shown, write_text
 from fflib.reference import BASELINE, MAIN, REFERENCES, Reference, names, read, record_of
+from fflib.reference_sweep import ReferenceSweep
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- ladder:begin -->", "<!-- ladder:end -->"
 
 
-def section(reference: Reference, further: Sequence[Reference] = ()) -> str:
-    """Return what README shows: the ladder of ``reference`` as figure and table, and one row for each further one."""
+def section(reference: Reference, further: Sequence[Reference] = (), sweeps: Sequence[ReferenceSweep] = ()) -> str:
+    """Return what README shows: the ladder of ``reference`` as figure and table, and one row for each further one.
+
+    Of each sweep its figure and its tables.
+    """
     figure = f"{shown(REFERENCES)}/{reference.name}/figures/ladder.png"
     alt = f"The ladder of {reference.name}: a bar a rung, speed-up against the padded reference"
     ladder = rungs.ladder_markdown(reference.way())
@@ -32,7 +36,16 @@ def section(reference: Reference, further: Sequence[Reference] = ()) -> str:
         table = rows.to_markdown(index=False, disable_numparse=True)
         parts += ["Other runs, each from its padded baseline to its last rung:", table]
         parts += ["\n".join(f"- {each.name}: {_measured(each)}" for each in further)]
+    parts += [part for sweep in sweeps for part in _tables(sweep)]
     return "\n\n".join(parts)
+
+
+def _tables(sweep: ReferenceSweep) -> list[str]:
+    minutes = sum(sweep.about["seconds"].values()) / 60
+    note = f" {sweep.about['note'].rstrip('.')}." if sweep.about["note"] else ""
+    told = f"All runs of `make sweep SWEEP={sweep.name}` ({sweep.about['size']} size, {minutes:.0f} minutes)."
+    figure = f"{shown(REFERENCES)}/{sweep.name}/figures/{reference_sweep.FIGURE}.png"
+    return [told + note, f"![By task: times as fast, and the accuracy kept]({figure})", sweep.text.strip()]
 
 
 def write(readme: Path = README, folder: Path = REFERENCES) -> None:
@@ -50,7 +63,8 @@ def _with_section(readme: Path, folder: Path) -> str:
     if not there:
         raise InputError(f"{shown(folder)} holds no reference yet; make one: python -m fflib.reference --run NAME")
     main = MAIN if MAIN in there else there[0]
-    made = section(read(main, folder), [read(name, folder) for name in there if name != main])
+    sweeps = [reference_sweep.read(name, folder) for name in reference_sweep.names(folder)]
+    made = section(read(main, folder), [read(name, folder) for name in there if name != main], sweeps)
     text = readme.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)

@@ -71,20 +71,34 @@ def keep(
     Raises:
         InputError: a chapter is missing or was made with other code, a text of ``splits`` shows, or it is too large.
     """
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise InputError(f"{name!r} cannot name a reference; take letters, digits, '-', '_' and '.' only")
+    return write(contents_of(run_folder, splits, note, hardware), name, folder)
+
+
+def contents_of(
+    run_folder: Path, splits: Sequence[Split], note: str = "", hardware: str = "", notebooks: bool = True
+) -> dict[str, str | bytes]:
+    """Return what is kept of a run by path: text as str, images as bytes. Without ``notebooks``: its numbers alone.
+
+    InputError as in `keep`, but for the size.
+    """
     records = [results.read(run_folder, chapter) for chapter in params.chapters()]
     results.read_all(run_folder)  # refuses chapters that saw different data
-    about = _about(records, splits, note, hardware)
-    contents = _contents(run_folder, records, about)
+    contents = _contents(run_folder, records, _about(records, splits, note, hardware), notebooks)
     redaction.refuse_leaks(contents, splits)
+    return contents
+
+
+def write(contents: Mapping[str, str | bytes], name: str, folder: Path = REFERENCES) -> Path:
+    """Write the files ``contents`` as the reference ``name``, whole or not at all; see `keep`."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise InputError(f"{name!r} cannot name a reference; take letters, digits, '-', '_' and '.' only")
     size = sum(len(content if isinstance(content, bytes) else content.encode()) for content in contents.values())
     if size > MAX_BYTES:
         limit = f"more than {MAX_BYTES / 1e6:.0f} MB"
         raise InputError(f"the reference would take {size / 1e6:.1f} MB, {limit}; keep a run of a smaller size")
     with swapped_in(folder / name) as new:
         for path, content in contents.items():
-            (new / path).parent.mkdir(exist_ok=True)
+            (new / path).parent.mkdir(parents=True, exist_ok=True)
             (new / path).write_bytes(content if isinstance(content, bytes) else content.encode())
     return folder / name
 
@@ -139,8 +153,9 @@ def _about(records: list[dict[str, Any]], splits: Sequence[Split], note: str, ha
     }
 
 
-def _contents(run_folder: Path, records: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, str | bytes]:
-    """Return every file of the reference by its path in the folder: text as str, images as bytes."""
+def _contents(
+    run_folder: Path, records: list[dict[str, Any]], about: dict[str, Any], notebooks: bool
+) -> dict[str, str | bytes]:
     sources = {record["parameters"].get("data_source") for record in records} - {None, "auto", "hub"}
     without_paths = redaction.path_remover(run_folder, sources)
     contents: dict[str, str | bytes] = {
@@ -151,11 +166,17 @@ def _contents(run_folder: Path, records: list[dict[str, Any]], about: dict[str, 
     for record in records:
         chapter, slim = record["chapter"], _slim(record, without_paths)
         contents[f"results/{chapter}.json"] = json.dumps(slim, separators=(",", ":"), ensure_ascii=False) + "\n"
-        contents[f"{chapter}.ipynb"] = _notebook(_present(run_folder / f"{chapter}.ipynb"), without_paths)
-    for name in FIGURES:
-        path = _present(run_folder / "figures" / f"{name}.png")
-        contents[f"figures/{name}.png"] = _recompressed(path.read_bytes(), path)
+        if notebooks:
+            contents[f"{chapter}.ipynb"] = _notebook(_present(run_folder / f"{chapter}.ipynb"), without_paths)
+    if notebooks:
+        contents |= {f"figures/{name}.png": figure(run_folder, name) for name in FIGURES}
     return contents
+
+
+def figure(run_folder: Path, name: str) -> bytes:
+    """Return a figure that a run left, as a small PNG. InputError: it is missing or damaged."""
+    path = _present(run_folder / "figures" / f"{name}.png")
+    return _recompressed(path.read_bytes(), path)
 
 
 def _present(path: Path) -> Path:

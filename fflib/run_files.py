@@ -11,6 +11,7 @@ import yaml
 from fflib.files import ROOT, InputError
 
 PARAMS = ROOT / "params"
+SHARED = "_shared"  # in params/task: what holds for every task there that does not say otherwise; no task itself
 
 
 def folder(kind: str) -> Path:
@@ -20,7 +21,7 @@ def folder(kind: str) -> Path:
 
 def names(kind: str) -> list[str]:
     """Return the names of the files of a kind."""
-    return sorted(path.stem for path in folder(kind).glob("*.yaml"))
+    return sorted(path.stem for path in folder(kind).glob("[!_]*.yaml"))
 
 
 def runs() -> list[str]:
@@ -35,8 +36,14 @@ def read_run(name: str) -> dict[str, Any]:
     task, _, model = name.partition("-")
     if name in names("run") or task not in names("task") or model not in names("model"):
         return read("run", name)
-    about_task, about_model = read("task", task), read("model", model)
+    about_task, about_model = _task(task), read("model", model)
     return about_model | about_task | {"description": f"{about_task['task']}: {about_model['description']}"}
+
+
+def _task(name: str) -> dict[str, Any]:
+    """Return what a task's file says, and below each size what the file for all tasks says of it."""
+    own, sizes = read("task", name), read("task", SHARED) if (folder("task") / f"{SHARED}.yaml").exists() else {}
+    return own | {size: values | own.get(size, {}) for size, values in sizes.items()}
 
 
 def read(kind: str, name: str) -> dict[str, Any]:

@@ -656,10 +656,7 @@ tested = {
     for key, found in test_logits.items()
 }
 float_test = trained.predict_cached(model, test)
-kept = {
-    key: float((found.argmax(1) == float_test.argmax(1)).mean())
-    for key, found in test_logits.items()
-}
+kept = {key: metrics.kept(found, float_test, test_split.gold) for key, found in test_logits.items()}
 assert min(kept.values()) >= JUDGED.get("agreement", 0.999), f"labels kept: {kept}"
 
 

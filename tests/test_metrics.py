@@ -7,7 +7,18 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from fflib.files import InputError
-from fflib.metrics import METRICS, Gold, chance, difference_interval, parts, score, score_interval, scored
+from fflib.metrics import (
+    METRICS,
+    Gold,
+    answers,
+    chance,
+    difference_interval,
+    kept,
+    parts,
+    score,
+    score_interval,
+    scored,
+)
 from fflib.task import Task
 from fflib.tasks import get_task
 
@@ -52,6 +63,15 @@ def test_a_choice_compares_scores_and_does_not_ask_for_yes():
     task = get_task("COPA")
     assert score(task, yes(-5, -4, 3, 2, 1, 2), gold) == 1  # no, no | yes, yes | yes, yes: yet the likelier is right
     assert score(task, yes(-4, -5, 3, 2, 2, 1), gold) == pytest.approx(1 / 3)
+
+
+def test_of_answers_that_compete_it_is_kept_which_is_the_likelier():
+    gold = Gold(np.array([0, 1, 1, 0, 1]), np.array([0, 0, 1, 1, 2]), one_right=True)
+    original = yes(-5, -4, 3, 2, 1)
+    assert answers(original, gold).tolist() == [0, 1, 1, 0, 1]  # by themselves: no, no, yes, yes; the last stands alone
+    assert kept(yes(1, 2, -2, -3, 1), original, gold) == 1  # every score is on the other side, no choice is another
+    assert kept(yes(-4, -5, 3, 2, -1), original, gold) == pytest.approx(2 / 5)
+    assert kept(yes(-4, -5, 3, 2, 1), original, replace(gold, one_right=False)) == 1
 
 
 def test_of_equal_scores_the_first_answer_is_given():

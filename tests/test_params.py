@@ -98,6 +98,20 @@ def test_a_task_and_a_model_make_a_run():
     assert {"docs-cpu", "boolq-minilm", "wic-after-docs", "record-roberta"} <= set(run_files.runs())
 
 
+def test_what_holds_for_all_tasks_stands_once_and_a_tasks_own_file_wins(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_files, "PARAMS", tmp_path)
+    for path, text in {
+        "task/_shared": "standard: {epochs: 7, batch_size: 8}\nfull: {epochs: 9}\n",
+        "task/one": "task: RTE\nstandard: {epochs: 2}\n",
+        "model/small": "description: a small one\nteacher: a/b\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{path}.yaml").write_text(text)
+    own = run_files.read_run("one-small")
+    assert own["standard"] == {"epochs": 2, "batch_size": 8} and own["full"] == {"epochs": 9} and own["task"] == "RTE"
+    assert run_files.runs() == ["one-small"], "what is shared is no task"
+
+
 def test_a_run_that_is_nearly_right_is_named():
     with pytest.raises(InputError, match=r"no run 'rte-brt' in params/; did you mean 'rte-bert'\? there are docs-cpu"):
         params.load_run("rte-brt")
