@@ -28,7 +28,8 @@ CHANGES = (WANTED["size"], WANTED["hardware"], params.split_overrides(OVERRIDES)
 SWEEP = sweep_plan.load(WANTED["sweep"], *CHANGES) if WANTED["sweep"] else None
 BOOKS = SWEEP.runs if SWEEP else [params.load_run(WANTED["run"] or "docs-cpu", *CHANGES)]
 CLOSING = [SWEEP.closing] if SWEEP else []
-RUNS = {files.shown(run.folder): run for run in [*BOOKS, *CLOSING]}
+FIRST = params.before(BOOKS)  # of these, the one chapter that the others begin after
+RUNS = {files.shown(run.folder): run for run in [*FIRST, *BOOKS, *CLOSING]}
 
 
 def result(folder, chapter):
@@ -37,6 +38,12 @@ def result(folder, chapter):
 
 def results(folder):
     return [result(folder, chapter) for chapter in ([params.TABLES] if RUNS[folder] in CLOSING else NEEDS)]
+
+
+def needs(folder, chapter):
+    before = RUNS[folder].before if chapter == params.BASELINE else None
+    first = [result(files.shown(before.folder), params.BASELINE)] if before else []
+    return first + [result(folder, earlier) for earlier in NEEDS.get(chapter, [])]
 
 
 def books(runs):
@@ -50,7 +57,9 @@ def key(folder, chapter):
 
 
 def command(folder, chapter):
-    options = {"run": RUNS[folder].name, "size": WANTED["size"], "hardware": WANTED["hardware"], "set": OVERRIDES}
+    run = RUNS[folder]
+    options = {"run": run.name, "size": WANTED["size"], "hardware": WANTED["hardware"], "set": OVERRIDES}
+    options |= {"size": run.size, "hardware": run.hardware, "set": ""} if run in FIRST else {}
     options |= {"sweep": SWEEP.name} if SWEEP else {}
     caller = "fflib.sweep" if SWEEP else "fflib.execute"
     return shlex.join(["-m", caller, "chapter", chapter, *(f"--{name}={value}" for name, value in options.items())])
@@ -68,6 +77,7 @@ wildcard_constraints:
 # Every result is asked for by name: one that is missing is made again, even if the book that was made of it is still there.
 rule all:
     input:
+        [result(files.shown(run.folder), params.BASELINE) for run in FIRST],
         [file for run in BOOKS for file in results(files.shown(run.folder))],
         books(BOOKS),
 
@@ -92,7 +102,7 @@ rule book:
 
 rule chapter:
     input:
-        lambda wildcards: [result(wildcards.folder, chapter) for chapter in NEEDS.get(wildcards.chapter, [])],
+        lambda wildcards: needs(wildcards.folder, wildcards.chapter),
     output:
         "{folder}/results/{chapter}.json",
     params:

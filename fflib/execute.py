@@ -108,11 +108,19 @@ def _alone() -> Iterator[None]:
 
 
 def check(run: params.Run) -> list[str]:
-    """Set aside the results that other code, parameters, packages or hardware left in the run's folder; name them."""
+    """Set aside the results that other code, parameters, packages or hardware left in the run's folder; name them.
+
+    So it does with the one chapter of another run that this one begins after.
+    """
     from fflib import provenance, results
 
-    keys = {chapter: provenance.chapter_key(chapter, run.chapter_values(chapter)) for chapter in params.chapters()}
-    return [chapter for chapter, key in keys.items() if results.set_aside(run.folder, chapter, key)]
+    def outdated(run: params.Run, chapter: str) -> bool:
+        return results.set_aside(run.folder, chapter, provenance.chapter_key(chapter, run.chapter_values(chapter)))
+
+    first = [
+        f"{each.folder.name} {params.BASELINE}" for each in params.before([run]) if outdated(each, params.BASELINE)
+    ]
+    return first + [chapter for chapter in params.chapters() if outdated(run, chapter)]
 
 
 def show(run: params.Run) -> str:

@@ -129,7 +129,7 @@ def distil(
     train = outputs.examples
     code = [Path(file) for file in (__file__, distillation.__file__, objective.__file__, teacher.__file__)]
     settings = asdict(objectives), learn_from, weight_bits, per_column
-    origin = content_hash(trained.weights_hash(student), outputs.key, *settings, *code)
+    origin = content_hash(outputs.key, *settings, *code)
     model = copy.deepcopy(student)  # training changes the model that it is given
 
     def make_loss(model: Classifier) -> QuantizationAware:

@@ -22,7 +22,8 @@ from fflib.files import ROOT, InputError, outputs_dir, shown
 
 NOTEBOOKS = ROOT / "notebooks"
 TABLES = "08_tables"  # the closing chapter of a sweep, over all its runs; the book of one run ends before it
-RUN_KEYS = ("description", "hardware", "size")  # of a run's own file; everything else there is a parameter
+BASELINE = "01_baseline"  # the chapter that leaves a run's teacher
+RUN_KEYS = ("description", "hardware", "size", "after")  # of a run's own file; everything else there is a parameter
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,17 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its name, its folder under outputs/, and the parameters its files and overrides set."""
+    """A run: its name, its folder under outputs/, and the parameters its files and overrides set.
+
+    ``before`` is the run whose teacher this one trains on, if any: its `BASELINE` has to be there first.
+    """
 
     name: str
     hardware: str
     size: str
     folder: Path
     values: Mapping[str, Any]
+    before: Run | None = None
 
     def hardware_values(self) -> dict[str, Any]:
         """Return the parameters that the hardware's file sets, as they count in this run."""
@@ -86,6 +91,9 @@ def declared(chapter: str) -> dict[str, Parameter]:
 def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[str] = ()) -> Run:
     """Read ``params/<name>.yaml`` with its hardware and size files and ``overrides`` ("name=value"); later ones win.
 
+    ``after: other`` there takes the teacher of another run, in the same size and on the same hardware, as the model to
+    fine-tune. Overrides do not go to that run.
+
     Raises:
         InputError: no such file, unknown name, wrong type, or a list or number that YAML read as something else.
     """
@@ -99,12 +107,34 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
         values["task"] = shown(run_files.folder("run") / f"{name}.yaml")
     values |= run_files.read("hardware", hardware) | run_files.read("size", size)
     values |= for_sizes.get(size, {})
+    before = _before(name, own, size, hardware)
+    values |= {"teacher": shown(before.folder / "models" / "teacher-0")} if before else {}
     values = _checked(values | dict(_override(text) for text in overrides))
     # Another size or hardware gets a folder of its own, so that it never overwrites the results of the usual one.
     folder = "-".join(
         [name, *([hardware] if hardware != usual_hardware else []), *([size] if size != usual_size else [])]
     )
-    return Run(name, hardware, size, outputs_dir() / folder, {**values, "size": size})
+    return Run(name, hardware, size, outputs_dir() / folder, {**values, "size": size}, before)
+
+
+def before(runs: Iterable[Run]) -> list[Run]:
+    """Return the runs that ``runs`` begin after, each once, less those that are among them."""
+    runs = list(runs)
+    folders = {run.folder for run in runs}
+    first = {run.before.folder: run.before for run in runs if run.before}
+    return [run for folder, run in first.items() if folder not in folders]
+
+
+def _before(name: str, own: Mapping[str, Any], size: str, hardware: str) -> Run | None:
+    """Return the run that ``after`` in a run's file names."""
+    if "after" not in own:
+        return None
+    other = own["after"]
+    if not isinstance(other, str) or "after" in run_files.read_run(other):
+        raise InputError(
+            f"{name} begins after {other!r}; name a run that begins after no other, as in 'after: docs-cpu'"
+        )
+    return load_run(other, size, hardware)
 
 
 def _for_sizes(name: str, own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,8 @@ import pandas as pd
 
 from fflib import commands, reference_sweep, rungs
 from fflib.files import ROOT, InputError, shown, write_text
-from fflib.reference import BASELINE, MAIN, REFERENCES, Reference, names, read, record_of
+from fflib.params import BASELINE
+from fflib.reference import MAIN, REFERENCES, Reference, names, read, record_of
 from fflib.reference_sweep import ReferenceSweep
 
 README = ROOT / "README.md"

@@ -23,11 +23,12 @@ from PIL import Image
 from fflib import commands, data, params, redaction, results, rungs, sides, story, tasks
 from fflib.data import Split
 from fflib.files import ROOT, InputError, shown, swapped_in
+from fflib.params import BASELINE
 from fflib.redaction import IMAGE
 
 REFERENCES = ROOT / "outputs" / "reference"
 MAIN = "docs-cpu"  # the reference whose ladder README shows
-BASELINE, STORY = "01_baseline", "07_story"
+STORY = "07_story"
 MAX_BYTES = 3_000_000
 # Of chapter 7, for pages outside the notebooks; those of other chapters are in the notebooks alone.
 FIGURES = ("ladder", "waterfall", "accuracy_against_speed", "leave_one_out", "latency", "limits")

@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def splits_of(run: Run) -> list[Split]:
-        values = run.chapter_values(reference.BASELINE)
+        values = run.chapter_values(params.BASELINE)
         return [data.load_split(values["task"], split, values["data_source"], None) for split in data.SPLITS]
 
     def keep_sweep() -> None:

@@ -171,7 +171,7 @@ def distil(
     train = outputs.examples if train is None else train
     same_examples(outputs.examples, train)
     code = [Path(module.__file__) for module in (distillation, objective, teacher)]
-    origin = content_hash(trained.weights_hash(student), outputs.key, learn_from, *code)
+    origin = content_hash(outputs.key, learn_from, *code)
     histories = []
     for stage in stages:
         origin = content_hash(origin, asdict(stage))

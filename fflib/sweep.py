@@ -27,8 +27,11 @@ def check(sweep: Sweep) -> int:
         sweep_plan.forget_failure(run.folder)
         if outdated := execute.check(run):
             _say(f"{run.folder.name}: run again, for what they depend on has changed: {', '.join(outdated)}")
-    lacking = sum(len(sweep_plan.lacking(run.folder)) for run in sweep.runs)
-    of = f"{lacking} of {len(sweep.runs) * len(sweep_plan.order())} chapters to run"
+    first = params.before(sweep.runs)
+    for run in first:
+        sweep_plan.forget_failure(run.folder)
+    lacking = len(sweep_plan.wanted(sweep))
+    of = f"{lacking} of {len(first) + len(sweep.runs) * len(sweep_plan.order())} chapters to run"
     left = sweep_plan.seconds_left(sweep, hardware.card())
     _say(f"{sweep.name}: {len(sweep.runs)} runs, {of}", sweep_plan.told(left))
     return 0
@@ -58,7 +61,10 @@ def chapter(sweep: Sweep, run: Run, name: str) -> int:
 def show(sweep: Sweep) -> int:
     """Print the tables and where they are; then name each run that is not whole, with the reason."""
     folder = sweep.closing.folder
-    reasons = {run.folder.name: sweep_plan.unfinished(run.folder) for run in sweep.runs}
+    reasons = {
+        run.folder.name: sweep_plan.unfinished(run.folder, [params.BASELINE]) for run in params.before(sweep.runs)
+    }
+    reasons |= {run.folder.name: sweep_plan.unfinished(run.folder) for run in sweep.runs}
     reasons[folder.name] = sweep_plan.unfinished(folder, [params.TABLES])
     if not reasons[folder.name]:
         print((folder / "tables.md").read_text(encoding="utf-8"))

@@ -125,6 +125,12 @@ def standing(sweep: Sweep) -> list[tuple[str, str, list[str]]]:
     ]
 
 
+def wanted(sweep: Sweep) -> list[tuple[Run, str]]:
+    """Return the chapters that the sweep still needs, with their runs; the closing one not counted."""
+    first = [(run, chapter) for run in params.before(sweep.runs) for chapter in lacking(run.folder, [params.BASELINE])]
+    return first + [(run, chapter) for run in sweep.runs for chapter in lacking(run.folder)]
+
+
 def seconds_left(sweep: Sweep, machine: Mapping[str, Any]) -> float | None:
     """Estimate the seconds that the sweep's missing chapters take; None where one of them was never timed here.
 
@@ -133,8 +139,7 @@ def seconds_left(sweep: Sweep, machine: Mapping[str, Any]) -> float | None:
     """
     times = [time for time in _times() if time.machine == _alike(machine)]
     mine = {run.folder for run in sweep.runs}
-    wanted = [(run, chapter) for run in sweep.runs if not failure(run.folder) for chapter in lacking(run.folder)]
-    guesses = [_usual(times, run, chapter, mine) for run, chapter in wanted]
+    guesses = [_usual(times, run, chapter, mine) for run, chapter in wanted(sweep) if not failure(run.folder)]
     return None if None in guesses else float(sum(guesses))
 
 

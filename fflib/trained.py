@@ -65,15 +65,15 @@ def train_or_load(
 ) -> tuple[Classifier, training.History]:
     """Return what `training.fit` gives, from ``folder`` if it lies there and nothing that decides its weights changed.
 
-    ``make_loss`` is given the untrained model. ``origin`` names everything about ``make_model`` and ``make_loss`` that
-    the other arguments do not tell.
+    ``make_loss`` is given the untrained model, whose weights count as well: they may come from another run, which can
+    have been trained anew. ``origin`` names everything about ``make_loss`` that the other arguments do not tell.
     """
-    key = _weights_key(origin, recipe, train, dev)
+    torch.manual_seed(recipe.seed)
+    model = make_model()
+    key = _weights_key(weights_hash(model) + origin, recipe, train, dev)
     known = _saved_note(folder)
     if known.get("key") == key:
         return checkpoints.load(folder), training.History(**known["history"])
-    torch.manual_seed(recipe.seed)
-    model = make_model()
     state_file = folder.with_name(folder.name + ".state")
     history = training.fit(model, train, dev, make_loss(model), score, recipe, state_file)
     checkpoints.save(model, folder, tokenizer)

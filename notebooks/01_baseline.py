@@ -183,7 +183,7 @@ def fine_tune(seed):
         lambda model: training.label_loss(short),
         score,
         recipe,
-        origin=teacher,
+        origin="fine-tuned",
         tokenizer=tokenizer,
     )
 

@@ -834,9 +834,7 @@ if elastic_widths and elastic_depths:
         lambda model: elastic.ElasticDistillation(model, outputs, sizes, weight_hidden=1.0),
         score,
         recipe,
-        files.content_hash(
-            trained.weights_hash(sorted_model), outputs.key, [str(net) for net in sizes], *code
-        ),
+        files.content_hash(outputs.key, [str(net) for net in sizes], *code),
     )
 
 # %%

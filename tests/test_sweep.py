@@ -211,6 +211,46 @@ def test_the_time_left_in_words(seconds, words):
     assert sweep_plan.told(seconds) == words
 
 
+# Runs that begin after another
+
+
+def after(home: Path, name: str, other: object) -> None:
+    (home / "params" / f"{name}.yaml").write_text(yaml.safe_dump({"task": "docs", "after": other}))
+
+
+def test_a_run_takes_the_teacher_of_the_one_it_begins_after_in_its_own_size(home):
+    after(home, "b", "a")
+    run = params.load_run("b", "smoke", overrides=["n_train=17"])
+    assert run.before.folder.name == "a-smoke" and run.before.values["n_train"] != 17
+    assert run.values["teacher"] == str(home / "outputs" / "a-smoke" / "models" / "teacher-0")
+    assert params.load_run("b", overrides=["teacher=of/mine"]).values["teacher"] == "of/mine"
+    assert [each.name for each in params.before([run, params.load_run("c")])] == ["a"]
+    assert params.before([run, params.load_run("a", "smoke")]) == [], "it is among them, and runs whole"
+
+
+@pytest.mark.parametrize("other", ["c", "b", 7, ["a"]])
+def test_a_run_begins_after_one_that_begins_after_none(home, other):
+    after(home, "c", "a")
+    after(home, "b", other)
+    with pytest.raises(InputError, match="b begins after .*; name a run that begins after no other"):
+        params.load_run("b")
+
+
+def test_the_run_before_counts_with_its_one_chapter(home, monkeypatch, capsys):
+    monkeypatch.setattr(provenance, "chapter_key", lambda chapter, values: "k")
+    after(home, "c", "a")
+    say(home, "late", runs=["b", "c"])
+    sweep_plan.note_failure(home / "outputs" / "a", params.BASELINE, "01_baseline failed: no room")
+    assert sweep.main(["show", "--sweep", "late"]) == 1
+    assert "error: a: 01_baseline failed: no room\n" in capsys.readouterr().err
+    assert sweep.main(["check", "--sweep", "late"]) == 0
+    assert capsys.readouterr().err == f"late: 2 runs, {1 + 2 * len(ORDER)} of {1 + 2 * len(ORDER)} chapters to run\n"
+    record(home / "outputs" / "a", params.BASELINE).write_text('{"key": "of other code"}')
+    assert execute.check(params.load_run("c")) == ["a 01_baseline"]
+    record(home / "outputs" / "a", params.BASELINE)
+    assert (params.load_run("c"), "01_baseline") == sweep_plan.wanted(sweep_plan.load("late"))[len(ORDER)]
+
+
 # Its steps
 
 
@@ -373,3 +413,13 @@ def test_a_run_of_a_sweep_is_the_run_that_make_book_knows(copy):
     (copy / "outputs" / "b" / "results" / "06_runtime.json").unlink()
     assert snakemake(copy, run="b") == (0, steps("b", CHAPTERS[5:]))
     assert snakemake(copy, sweep="two") == (0, [])
+
+
+def test_what_a_run_begins_after_is_made_first_and_no_more_of_it(copy):
+    (copy / "params" / "c.yaml").write_text("task: docs\nafter: d\n")
+    (copy / "params" / "d.yaml").write_text("task: docs\n")
+    assert snakemake(copy, run="c", set="n_train=17") == (0, ["d 01_baseline", *steps("c")])
+    assert snakemake(copy, run="c", set="n_train=17") == (0, [])
+    assert snakemake(copy, run="d") == (0, steps("d", CHAPTERS[1:])), "its own book goes on from there"
+    (copy / "outputs" / "d" / "results" / "01_baseline.json").unlink()
+    assert snakemake(copy, run="c", set="n_train=17")[1] == ["d 01_baseline", *steps("c")], "another teacher, all anew"

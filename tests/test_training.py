@@ -117,15 +117,16 @@ def test_a_saved_model_is_taken_again_only_if_nothing_changed(tmp_path):
     def make_loss(model):
         return training.label_loss(TRAIN)
 
-    def get(recipe=RECIPE, origin="tiny"):
-        return trained.train_or_load(
-            tiny_classifier, tmp_path / "model", TRAIN, DEV, make_loss, accuracy, recipe, origin
-        )
+    def get(recipe=RECIPE, origin="tiny", model=tiny_classifier):
+        return trained.train_or_load(model, tmp_path / "model", TRAIN, DEV, make_loss, accuracy, recipe, origin)
 
     first, history = get()
     again, known = get()
     assert torch.equal(weights(first), weights(again)) and known.seconds == history.seconds
     assert get(origin="another")[1].seconds != history.seconds
+    get()
+    trained_anew = get(model=lambda: tiny_classifier(seed=1))
+    assert not torch.equal(weights(trained_anew[0]), weights(first)), "the weights it begins with are others"
     assert get(Recipe(1, 8, 3e-3))[1].dev_score[-1][0] == 8  # one epoch of eight steps was really trained
 
 
