@@ -93,12 +93,13 @@ def weight_codes(
     figure, panels = plt.subplots(2, 1, figsize=(8.4, 4.4), sharex=True, sharey=True)
     rows = (("one scale", per_tensor, error_tensor), ("a scale per column", per_column, error_column))
     for panel, (name, codes, error), color in zip(panels, rows, (ORANGE, BLUE), strict=True):
-        shares = np.bincount(np.ravel(codes).astype(int) + CODES, minlength=2 * CODES + 1) / np.size(codes)
+        codes = np.ravel(codes).astype(int)  # a difference of two int8 codes overflows
+        shares = np.bincount(codes + CODES, minlength=2 * CODES + 1) / np.size(codes)
         panel.stairs(shares, np.arange(-CODES, CODES + 2) - 0.5, fill=True, color=color, gid="codes")
         low, high = np.quantile(codes, (0.005, 0.995), method="nearest")
         panel.axvspan(low - 0.5, high + 0.5, color=SHADE, zorder=0, gid="middle")
         panel.set_title(f"{name}: mean squared error {percent(error)} of the weights' variance", **SMALL)
-        panel.set_title(f"99% of them: {high - low + 1:.0f} codes (grey)", loc="right", **SMALL)
+        panel.set_title(f"99% of them: {high - low + 1} codes (grey)", loc="right", **SMALL)
         panel.set(ylabel="share of\nthe weights", xlim=(-CODES - 1, CODES + 1))
         panel.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
         panel.grid(False)

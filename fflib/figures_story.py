@@ -141,7 +141,7 @@ def _number_rungs(axes: plt.Axes, rows: Sequence[Row], best: set[str], front: pl
 def _keeps(rows: Sequence[Row], teacher: float) -> str:
     """Say how much faster the last rung on the way is than the first, and how much of the teacher it keeps."""
     way = [row for row in rows if row["on_the_way"]]
-    if len(way) < 2:
+    if len(way) < 2 or not teacher:  # of a score of 0, no share is kept
         return "How accurate each rung is, and how fast"
     first, last = way[0], way[-1]
     gain, kept = times(last[SPEED] / first[SPEED]), number(100 * last["accuracy"] / teacher)

@@ -78,7 +78,7 @@ def test_what_the_median_column_uses_is_known():
 
 
 def test_the_codes_are_counted_on_the_same_axes():
-    one, many = np.array([[-127, 0, 0, 1]]), np.array([[-127, 64, 64, 127]])
+    one, many = np.array([[-127, 0, 0, 1]], np.int8), np.array([[-127, 64, 64, 127]], np.int8)
     figure = checked(drawn.weight_codes(one, many, "caption", error_tensor=0.0024, error_column=0.0005))
     for panel, codes in zip(figure.axes, (one, many), strict=True):
         shares = parts(panel, "codes", StepPatch)[0].get_data().values

@@ -128,6 +128,8 @@ def test_the_front_is_a_step_line_through_its_rungs_and_the_title_is_counted_fro
 def test_a_way_may_be_slow_or_of_one_rung():
     slower = [point("a", 8, 0.6), point("b", 99, 0.9, False), point("c", 2, 0.75), point("d", 500, None)]
     assert "From a to c: 0.25x as fast, with 150%" in title_of(checked(drawn.accuracy_against_speed(slower, 0.5)))
+    hopeless = checked(drawn.accuracy_against_speed(slower, 0.0))
+    assert "From" not in title_of(hopeless), "of a teacher that scores nothing, no share is kept"
     one = checked(drawn.accuracy_against_speed([point("a", 8, 0.6, half=NAN)], 0.9))
     assert title_of(one) == "How accurate each rung is, and how fast" and not parts(one, "interval")
     checked(drawn.accuracy_against_speed([point(LONG, 8, 0.6), point("b", 8, 0.6)], 0.9))
