@@ -107,7 +107,8 @@ class Attention(nn.Module):
         if self.num_heads == 0:
             return self.output.bias.expand_as(hidden), hidden.new_zeros(batch, 0, length, length)
         query, key, value = (self.split_heads(linear(hidden)) for linear in (self.query, self.key, self.value))
-        if want_scores or torch.compiler.is_exporting():  # the steps of eq. 1; an exported graph is simplest so
+        in_16_bits = self.training and query.dtype == torch.bfloat16  # then the one call's way back is half of a step
+        if want_scores or in_16_bits or torch.compiler.is_exporting():  # the steps of eq. 1; a graph is simplest so
             scores = (query * self.head_size**-0.5) @ key.transpose(-1, -2) + mask
             context = self.dropout(scores.softmax(dim=-1)) @ value
         else:  # the same in one call, which is faster but keeps the scores to itself
