@@ -32,12 +32,20 @@ def runs() -> list[str]:
 
 
 def read_run(name: str) -> dict[str, Any]:
-    """Return what a run's file says; where there is none, what the files of its task and its model say together."""
+    """Return what a run's file says; where there is none, what the files of its task and its model say together.
+
+    What a model's file says wins over a task's, in every size: a large model's learning rate is its own.
+    """
     task, _, model = name.partition("-")
     if name in names("run") or task not in names("task") or model not in names("model"):
         return read("run", name)
     about_task, about_model = _task(task), read("model", model)
-    return about_model | about_task | {"description": f"{about_task['task']}: {about_model['description']}"}
+    for_sizes = {
+        size: {key: value for key, value in about_task[size].items() if key not in about_model}
+        for size in {*names("size")} & {*about_task}
+    }
+    told = {"description": f"{about_task['task']}: {about_model['description']}"}
+    return about_task | for_sizes | about_model | told
 
 
 def _task(name: str) -> dict[str, Any]:

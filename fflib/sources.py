@@ -1,7 +1,7 @@
 """Where records come from: the installed packages, a folder in SuperGLUE's layout, the hub, or a file of one's own.
 
 SuperGLUE publishes labels for train and val only, so the split that the book reports, "test", is the official val, and
-"dev", for every choice made on the way, is a tenth of the official train.
+"dev", for every choice made on the way, is a part of the official train: a tenth, or a quarter where there is little.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def _told_apart(task: Task, record: Record) -> Any:
 def _held_apart(
     rows: Iterator[Placed], split: str, task: Task, told_apart: Callable[[Task, Record], Any]
 ) -> Iterator[Placed]:
-    """Keep the rows of train, or the tenth that is dev; what tells rows apart is never on both sides."""
+    """Keep the rows of train, or the part that is dev; what tells rows apart is never on both sides."""
 
     def is_dev(record: Record) -> bool:
         try:
-            return int(content_hash("dev", told_apart(task, record)), 16) % 10 == 0
+            return int(content_hash("dev", told_apart(task, record)), 16) % task.dev_one_in == 0
         except InputError:  # the record is read again, and refused with its place, where it is used
             return False
 

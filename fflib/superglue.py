@@ -146,6 +146,7 @@ def tasks() -> tuple[Task, ...]:
             max_length=256,
             description="Does the writer of this text hold that this is so, that it is not, or neither?",
             apart_by="premise",
+            dev_one_in=4,  # of 250
         ),
         pair(
             "COPA",
@@ -155,6 +156,7 @@ def tasks() -> tuple[Task, ...]:
             max_length=64,
             description="Which of two sentences is the cause, or the effect, of a third? A request is one of the two.",
             apart_by="premise",
+            dev_one_in=4,  # of 400
             one_right=True,
             expand=choices,
         ),

@@ -51,6 +51,7 @@ class Task:
     description: str
     published: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     apart_by: str = ""  # the column that dev shares with no training record; '': that of the last text
+    dev_one_in: int = 10  # one record of train in so many is set apart as dev, where no dev is published
     spans: int = 0  # how many marked words the head reads; 0: it reads the first token
     one_right: bool = False  # one answer of each question is right, so that they compete
     expand: Callable[[Task, Record], Iterable[Example]] | None = None

@@ -112,6 +112,14 @@ def test_what_holds_for_all_tasks_stands_once_and_a_tasks_own_file_wins(tmp_path
     assert run_files.runs() == ["one-small"], "what is shared is no task"
 
 
+def test_a_model_keeps_its_learning_rate_on_every_task():
+    """Those in the tasks' files are for MiniLM; BERT would unlearn all it knows at ten times its own."""
+    for task in run_files.names("task"):
+        assert params.load_run(f"{task}-bert").values["learning_rate"] == 2.0e-5
+        assert params.load_run(f"{task}-minilm", "full").values.get("learning_rate", 7e-5) >= 7e-5
+    assert params.load_run("wic-minilm").values["learning_rate"] == 1.0e-4
+
+
 def test_a_run_that_is_nearly_right_is_named():
     with pytest.raises(InputError, match=r"no run 'rte-brt' in params/; did you mean 'rte-bert'\? there are docs-cpu"):
         params.load_run("rte-brt")
