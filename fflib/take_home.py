@@ -30,6 +30,7 @@ TEMPLATES = Path(__file__).parent / "take_home_template"
 SESSION_ENTRIES = ("session.intra_op.allow_spinning", "optimization.disable_specified_optimizers")
 REQUIRED = ("onnxruntime", "tokenizers", "numpy")
 N_CHECKED, TOLERANCE = 8, 1e-4  # texts, and difference of a logit
+MARKING = " Put the word that is asked about between asterisks, in each field."
 SMOKE = "The run's size is smoke: it was made to try the code, and its numbers mean nothing."
 SIZED = "The numbers are those of one run of size {size} on one machine."
 
@@ -46,8 +47,6 @@ def build(run: params.Run) -> Path:
     records = _records(run)
     chosen, parameters = records[-1]["facts"]["served"], records[-1]["parameters"]
     task, graph = tasks.get_task(parameters["task"]), resolve(chosen["onnx"])
-    if task.spans:
-        raise InputError(f"{task.name} needs words marked in its texts, which a folder of its own cannot do yet")
     ladder = rungs.ladder([rung for record in records for rung in record["rungs"]])
     ladder = ladder.set_index("rung", drop=False).loc[rungs.stack(ladder, chosen["rung"])]
     threads = int(ladder["threads"].iloc[-1])
@@ -62,7 +61,8 @@ def build(run: params.Run) -> Path:
         pins = [f"{name}=={importlib.metadata.version(name)}\n" for name in REQUIRED]
         write_text(folder / "requirements.txt", "".join(pins))
         shutil.copyfile(TEMPLATES / "classify.py", folder / "classify.py")
-        _assert_same(folder / "classify.py", _with_a_long_one(texts, task.max_length), tokenizer, session)
+        every = texts if task.spans else _with_a_long_one(texts, task.max_length)  # of a marked word, nothing is cut
+        _assert_same(folder / "classify.py", every, tokenizer, session)
     return run.folder / "take_home"
 
 
@@ -86,6 +86,7 @@ def _config(task: Task, session: onnxruntime.InferenceSession, threads: int) -> 
         "task": task.name,
         "labels": list(task.labels),
         "text_fields": list(task.text_fields),
+        "words_marked": task.spans > 0,
         "max_length": task.max_length,
         "threads": threads,
         "session": {name: options.get_session_config_entry(name) for name in SESSION_ENTRIES},
@@ -102,7 +103,8 @@ def _card(run: params.Run, task: Task, records: Sequence[Mapping[str, Any]], lad
         description=task.description,
         fields=" and ".join(f"a {name}" for name in task.text_fields),
         labels=" or ".join(f"`{label}`" for label in task.labels),
-        example=_example(task.text_fields),
+        example=_example(task.text_fields, task.spans > 0),
+        marking=MARKING if task.spans else "",
         ladder=rungs.ladder_markdown(ladder),
         engine=row["engine"],
         precision=row["precision"],
@@ -137,8 +139,8 @@ def _pretrained(records: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for name in named if name and name != "teacher"))
 
 
-def _example(text_fields: Sequence[str]) -> str:
-    return r"\t".join(f"a {name}" for name in text_fields)
+def _example(text_fields: Sequence[str], words_marked: bool) -> str:
+    return r"\t".join(f"a *word* of a {name}" if words_marked else f"a {name}" for name in text_fields)
 
 
 def _with_a_long_one(texts: data.Split, max_length: int) -> data.Split:
@@ -157,10 +159,11 @@ def _assert_same(
     max_length = theirs["config"]["max_length"]
     ours, predict = data.tokenize(texts, tokenizer, max_length), sessions.onnx_predictor(session)
     for i, fields in enumerate(texts.texts):
-        tokens = theirs["tokenizer"].encode(*fields)
-        same = [tokens.ids, tokens.type_ids] == [ours.input_ids[i].tolist(), ours.token_type_ids[i].tolist()]
+        words = [(span.start, span.end) for span in texts.spans[i]] if texts.spans else []
+        seen = theirs["inputs"](fields, words)
+        same = all(list(seen[name]) == getattr(ours, name)[i].tolist() for name in ("input_ids", "token_type_ids"))
         assert same, f"classify.py sees other tokens than the book in dev text {i}: {fields[0][:60]!r}"
-        off = float(np.abs(theirs["logits"](fields) - predict(batching.collate(ours, [i]).inputs)[0]).max())
+        off = float(np.abs(theirs["logits"](fields, words) - predict(batching.collate(ours, [i]).inputs)[0]).max())
         assert off <= TOLERANCE, f"the logits of classify.py are off by {off:.2g} in dev text {i}: {fields[0][:60]!r}"
 
 
@@ -177,7 +180,8 @@ def main() -> int:
     def export() -> None:
         folder = build(params.run_of(arguments))
         python, script = (shlex.quote(shown(path)) for path in (sys.executable, folder / "classify.py"))
-        example = _example(json.loads((folder / "config.json").read_text(encoding="utf-8"))["text_fields"])
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        example = _example(config["text_fields"], config["words_marked"])
         print(f"take home: {shown(folder)}; try: printf '{example}\\n' | {python} {script}")
 
     return commands.ended(export)

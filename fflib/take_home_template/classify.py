@@ -28,10 +28,30 @@ for entry in config["session"].items():
 session = onnxruntime.InferenceSession(HERE / "model.onnx", options, providers=["CPUExecutionProvider"])
 
 
-def logits(fields):
-    """Return the scores of one text, one a label."""
+def unmarked(fields):
+    """Take the asterisks off a word of each field, and return what is left and where each word stands."""
+    parts = [field.split("*") for field in fields]
+    if any(len(part) != 3 or not part[1] for part in parts):
+        stop(f"mark one word of each field, as in a *word* of it, and use no other asterisk: {' | '.join(fields)[:80]}")
+    return ["".join(part) for part in parts], [(len(part[0]), len(part[0]) + len(part[1])) for part in parts]
+
+
+def inputs(fields, words=()):
+    """Return what the model takes of one text: tokens of its first marked word have a type larger by 2, and so on."""
     tokens = tokenizer.encode(*fields)
-    arrays = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask, "token_type_ids": tokens.type_ids}
+    types = np.array(tokens.type_ids)
+    for number, (start, end) in enumerate(words):
+        places = zip(tokens.sequence_ids, tokens.offsets, strict=True)
+        inside = [field == number and first < end and start < last for field, (first, last) in places]
+        if not any(inside):
+            stop(f"the marked word stands behind what is read of {fields[number][:60]!r}; shorten it")
+        types[inside] += 2 * (number + 1)
+    return {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask, "token_type_ids": types}
+
+
+def logits(fields, words=()):
+    """Return the scores of one text, one a label."""
+    arrays = inputs(fields, words)
     return session.run(None, {node.name: np.array([arrays[node.name]]) for node in session.get_inputs()})[0][0]
 
 
@@ -40,5 +60,5 @@ if __name__ == "__main__":
         fields = text.rstrip("\r\n").split("\t")
         if len(fields) != len(config["text_fields"]) or not all(field.strip() for field in fields):
             stop(f"text {number} ({text[:60]!r}) must be {'<tab>'.join(config['text_fields'])}, none of them empty")
-        scores = logits(fields)
+        scores = logits(*(unmarked(fields) if config["words_marked"] else (fields,)))
         print(config["labels"][scores.argmax()], f"{1 / np.exp(scores - scores.max()).sum():.4f}", sep="\t")
