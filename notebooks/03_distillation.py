@@ -631,13 +631,15 @@ line = [
 ]
 chapter.facts["data_curve"] = line
 guessing = metrics.chance(the_task, dev.gold)
-figure = figures.data_curve(
-    {f"{chosen}, two stages": [list(column) for column in zip(*line, strict=True)]},
-    teacher_dev,
-    guessing,
-    caption=f"{caption}; dev, one seed",
-)
-chapter.save_figure(figure, "data_curve")
+figure = Markdown("One number of texts makes no curve: name others in `data_sizes`.")
+if len(line) > 1:
+    figure = figures.data_curve(
+        {f"{chosen}, two stages": [list(column) for column in zip(*line, strict=True)]},
+        teacher_dev,
+        guessing,
+        caption=f"{caption}; dev, one seed",
+    )
+    chapter.save_figure(figure, "data_curve")
 figure
 
 # %% [markdown]
