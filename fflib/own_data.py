@@ -188,10 +188,16 @@ def _values(path: Path) -> dict[str, Any]:
             raise InputError(f"{path.name} does not say which column holds the {name}; add a line '{name}: COLUMN'")
     if bool(values.get("file")) == bool(values.get("hub")):
         raise InputError(f"{path.name} needs 'file: PATH' or 'hub: OWNER/NAME', one of the two")
+    if values.get("hub") and values.get("test_file"):
+        raise InputError(f"{path.name}: a data set on the hub brings its own test split; take 'test_file' out")
     text = values["text"]
     if not (isinstance(text, str) or (isinstance(text, list) and 1 <= len(text) <= 2)):
         raise InputError(f"{path.name}: text is {text!r}; name one column, or two as [first, second]")
     labels = values.get("labels") or []
+    if isinstance(labels, list) and any(isinstance(label, bool) for label in labels):
+        raise InputError(
+            f"{path.name}: YAML reads yes, no, on and off as true and false; write such labels as 'yes', 'no'"
+        )
     if not isinstance(labels, list) or len(set(map(str, labels))) != len(labels) or len(labels) == 1:
         raise InputError(f"{path.name}: labels is {labels!r}; list at least two different ones, or leave the line out")
     return values

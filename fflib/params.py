@@ -89,10 +89,10 @@ def declared(chapter: str) -> dict[str, Parameter]:
 
 
 def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[str] = ()) -> Run:
-    """Read ``params/<name>.yaml`` with its hardware and size files and ``overrides`` ("name=value"); later ones win.
+    """Read a run's hardware, its size, ``params/<name>.yaml`` and ``overrides`` ("name=value"); what is later wins.
 
     ``after: other`` there takes the teacher of another run, in the same size and on the same hardware, as the model to
-    fine-tune. Overrides do not go to that run.
+    fine-tune: that of its first seed. Overrides do not go to that run.
 
     Raises:
         InputError: no such file, unknown name, wrong type, or a list or number that YAML read as something else.
@@ -105,10 +105,10 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
     if own.keys() & {"file", "hub"}:  # a data set of the reader's own: the file describes the task as well
         values = {key: value for key, value in values.items() if key not in own_data.KEYS}
         values["task"] = shown(run_files.folder("run") / f"{name}.yaml")
-    values |= run_files.read("hardware", hardware) | run_files.read("size", size)
-    values |= for_sizes.get(size, {})
     before = _before(name, own, size, hardware)
-    values |= {"teacher": shown(before.folder / "models" / "teacher-0")} if before else {}
+    values |= {"teacher": _teacher_of(before)} if before else {}
+    # What a run's own file says wins over what it shares with others, and what it says of one size over the rest.
+    values = run_files.read("hardware", hardware) | run_files.read("size", size) | values | for_sizes.get(size, {})
     values = _checked(values | dict(_override(text) for text in overrides))
     # Another size or hardware gets a folder of its own, so that it never overwrites the results of the usual one.
     folder = "-".join(
@@ -137,6 +137,11 @@ def _before(name: str, own: Mapping[str, Any], size: str, hardware: str) -> Run 
     return load_run(other, size, hardware)
 
 
+def _teacher_of(run: Run) -> str:
+    seeds = run.chapter_values(BASELINE)["seeds"]
+    return shown(run.folder / "models" / f"teacher-{seeds[0]}")
+
+
 def _for_sizes(name: str, own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what a run's file says for one size alone: sections named as sizes, which win over that size's file."""
     sizes = set(run_files.names("size"))
@@ -154,6 +159,8 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     settable = [name for name in known if name not in ("run", "run_dir", "size")]
     for name in values:
         if name not in settable:
+            if name in own_data.KEYS:
+                raise InputError(f"'{name}' describes data of your own: add a line 'file: ...' or 'hub: owner/name'")
             close = difflib.get_close_matches(name, [*settable, *own_data.KEYS], 1)
             hint = f"did you mean '{close[0]}'?" if close else f"the parameters are {', '.join(sorted(settable))}"
             raise InputError(f"no chapter has a parameter '{name}'; {hint}")

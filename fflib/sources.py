@@ -84,22 +84,28 @@ def _from_superglue(task: Task, official_split: str, source: str) -> Iterator[Pl
 def _own_from_hub(own: OwnData, split: str) -> Iterator[Placed]:
     """Divide train into train and dev; test is the published one if that has labels, else validation."""
     if split != "test":
-        yield from _held_apart(_published(own, "train"), split, own.task, own_data.told_apart)
+        yield from _held_apart(_labelled(own, _published(own, "train")), split, own.task, own_data.told_apart)
         return
     for name in ("test", "validation"):
         try:
-            rows = list(_published(own, name))
+            rows = list(_labelled(own, _published(own, name)))
         except NoSuchSplit:
             continue
-        if any(str(row.get(own.task.label_field)) != "-1" for _, row in rows):  # labels that are kept secret are -1
+        if rows:
             yield from rows
             return
     raise InputError(f"{own.hub} has neither a test nor a validation split with labels; name files instead")
 
 
+def _labelled(own: OwnData, rows: Iterator[Placed]) -> Iterator[Placed]:
+    """Leave out the rows whose label is kept secret or was never agreed on, as the hub's data sets have them."""
+    return (row for row in rows if row[1].get(own.task.label_field, "") not in (None, -1, "-1"))
+
+
 def _published(own: OwnData, split: str) -> Iterator[Placed]:
     wanted = f"{own.config or 'default'}/{split}/*.parquet"
-    instead, label = "name a file in its place", own.task.label_field
+    instead = "name another configuration of it, as in 'config: NAME', or a file in its place"
+    label = own.task.label_field
     return _from_hub(own.hub, wanted, CONVERTED, instead, label, whole=f"{own.config or 'default'}/*/*.parquet")
 
 
@@ -138,6 +144,6 @@ def _read_parquet(path: Path, named: str) -> Iterator[dict[str, Any]]:
     rows = datasets.Dataset(table)  # the file says which columns hold classes, and how these are called
     classes = rows.features.get(named)
     for row in rows:
-        if isinstance(classes, datasets.ClassLabel) and row[named] >= 0:
+        if isinstance(classes, datasets.ClassLabel) and row[named] is not None and row[named] >= 0:
             row = {**row, named: classes.int2str(row[named])}
         yield row

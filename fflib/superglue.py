@@ -155,6 +155,8 @@ def tasks() -> tuple[Task, ...]:
             metrics=("accuracy of the choice",),
             max_length=64,
             description="Which of two sentences is the cause, or the effect, of a third? A request is one of the two.",
+            by_hand=f"End the premise with {' or '.join(map(repr, ASKED.values()))} and ask about each choice alone: "
+            "of two choices take the one with the higher probability of 1.",
             apart_by="premise",
             dev_one_in=4,  # of 400
             one_right=True,
@@ -167,6 +169,7 @@ def tasks() -> tuple[Task, ...]:
             metrics=("F1 of the answers", "exact match"),
             max_length=512,
             description="Is this an answer to this question about this passage?",
+            by_hand="The answer follows the question, after a space.",
             expand=answers,
         ),
         pair(
@@ -176,6 +179,8 @@ def tasks() -> tuple[Task, ...]:
             metrics=("F1 of the choice", "accuracy of the choice"),
             max_length=512,
             description="Which name of this news text belongs in the gap of this sentence? A request is one name.",
+            by_hand="Put one name in the gap of the query, and ask about each name alone: of all names take the one "
+            "with the highest probability of 1.",
             expand=candidates,
         ),
         pair(
@@ -192,6 +197,7 @@ def tasks() -> tuple[Task, ...]:
             labels=(False, True),
             max_length=128,
             description="Does a word mean the same in both sentences?",
+            by_hand="Put the word that is asked about between asterisks, in each sentence.",
             apart_by="word",
             spans=2,
             expand=word_in_two,

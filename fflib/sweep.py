@@ -50,6 +50,10 @@ def chapter(sweep: Sweep, run: Run, name: str) -> int:
         code = error.code if isinstance(error, ChapterFailed) else EXIT_INPUT
         if code != EXIT_INTERRUPTED:
             sweep_plan.note_failure(run.folder, name, str(error))
+            for later in sweep.runs:  # they cannot begin
+                if later.before and later.before.folder == run.folder:
+                    why = f"{run.folder.name}, which it begins after, failed: {error}"
+                    sweep_plan.note_failure(later.folder, params.BASELINE, why)
             _say(f"error: {run.folder.name}: {error}")
         return code
     took = time.perf_counter() - start

@@ -15,7 +15,7 @@ from fflib.files import atomic_path, resolve, write_text
 from fflib.tables import COLUMNS, OFFICIAL, SMOKE, Row, geometric_mean, machines
 from fflib.tasks import get_task
 
-ABOUT = 0.94  # of what the official train is without the book's dev, which is drawn; below this it is a subset
+ABOUT = 0.94  # a smaller share of the official train less dev is a subset; dev is drawn, so its size varies
 
 
 def accuracy_markdown(rows: Sequence[Row]) -> str:

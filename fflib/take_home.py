@@ -30,7 +30,6 @@ TEMPLATES = Path(__file__).parent / "take_home_template"
 SESSION_ENTRIES = ("session.intra_op.allow_spinning", "optimization.disable_specified_optimizers")
 REQUIRED = ("onnxruntime", "tokenizers", "numpy")
 N_CHECKED, TOLERANCE = 8, 1e-4  # texts, and difference of a logit
-MARKING = " Put the word that is asked about between asterisks, in each field."
 SMOKE = "The run's size is smoke: it was made to try the code, and its numbers mean nothing."
 SIZED = "The numbers are those of one run of size {size} on one machine."
 
@@ -104,7 +103,7 @@ def _card(run: params.Run, task: Task, records: Sequence[Mapping[str, Any]], lad
         fields=" and ".join(f"a {name}" for name in task.text_fields),
         labels=" or ".join(f"`{label}`" for label in task.labels),
         example=_example(task.text_fields, task.spans > 0),
-        marking=MARKING if task.spans else "",
+        asking=task.by_hand and f" {task.by_hand}",
         ladder=rungs.ladder_markdown(ladder),
         engine=row["engine"],
         precision=row["precision"],
@@ -124,7 +123,7 @@ def _card(run: params.Run, task: Task, records: Sequence[Mapping[str, Any]], lad
         steps="\n".join(_step(number, rung) for number, rung in enumerate(ladder.to_dict("records"), start=1)),
         size_limit=SMOKE if run.size == "smoke" else SIZED.format(size=run.size),
         max_length=task.max_length,
-        pretrained=" and ".join(_pretrained(records)),
+        pretrained=" and ".join(_pretrained(run, records)),
     )  # fmt: skip
 
 
@@ -133,9 +132,11 @@ def _step(number: int, rung: Mapping[str, Any]) -> str:
     return f"{number}. {rung['rung']}: {made_of}"
 
 
-def _pretrained(records: Sequence[Mapping[str, Any]]) -> list[str]:
+def _pretrained(run: params.Run, records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name the published models whose weights or answers went into the run's own."""
     named = [record["parameters"].get(key) for record in records for key in ("teacher", "student_from")]
+    if run.before:  # its teacher is a folder here, which was trained from a published one
+        named = [run.before.values.get("teacher") if name == run.values["teacher"] else name for name in named]
     return list(dict.fromkeys(name for name in named if name and name != "teacher"))
 
 

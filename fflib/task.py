@@ -50,6 +50,7 @@ class Task:
     max_length: int  # tokens; what the padded baseline pads to
     description: str
     published: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    by_hand: str = ""  # what must be known to ask it about a text of one's own, beyond what its fields are called
     apart_by: str = ""  # the column that dev shares with no training record; '': that of the last text
     dev_one_in: int = 10  # one record of train in so many is set apart as dev, where no dev is published
     spans: int = 0  # how many marked words the head reads; 0: it reads the first token

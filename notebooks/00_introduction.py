@@ -58,7 +58,7 @@ no_accuracy = (
 weak = "" if above_guessing else " **That is not clearly more than guessing.**"
 Markdown(
     f"{whose}, on {baseline['machine']['cpu']} with {baseline['rungs'][0]['threads']} threads, ended **{own_teacher:.0f} times** as fast as "
-    f"its own teacher, unpadded, with {accuracy['accuracy']:.1%} right where the teacher has {accuracy['teacher_accuracy']:.1%} (always the most "
+    f"its own teacher, unpadded, with an accuracy of {accuracy['accuracy']:.1%} where the teacher has {accuracy['teacher_accuracy']:.1%} (always the most "
     f"frequent answer: {accuracy['most_frequent_answer']:.1%}), on texts that took no part in training or in any choice.{weak}\n\n"
     f"Against `{baseline['parameters']['reference']}`, the larger stock model that such stories start from: **{padded:.0f} times** as fast when "
     f"that one pads, **{unpadded:.0f} times** when it does not, {best:.0f} times when it runs on the best engine tried.{no_accuracy} "
@@ -131,9 +131,10 @@ pages.card(baseline["machine"], baseline["rungs"][0]["threads"])
 # %% tags=["hide-input"]
 facts = baseline["facts"]["teacher"]
 low, high = facts["accuracy_interval"]
+whence = "fine-tuned here" if baseline["parameters"]["epochs"] else "taken as it is"
 size_of = baseline["parameters"]["size"] if not own else size
 Markdown(
-    f"**Task** {baseline['parameters']['task']}. **Teacher** `{facts['name']}`, fine-tuned here: "
+    f"**Task** {baseline['parameters']['task']}. **Teacher** `{facts['name']}`, {whence}: "
     f"{facts['accuracy']:.1%} on the test set ({low:.1%} to {high:.1%}). **Size** {size_of}."
 )
 

@@ -127,8 +127,11 @@ for row in rows:
             "a number without a run"
         )
         continue
-    kept, padded = row["served"] / row["teacher"], row["speedup_vs_padded"]
-    assert abs(kept - row["retention"]) < 1e-4, f"{row['run']}: another teacher's accuracy"
+    padded, kept = row["speedup_vs_padded"], row["retention"]
+    # Of a teacher that scores nothing, no share is kept.
+    assert kept is None or abs(row["served"] - kept * row["teacher"]) < 1e-4, (
+        f"{row['run']}: another teacher's accuracy"
+    )
     assert padded >= row["speedup_vs_unpadded"], f"{row['run']}: padding made the reference faster"
 f"{len(whole)} of {len(entries)} runs are whole."
 
@@ -143,7 +146,8 @@ f"{len(whole)} of {len(entries)} runs are whole."
 #
 # 1. On which task is the gap between the padded and the unpadded factor widest, and what do the lengths of its texts say about it?
 # 2. Sort the tasks by what is kept. Is it the number of examples or the length of the texts that goes with it?
-# 3. Add a run of your own to `params/sweeps/`, or copy one from another machine into `outputs/`, and run the sweep again.
+# 3. Add a run of your own to `params/sweeps/` and run the sweep again. For a run that was copied from another machine into
+#    `outputs/`, make the tables alone, `python -m fflib.sweep chapter 08_tables --sweep superglue`: the sweep itself would measure it here.
 
 # %%
 tables_text.write(run_dir, rows)

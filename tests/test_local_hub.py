@@ -350,14 +350,17 @@ def test_no_hub_at_all_is_one_sentence(tmp_path):
 
 
 def test_a_data_set_of_the_reader_s_own_comes_once_and_names_its_classes(shelf, user, tmp_path):
-    """Laid out as the hub converts it; without a test split, so validation is reported, offline too."""
+    """Laid out as the hub converts it; test has no labels, so validation is reported, offline too."""
     import datasets
 
     features = datasets.Features(title=datasets.Value("string"), mood=datasets.ClassLabel(names=["sad", "glad"]))
-    made = {"train": 60, "validation": 12}
+    made = {"train": 61, "validation": 12, "test": 5}
     files = {}
     for split, n in made.items():
-        rows = {"title": [f"{split} day {i}" for i in range(n)], "mood": [i % 2 for i in range(n)]}
+        moods = {"train": [*(i % 2 for i in range(n - 1)), -1], "test": [None] * n}.get(
+            split, [i % 2 for i in range(n)]
+        )
+        rows = {"title": [f"{split} day {i}" for i in range(n)], "mood": moods}
         file = io.BytesIO()
         datasets.Dataset.from_dict(rows, features=features).to_parquet(file)
         files[f"default/{split}/0000.parquet"] = file.getvalue()
@@ -365,7 +368,7 @@ def test_a_data_set_of_the_reader_s_own_comes_once_and_names_its_classes(shelf, 
     path = tmp_path / "mine.yaml"
     path.write_text("hub: someone/moods\ntext: title\nlabel: mood\nlabels: [glad, sad]\n")
     train, dev, test = (user.call(SPLIT, task=str(path), split=split).value for split in ("train", "dev", "test"))
-    assert len(train["texts"]) + len(dev["texts"]) == 60 and dev["texts"]
+    assert len(train["texts"]) + len(dev["texts"]) == 60 and dev["texts"], "one row has no label"
     assert test["labels"] == [1, 0] * 6, "the file's order of classes is sad, glad, the reader's glad, sad"
     shelf.heal()
     with Worker(shelf, user.folder, HF_HUB_OFFLINE="1") as offline:

@@ -137,6 +137,8 @@ def test_a_mark_at_the_start_of_the_file_and_line_breaks_in_texts_do_no_harm(des
         ({"labels": ["0", "1", "2"]}, "no row of mine.csv has the mood '2'; correct 'labels'"),
         ({"labels": ["0", "0"]}, "list at least two different ones"),
         ({"labels": ["0"]}, "list at least two different ones"),
+        ({"labels": [True, False]}, "YAML reads yes, no, on and off as true and false"),
+        ({"file": None, "hub": "some/set", "labels": ["a", "b"], "test_file": "b.csv"}, "brings its own test split"),
     ],
 )
 def test_a_description_that_does_not_fit_is_told_so(describe, changes, message):
@@ -206,6 +208,12 @@ def test_a_run_needs_nothing_but_the_description(describe, tmp_path, monkeypatch
     key = provenance.chapter_key("01_baseline", run.chapter_values("01_baseline"))
     describe([*ROWS, ROWS[0] | {"title": "One more"}])
     assert provenance.chapter_key("01_baseline", run.chapter_values("01_baseline")) != key
+    describe(epochs=0, smoke={"n_dev": 7})
+    values = params.load_run("mine", "smoke").values
+    assert (values["epochs"], values["n_dev"]) == (0, 7), "what the reader's own file says wins over the size's"
+    describe(file=None)
+    with pytest.raises(InputError, match="'text' describes data of your own: add a line 'file: ...' or 'hub: "):
+        params.load_run("mine", "smoke")
     describe(lable="mood")
     with pytest.raises(InputError, match="no chapter has a parameter 'lable'; did you mean 'label'"):
         params.load_run("mine", "smoke")

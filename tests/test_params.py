@@ -120,6 +120,15 @@ def test_a_model_keeps_its_learning_rate_on_every_task():
     assert params.load_run("wic-minilm").values["learning_rate"] == 1.0e-4
 
 
+def test_a_runs_own_lines_win_over_what_it_shares_with_others(monkeypatch, tmp_path):
+    for folder in ("size", "hardware"):
+        shutil.copytree(run_files.PARAMS / folder, tmp_path / folder)
+    monkeypatch.setattr(run_files, "PARAMS", tmp_path)
+    (tmp_path / "mine.yaml").write_text("task: docs\nepochs: 0\nthreads: 1\nsmoke: {epochs: 5}\n")
+    assert [params.load_run("mine", size).values["epochs"] for size in ("", "full", "smoke")] == [0, 0, 5]
+    assert params.load_run("mine").values["threads"] == 1
+
+
 def test_a_run_that_is_nearly_right_is_named():
     with pytest.raises(InputError, match=r"no run 'rte-brt' in params/; did you mean 'rte-bert'\? there are docs-cpu"):
         params.load_run("rte-brt")

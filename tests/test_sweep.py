@@ -292,6 +292,19 @@ def test_a_failure_is_kept_and_told_at_the_end(home, monkeypatch, capsys, error,
     assert not sweep_plan.failure(home / "outputs" / "a"), "it ran: what stopped it once is forgotten"
 
 
+def test_where_the_run_before_failed_those_after_it_say_so(home, monkeypatch, capsys):
+    def fails(run, chapter):
+        raise InputError("no room")
+
+    play(monkeypatch, fails)
+    after(home, "c", "a")
+    say(home, "late", runs=["b", "c"])
+    whole(home / "outputs" / "b")
+    assert sweep.main(["chapter", "01_baseline", "--run", "a", "--sweep", "late"]) == 2
+    assert sweep_plan.unfinished(home / "outputs" / "c") == "a, which it begins after, failed: no room"
+    assert sweep_plan.seconds_left(sweep_plan.load("late"), MACHINE) == 0, "it is not waited for"
+
+
 def test_what_is_interrupted_says_nothing_and_is_no_failure(home, monkeypatch, capsys):
     def stopped(run, chapter):
         raise ChapterFailed("01_baseline was interrupted; run again to go on from here", execute.EXIT_INTERRUPTED)

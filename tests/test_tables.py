@@ -29,8 +29,11 @@ def rung(name, below, per_s, accuracy=None):
     return made
 
 
-def ladder():
-    """Reference, teacher, student and the last rung, whose chapter ran when the machine was twice as fast."""
+def ladder(knows=1):
+    """Reference, teacher, student and the last rung, whose chapter ran when the machine was twice as fast.
+
+    All accuracies are multiplied by ``knows``.
+    """
     below = {rungs.PADDED: "", story.TEACHER: "teacher padded"}
     made = [
         rung(name, below.get(name, rungs.PADDED), per_s, None if "reference" in name else 0.8)
