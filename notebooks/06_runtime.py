@@ -601,7 +601,7 @@ def timed(wanted, rounds, seed=0):
         dict.fromkeys(wanted, logits["busy"]),
         rounds,
         # In eight bits labels are judged, below and in these batches. Here an answer to another text would stand out.
-        tolerance=0.3 * np.ptp(logits["busy"]) if quantised["recipe"] else 1e-3,
+        tolerance=max(1.0, 0.3 * np.ptp(logits["busy"])) if quantised["recipe"] else 1e-3,
         seed=seed,
     )
 

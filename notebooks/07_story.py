@@ -280,7 +280,7 @@ for name, one in stacks.items():
         measure.check(measure.Variant(name, crews[name][0], plans[name]), busy, right[name])
 # In eight bits another division of a product may push a value across the border of its code; how far that moves a logit
 # goes with how large the model's logits are.
-tolerance = 0.1 * np.ptp(right["the full stack"]) if full.recipe else 1e-3
+tolerance = max(0.3, 0.1 * np.ptp(right["the full stack"])) if full.recipe else 1e-3
 together = {name: runtime.together(crew) for name, crew in crews.items()}
 took = measure.time_at_once(together, busy, plans, right, rounds, tolerance)
 running.close()
