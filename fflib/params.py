@@ -10,8 +10,8 @@ import argparse
 import ast
 import difflib
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
     """Read a run's hardware, its size, ``params/<name>.yaml`` and ``overrides`` ("name=value"); what is later wins.
 
     ``after: other`` there takes the teacher of another run, in the same size and on the same hardware, as the model to
-    fine-tune: that of its first seed. Overrides do not go to that run.
+    fine-tune: that of its first seed. That run may begin after a third. Overrides do not go to any of them.
 
     Raises:
         InputError: no such file, unknown name, wrong type, or a list or number that YAML read as something else.
@@ -118,23 +118,36 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
 
 
 def before(runs: Iterable[Run]) -> list[Run]:
-    """Return the runs that ``runs`` begin after, each once, less those that are among them."""
+    """Return the runs that ``runs`` begin after, and these in their turn, each once and in order, less ``runs``."""
     runs = list(runs)
-    folders = {run.folder for run in runs}
-    first = {run.before.folder: run.before for run in runs if run.before}
-    return [run for folder, run in first.items() if folder not in folders]
+    first = {each.folder: each for run in runs for each in reversed([*_line(run)])}
+    return [run for folder, run in first.items() if folder not in {run.folder for run in runs}]
+
+
+def begun_after(run: Run, other: Run) -> Run:
+    """Return ``run``, which begins after another, such that it begins after ``other``; a teacher set by hand stays."""
+    taken = run.before is not None and run.values["teacher"] == _teacher_of(run.before)
+    return replace(run, before=other, values={**run.values, **({"teacher": _teacher_of(other)} if taken else {})})
+
+
+def _line(run: Run) -> Iterator[Run]:
+    """Yield the run that ``run`` begins after, then the one that this begins after, and so on."""
+    while run.before:
+        run = run.before
+        yield run
 
 
 def _before(name: str, own: Mapping[str, Any], size: str, hardware: str) -> Run | None:
-    """Return the run that ``after`` in a run's file names."""
-    if "after" not in own:
-        return None
-    other = own["after"]
-    if not isinstance(other, str) or "after" in run_files.read_run(other):
-        raise InputError(
-            f"{name} begins after {other!r}; name a run that begins after no other, as in 'after: docs-cpu'"
-        )
-    return load_run(other, size, hardware)
+    """Return the run that ``after`` in a run's file names. InputError: no name, or the run would begin after itself."""
+    line, other = [name], own.get("after")
+    while other is not None:
+        if not isinstance(other, str) or other in line:
+            raise InputError(
+                f"{name} begins after {other!r}; name a run that does not begin after it in turn: 'after: docs-cpu'"
+            )
+        line.append(other)
+        other = run_files.read_run(other).get("after")
+    return load_run(line[1], size, hardware) if line[1:] else None
 
 
 def _teacher_of(run: Run) -> str:

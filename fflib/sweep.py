@@ -50,16 +50,32 @@ def chapter(sweep: Sweep, run: Run, name: str) -> int:
         code = error.code if isinstance(error, ChapterFailed) else EXIT_INPUT
         if code != EXIT_INTERRUPTED:
             sweep_plan.note_failure(run.folder, name, str(error))
-            for later in sweep.runs:  # they cannot begin
-                if later.before and later.before.folder == run.folder:
-                    why = f"{run.folder.name}, which it begins after, failed: {error}"
-                    sweep_plan.note_failure(later.folder, params.BASELINE, why)
+            if name == params.BASELINE:
+                _stop_those_after(sweep, run, error)
             _say(f"error: {run.folder.name}: {error}")
         return code
     took = time.perf_counter() - start
     left = sweep_plan.seconds_left(sweep, sweep_plan.machine_of(run.folder, name))
     _say(f"{run.folder.name} {name}: done in {took:.0f} s", sweep_plan.told(left))
     return 0
+
+
+def _run_of(sweep: Sweep, name: str, of: str) -> Run:
+    """Return the run of a sweep, or before its runs, that a chapter ``of`` the book belongs to."""
+    known = {run.name: run for run in [*params.before(sweep.runs), *sweep.runs]}
+    if of == params.TABLES:
+        return sweep.closing
+    if name not in known:
+        raise InputError(f"the sweep {sweep.name} has no run '{name}'; its runs are {', '.join(known)}")
+    return known[name]
+
+
+def _stop_those_after(sweep: Sweep, run: Run, error: Exception) -> None:
+    """Note that what begins after ``run`` cannot begin, nor what begins after that."""
+    why = f"{run.folder.name}, which it begins after, failed: {error}"
+    for later in [*params.before(sweep.runs), *sweep.runs]:
+        if run.folder in {each.folder for each in params.before([later])}:
+            sweep_plan.note_failure(later.folder, params.BASELINE, why)
 
 
 def show(sweep: Sweep) -> int:
@@ -96,8 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
         overrides = params.split_overrides(chosen.set)
         sweep = sweep_plan.load(chosen.sweep, chosen.size, chosen.hardware, overrides)
         if chosen.action == "chapter":
-            run = sweep.closing if chosen.chapter == params.TABLES else params.run_of(chosen)
-            return chapter(sweep, run, chosen.chapter)
+            return chapter(sweep, _run_of(sweep, chosen.run, chosen.chapter), chosen.chapter)
         return check(sweep) if chosen.action == "check" else show(sweep)
 
     try:

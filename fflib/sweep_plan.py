@@ -58,8 +58,18 @@ def load(name: str, size: str = "", hardware: str = "", overrides: Iterable[str]
         raise InputError(f"sweeps/{file} names the run '{twice[0]}' twice; a run can be in it once")
     if name in run_files.runs():
         raise InputError(f"a run and a sweep are both named '{name}' and would share a folder; rename the sweep")
-    runs = [params.load_run(each, size, hardware, overrides) for each in names]
+    runs = _linked([params.load_run(each, size, hardware, overrides) for each in names])
     return Sweep(name, runs, _closing(name, runs))
+
+
+def _linked(runs: Sequence[Run]) -> list[Run]:
+    """Let runs begin after each other: a run of the sweep has its overrides, of which those after it have to know."""
+    mine = {run.folder: run for run in runs}
+
+    def linked(run: Run) -> Run:
+        return params.begun_after(run, linked(mine.get(run.before.folder, run.before))) if run.before else run
+
+    return [linked(run) for run in runs]
 
 
 def _closing(name: str, runs: Sequence[Run]) -> Run:

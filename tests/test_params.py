@@ -132,5 +132,5 @@ def test_a_runs_own_lines_win_over_what_it_shares_with_others(monkeypatch, tmp_p
 def test_a_run_that_is_nearly_right_is_named():
     with pytest.raises(InputError, match=r"no run 'rte-brt' in params/; did you mean 'rte-bert'\? there are docs-cpu"):
         params.load_run("rte-brt")
-    with pytest.raises(InputError, match="TASK-MODEL with a task of boolq, .* and a model of after-docs, bert"):
+    with pytest.raises(InputError, match="TASK-MODEL with a task of boolq, .* and a model of after-boolq, .*bert"):
         params.load_run("unheard-of")

@@ -229,11 +229,32 @@ def test_a_run_takes_the_teacher_of_the_one_it_begins_after_in_its_own_size(home
 
 
 @pytest.mark.parametrize("other", ["c", "b", 7, ["a"]])
-def test_a_run_begins_after_one_that_begins_after_none(home, other):
-    after(home, "c", "a")
+def test_a_run_begins_after_none_that_begins_after_it(home, other):
+    after(home, "c", "b")
     after(home, "b", other)
-    with pytest.raises(InputError, match="b begins after .*; name a run that begins after no other"):
+    with pytest.raises(InputError, match="b begins after .*; name a run that does not begin after it in turn"):
         params.load_run("b")
+
+
+def test_runs_that_begin_after_each_other_begin_in_their_turn(home):
+    after(home, "b", "a")
+    after(home, "c", "b")
+    last = params.load_run("c", "smoke", overrides=["seeds=[3]"])
+    assert [each.folder.name for each in params.before([last])] == ["a-smoke", "b-smoke"]
+    assert [each.folder.name for each in params.before([last, params.load_run("b", "smoke")])] == ["a-smoke"]
+    assert last.values["teacher"].endswith("b-smoke/models/teacher-0"), "overrides are not for the runs before"
+
+
+def test_in_a_sweep_a_run_begins_after_the_sweeps_own(home):
+    """With its overrides: else what the sweep has just made would count as outdated when the next run looks at it."""
+    after(home, "b", "a")
+    after(home, "c", "b")
+    say(home, "late", runs=["c", "b", "a"])
+    c, b, a = sweep_plan.load("late", overrides=["seeds=[3]"]).runs
+    assert (c.before, b.before, a.before) == (b, a, None) and not params.before([c, b, a])
+    assert c.values["teacher"].endswith("b/models/teacher-3")
+    set_by_hand = sweep_plan.load("late", overrides=["teacher=of/mine"]).runs
+    assert {run.values["teacher"] for run in set_by_hand} == {"of/mine"}
 
 
 def test_the_run_before_counts_with_its_one_chapter(home, monkeypatch, capsys):
@@ -298,11 +319,23 @@ def test_where_the_run_before_failed_those_after_it_say_so(home, monkeypatch, ca
 
     play(monkeypatch, fails)
     after(home, "c", "a")
-    say(home, "late", runs=["b", "c"])
+    after(home, "d", "c")
+    say(home, "late", runs=["b", "d"])
     whole(home / "outputs" / "b")
     assert sweep.main(["chapter", "01_baseline", "--run", "a", "--sweep", "late"]) == 2
-    assert sweep_plan.unfinished(home / "outputs" / "c") == "a, which it begins after, failed: no room"
+    assert sweep_plan.unfinished(home / "outputs" / "d") == "a, which it begins after, failed: no room"
     assert sweep_plan.seconds_left(sweep_plan.load("late"), MACHINE) == 0, "it is not waited for"
+
+
+def test_a_later_chapter_that_fails_stops_no_run_after_it(home, monkeypatch, capsys):
+    def fails(run, chapter):
+        raise InputError("no room")
+
+    play(monkeypatch, fails)
+    after(home, "c", "b")
+    say(home, "late", runs=["b", "c"])
+    assert sweep.main(["chapter", "02_batching", "--run", "b", "--sweep", "late"]) == 2
+    assert sweep_plan.unfinished(home / "outputs" / "c") == "01_baseline has not run yet"
 
 
 def test_what_is_interrupted_says_nothing_and_is_no_failure(home, monkeypatch, capsys):
@@ -340,6 +373,11 @@ def test_check_sets_aside_what_is_outdated_and_says_how_much_there_is_to_do(home
     ]
     assert (home / "outputs" / "b" / "results" / "01_baseline.json.old").exists()
     assert not sweep_plan.failure(home / "outputs" / "b")
+
+
+def test_a_run_that_is_not_of_the_sweep_is_named(home, capsys):
+    assert sweep.main(["chapter", "01_baseline", "--run", "c", "--sweep", "both"]) == 2
+    assert capsys.readouterr().err == "error: the sweep both has no run 'c'; its runs are a, b\n"
 
 
 @pytest.mark.parametrize("arguments", [["check", "--sweep", "nope"], ["show", "--sweep", ""]])
@@ -436,3 +474,12 @@ def test_what_a_run_begins_after_is_made_first_and_no_more_of_it(copy):
     assert snakemake(copy, run="d") == (0, steps("d", CHAPTERS[1:])), "its own book goes on from there"
     (copy / "outputs" / "d" / "results" / "01_baseline.json").unlink()
     assert snakemake(copy, run="c", set="n_train=17")[1] == ["d 01_baseline", *steps("c")], "another teacher, all anew"
+
+
+def test_each_run_of_a_line_is_made_as_far_as_the_next_needs_it(copy):
+    (copy / "params" / "c.yaml").write_text("task: docs\nafter: d\n")
+    (copy / "params" / "d.yaml").write_text("task: docs\nafter: e\n")
+    (copy / "params" / "e.yaml").write_text("task: docs\n")
+    assert snakemake(copy, run="c") == (0, ["e 01_baseline", "d 01_baseline", *steps("c")])
+    (copy / "params" / "sweeps" / "line.yaml").write_text("runs: [c, d]\n")
+    assert snakemake(copy, sweep="line") == (0, [*steps("d", CHAPTERS[1:])])
