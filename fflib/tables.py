@@ -21,7 +21,7 @@ Row = Mapping[str, Any]  # the columns of `COLUMNS`; None: not measured
 STUDENT = "distilled student"
 SMOKE = "smoke"  # the size whose numbers mean nothing
 COLUMNS = (  # of tables.csv
-    "task", "run", "size", "metric", "n_train", "n_test", "teacher", "teacher_low", "teacher_high", "student",
+    "task", "run", "after", "size", "metric", "n_train", "n_test", "teacher", "teacher_low", "teacher_high", "student",
     "student_low", "student_high", "rung", "served", "served_low", "served_high", "most_frequent", "retention",
     "speedup_vs_padded", "speedup_vs_unpadded", "speedup_vs_teacher", "energy_factor", "energy_wh_per_1k",
     "energy_source", "usd_per_100m", "throughput_per_s", "cpu", "cores", "status",
@@ -94,7 +94,8 @@ def _row(entry: Entry) -> dict[str, Any]:
     last = story.last_rung([record for record in entry.side.records if record["chapter"] < "07_story"])
     end, teacher, padded = (_rung(ladder, name) for name in (last, story.TEACHER, rungs.PADDED))
     return {
-        "task": entry.task, "run": entry.name, "size": parameters.get("size"), "metric": _metric(entry.task),
+        "task": entry.task, "run": entry.name, "after": _after(parameters), "size": parameters.get("size"),
+        "metric": _metric(entry.task),
         **_counts(entry.side, facts), **_scores("teacher", teacher), **_scores("student", _rung(ladder, STUDENT)),
         "rung": last, **_scores("served", end), "retention": end.get("retention"),
         "most_frequent": facts["07_story"].get("speedups", {}).get("most_frequent_answer"),
@@ -140,6 +141,12 @@ def _counts(side: Side, facts: Mapping[str, Row]) -> dict[str, int | None]:
         return count if count < official.get(split, math.inf) else None
 
     return {f"n_{split}": counted.get(split) or limit(split) for split in ("train", "test")}
+
+
+def _after(parameters: Row) -> str:
+    """Name the run whose teacher this run's began as, '' where it was no run's: see ``after`` in `params.load_run`."""
+    *_, folder, models, name = ("", "", "", *Path(parameters.get("teacher", "")).parts)
+    return folder if models == "models" and name.startswith("teacher-") else ""
 
 
 def _parameters(side: Side) -> Row:

@@ -237,6 +237,19 @@ def test_the_sizes_of_the_data_are_named_and_whether_they_are_a_subset(outputs, 
     assert [cell.strip() for cell in line.split("|")[3:5]] == [trained, tested]
 
 
+def test_a_teacher_that_had_learnt_another_task_before_is_called_so(outputs):
+    make_run(
+        outputs / "multirc-after-boolq", "MultiRC", limits={"teacher": "outputs/boolq-after-docs/models/teacher-0"}
+    )
+    make_run(outputs / "rte", "RTE", limits={"teacher": "some/model"})
+    make_run(outputs / "wic", "WiC", limits={"teacher": "/home/me/models/mine"})
+    told = " ".join(tables_text.notes(rows_of("multirc-after-boolq", "rte", "wic")))
+    assert (
+        "learnt another run's task before" in told and ": MultiRC (multirc-after-boolq) after boolq-after-docs." in told
+    )
+    assert [row_of(name)["after"] for name in ("multirc-after-boolq", "rte", "wic")] == ["boolq-after-docs", "", ""]
+
+
 def test_an_accuracy_near_guessing_is_called_so(outputs):
     make_run(outputs / "boolq", guess=0.72)
     expected = (
