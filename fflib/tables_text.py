@@ -89,9 +89,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
         left_out = "requests/s, USD and watt-hours are left out, and only factors are comparable"
         found.append(f"The runs come from several machines ({'; '.join(machines(rows))}): {left_out}.")
     if taught := [f"{_name(row)} after {row['after']}" for row in whole if row["after"]]:
-        found.append(
-            f"A teacher that had learnt another run's task before, on texts that are not counted here: {', '.join(taught)}."
-        )
+        uncounted = "on texts that are not counted here"
+        found.append(f"A teacher that had learnt another run's task before, {uncounted}: {', '.join(taught)}.")
     if guessing := [row for row in whole if guesses(row)]:
         shares = ", ".join(f"{_name(row)} ({row['most_frequent']:.1%})" for row in guessing)
         found.append(f"Not clearly above always giving the same answer, so what is kept of it means nothing: {shares}.")
