@@ -98,7 +98,17 @@ def load_split(task: str, split: str, source: str = "auto", limit: int | None = 
         raise InputError(f"limit={limit} leaves no examples; give at least 1, or None for all")
     own = own_data.describe(task) if own_data.is_description(task) else None
     whole = _to_split(known, split, sources.records(known, split, source, own))
+    if own and split == "train":
+        _check_every_class(known, whole)
     return whole if limit is None else whole.take(_some_questions(whole.gold, limit, seed))
+
+
+def _check_every_class(task: Task, train: Split) -> None:
+    """Refuse a class that is listed and has no example: a data set on the hub is not read before it is asked for."""
+    counts = np.bincount(train.labels, minlength=task.num_labels)
+    if not counts.all():
+        label = task.labels[int(counts.argmin())]
+        raise InputError(f"{task.name}: no training example has the {task.label_field} {label!r}; correct 'labels'")
 
 
 def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenizedSplit:

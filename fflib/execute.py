@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fflib import params, progress
+from fflib import params, progress, records
 from fflib.files import ROOT, InputError, atomic_path, outputs_dir, shown
 
 INPUT_ERRORS = ("InputError", "NotFound")  # by name: a kernel's errors come back as text
@@ -108,19 +108,28 @@ def _alone() -> Iterator[None]:
 
 
 def check(run: params.Run) -> list[str]:
-    """Set aside the results that other code, parameters, packages or hardware left in the run's folder; name them.
+    """Set aside the results that other code, data, parameters, packages or hardware left in a run's folder; name them.
 
-    So it does with the one chapter of another run that this one begins after.
+    So it does with the one chapter of other runs that this one begins after, and with what began after an older one.
     """
     from fflib import provenance, results
 
     def outdated(run: params.Run, chapter: str) -> bool:
-        return results.set_aside(run.folder, chapter, provenance.chapter_key(chapter, run.chapter_values(chapter)))
+        key = provenance.chapter_key(chapter, run.chapter_values(chapter))
+        began_after_another = chapter == params.BASELINE and run.before and not _follows(run, run.before)
+        return results.set_aside(run.folder, chapter, "" if began_after_another else key)
 
     first = [
         f"{each.folder.name} {params.BASELINE}" for each in params.before([run]) if outdated(each, params.BASELINE)
     ]
     return first + [chapter for chapter in params.chapters() if outdated(run, chapter)]
+
+
+def _follows(run: params.Run, other: params.Run) -> bool:
+    """Whether the first chapter of ``other`` is there, and older than that of ``run``, which began with its teacher."""
+    found = [records.readable(each.folder, f"results/{params.BASELINE}.json").values() for each in (other, run)]
+    earlier, later = ([record["written"] for record in there] for there in found)
+    return bool(earlier) and (not later or earlier <= later)
 
 
 def show(run: params.Run) -> str:

@@ -8,7 +8,8 @@ A run's file in ``params/`` says it in a few lines:
     labels: [bad, good]        # may be left out: the values that stand in the file
 
 ``test_file`` names a file of its own for what is reported; without it a part of the file is set apart. ``apart_by``
-names a column that no two splits may share (an author, a document); without it, whole rows are told apart.
+names a column that no two splits may share (an author, a document); without it, whole rows are told apart. A test split
+that the hub publishes is taken as it is. (Longer than the other modules: half of it is what can be wrong with a file.)
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from typing import Any
 
 import yaml
 
-from fflib.files import InputError, content_hash, resolve
+from fflib.files import InputError, check_known, content_hash, resolve
+from fflib.metrics import METRICS
 from fflib.readers import Placed, read_records
 from fflib.task import Example, Record, Task
 
@@ -67,11 +69,16 @@ def records(data: OwnData, split: str) -> Iterator[Placed]:
             yield place, record
 
 
-def _warn_of_copies(data: OwnData) -> None:
-    """Say on stderr how many rows of the test file stand in the other file too: the model has seen their answers."""
+def _check_test_file(data: OwnData) -> None:
+    """Refuse a test file that shares what rows are told apart by, and say on stderr how many of its rows are copies."""
     if "test" not in data.paths:
-        return  # equal rows of one file always come to the same split
+        return  # what belongs together in one file always comes to the same split
     train, test = data.paths["train"], data.paths["test"]
+    if column := data.task.apart_by:
+        both = {told_apart(data.task, record) for _, record in read_records(train)}
+        for place, record in read_records(test):
+            if (value := told_apart(data.task, record)) in both:
+                raise InputError(f"{place}: {column}={value!r} stands in {train.name} too; no two splits may share one")
     known = {data.task.texts(record) for _, record in read_records(train)}
     seen = [place for place, record in read_records(test) if data.task.texts(record) in known]
     if seen:
@@ -107,13 +114,13 @@ def _described(path: Path, stamp: tuple) -> OwnData:
         text_fields=tuple(text),
         label_field=values["label"],
         labels=tuple(map(str, values.get("labels") or ())),
-        metrics=(values.get("metric", "accuracy"),),
-        max_length=values.get("max_length", MAX_LENGTH),
+        metrics=(values.get("metric") or "accuracy",),
+        max_length=values.get("max_length") or MAX_LENGTH,
         description=f"Which {values['label']} does this {' and '.join(text)} have?",
-        apart_by=values.get("apart_by", ""),
+        apart_by=values.get("apart_by") or "",
         expand=_one,
     )
-    data = OwnData(task, paths, values.get("hub", ""), values.get("config", ""))
+    data = OwnData(task, paths, values.get("hub") or "", values.get("config") or "")
     if data.hub and not task.labels:
         raise InputError(f"{path.name} names a data set on the hub, so list its labels: [first, second, ...]")
     return data if data.hub else _checked(data, values)
@@ -125,16 +132,18 @@ def _one(task: Task, record: Record) -> list[Example]:
 
 
 def _label_text(task: Task, record: Record) -> str:
-    return str(task.column(record, task.label_field)).strip()
+    value = task.column(record, task.label_field)
+    return "" if value is None else str(value).strip()
 
 
 def _checked(data: OwnData, values: Mapping[str, Any]) -> OwnData:
     """Complete the task by what stands in its files, and refuse files that nothing can be learnt from."""
-    task, counts, characters = data.task, Counter(), []
+    task, counts, unlabelled, characters = data.task, Counter(), 0, []
     for place, record in read_records(data.paths["train"]):
         try:
-            texts = task.texts(record)
-            counts[_label_text(task, record)] += _split_of(data, record) == "train"
+            texts, label = task.texts(record), _label_text(task, record)
+            counts[label] += _split_of(data, record) == "train"
+            unlabelled += not label
         except InputError as error:
             raise InputError(f"{place}: {error}") from error
         characters.append(sum(map(len, texts)))
@@ -142,9 +151,12 @@ def _checked(data: OwnData, values: Mapping[str, Any]) -> OwnData:
             raise InputError(f"{place}: a text of {long:,} characters; cut it to {MAX_CHARACTERS:,}, or leave it out")
     if not counts:
         raise InputError(f"{data.paths['train']} has no rows; name a file with examples")
+    if unlabelled and "" not in task.labels:
+        name = data.paths["train"].name
+        raise InputError(f"{name}: {unlabelled} rows have no {task.label_field}; label them or take them out")
     labels = task.labels or tuple(sorted(counts))
     _check_labels(data, labels, counts)
-    _warn_of_copies(data)
+    _check_test_file(data)
     length = values.get("max_length") or _length_for(characters)
     return replace(data, task=replace(task, labels=labels, max_length=length))
 
@@ -161,8 +173,6 @@ def _check_labels(data: OwnData, labels: tuple[str, ...], counts: Counter) -> No
             raise InputError(f"no row of {data.paths['train'].name} has the {column} {name!r}; correct 'labels'")
         if not counts[name]:
             raise InputError(f"the few rows with {column} {name!r} all came to dev or test; add or remove some")
-    if "" in labels:
-        raise InputError(f"{data.paths['train'].name}: {counts['']} rows have no {column}; label them or take them out")
     for place, record in read_records(data.paths["test"]) if "test" in data.paths else ():
         if (value := _label_text(data.task, record)) not in labels:
             raise InputError(f"{place}: {column}={value!r} is not among the labels of training, {known}")
@@ -190,17 +200,30 @@ def _values(path: Path) -> dict[str, Any]:
         raise InputError(f"{path.name} needs 'file: PATH' or 'hub: OWNER/NAME', one of the two")
     if values.get("hub") and values.get("test_file"):
         raise InputError(f"{path.name}: a data set on the hub brings its own test split; take 'test_file' out")
-    text = values["text"]
-    if not (isinstance(text, str) or (isinstance(text, list) and 1 <= len(text) <= 2)):
-        raise InputError(f"{path.name}: text is {text!r}; name one column, or two as [first, second]")
-    labels = values.get("labels") or []
-    if isinstance(labels, list) and any(isinstance(label, bool) for label in labels):
-        raise InputError(
-            f"{path.name}: YAML reads yes, no, on and off as true and false; write such labels as 'yes', 'no'"
-        )
-    if not isinstance(labels, list) or len(set(map(str, labels))) != len(labels) or len(labels) == 1:
-        raise InputError(f"{path.name}: labels is {labels!r}; list at least two different ones, or leave the line out")
+    _check_kinds(path.name, values)
     return values
+
+
+def _check_kinds(name: str, values: Mapping[str, Any]) -> None:
+    """Refuse values of the wrong kind: YAML reads much as something else than the text it looks like."""
+    for key in set(values) - {"text", "labels", "max_length"}:
+        if not isinstance(values[key] or "", str):
+            raise InputError(f"{name}: {key} is {values[key]!r}; give one text, in quotes if it looks like a number")
+    text = values["text"]
+    columns = text if isinstance(text, list) else [text]
+    if not 1 <= len(columns) <= 2 or not all(isinstance(column, str) for column in columns):
+        raise InputError(f"{name}: text is {text!r}; name one column, or two as [first, second], numbers in quotes")
+    if (length := values.get("max_length")) and (type(length) is not int or not MIN_LENGTH <= length <= MAX_LENGTH):
+        raise InputError(f"{name}: max_length is {length!r}; give a number of tokens from {MIN_LENGTH} to {MAX_LENGTH}")
+    check_known("metric", [values.get("metric") or "accuracy"], METRICS)
+    _check_listed(name, values.get("labels") or [])
+
+
+def _check_listed(name: str, labels: Any) -> None:
+    if isinstance(labels, list) and any(isinstance(label, bool) for label in labels):
+        raise InputError(f"{name}: YAML reads yes, no, on and off as true and false; write such labels as 'yes', 'no'")
+    if not isinstance(labels, list) or len(set(map(str, labels))) != len(labels) or len(labels) == 1:
+        raise InputError(f"{name}: labels is {labels!r}; list at least two different ones, or leave the line out")
 
 
 def _stamp(path: Path) -> tuple:

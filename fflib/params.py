@@ -1,7 +1,8 @@
 """What a run is: read ``params/``, merge run, hardware, size and overrides, and refuse whatever does not fit.
 
 A chapter's parameters cell is the one place where its parameters are declared: name, type, default, help. Papermill
-only warns of an unknown name and takes YAML's ``1e-4`` for a string; here both are refused before a run begins.
+only warns of an unknown name and takes YAML's ``1e-4`` for a string; here both are refused before a run begins. (Longer
+than the other modules, since what a run is and what it may not be are one idea.)
 """
 
 from __future__ import annotations
@@ -110,6 +111,8 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
     # What a run's own file says wins over what it shares with others, and what it says of one size over the rest.
     values = run_files.read("hardware", hardware) | run_files.read("size", size) | values | for_sizes.get(size, {})
     values = _checked(values | dict(_override(text) for text in overrides))
+    if before and values["teacher"] != _teacher_of(before):
+        before = None  # a teacher set by hand
     # Another size or hardware gets a folder of its own, so that it never overwrites the results of the usual one.
     folder = "-".join(
         [name, *([hardware] if hardware != usual_hardware else []), *([size] if size != usual_size else [])]
@@ -125,9 +128,8 @@ def before(runs: Iterable[Run]) -> list[Run]:
 
 
 def begun_after(run: Run, other: Run) -> Run:
-    """Return ``run``, which begins after another, such that it begins after ``other``; a teacher set by hand stays."""
-    taken = run.before is not None and run.values["teacher"] == _teacher_of(run.before)
-    return replace(run, before=other, values={**run.values, **({"teacher": _teacher_of(other)} if taken else {})})
+    """Return ``run`` such that it begins after ``other``, with its teacher."""
+    return replace(run, before=other, values={**run.values, "teacher": _teacher_of(other)})
 
 
 def _line(run: Run) -> Iterator[Run]:
@@ -158,11 +160,7 @@ def _teacher_of(run: Run) -> str:
 def _for_sizes(name: str, own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what a run's file says for one size alone: sections named as sizes, which win over that size's file."""
     sizes = set(run_files.names("size"))
-    sections = {name: values for name, values in own.items() if name in sizes}
-    for size, values in sections.items():
-        if not isinstance(values, dict):
-            raise InputError(f"'{size}' in {name}.yaml must hold lines of the form 'name: value', further to the right")
-    return sections
+    return {size: run_files.section(name, own, size) for size in own if size in sizes}
 
 
 def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -245,4 +243,9 @@ def _override(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise InputError(f"the override '{text}' is not of the form name=value")
-    return name.strip(), yaml.safe_load(value)
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"the override '{text}' has a value that is not whole, as in a list without its end"
+        ) from error

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fflib import hardware, own_data, params
+from fflib import hardware, own_data, params, sources, tasks
 from fflib.files import ROOT, content_hash
 
 PACKAGE = ROOT / "fflib"
@@ -30,7 +30,7 @@ def modules_used(code: str) -> list[str]:
     return sorted(found)
 
 
-def sources(chapter: str) -> list[Path]:
+def code_of(chapter: str) -> list[Path]:
     """Return the files of fflib that a chapter's result depends on."""
     return [PACKAGE / f"{name}.py" for name in modules_used(chapter_code(chapter))]
 
@@ -43,14 +43,23 @@ def page_key() -> str:
 def chapter_key(chapter: str, values: Mapping[str, Any]) -> str:
     """Hash everything a chapter's result depends on but the chapters before it: code, parameters, versions, machine.
 
-    The reader's own data count as parameters do. Where the run's folder lies does not matter.
+    Data that stand in files, the reader's own and SuperGLUE's, count with all they say. Where the run's folder and the
+    data lie does not matter.
     """
     card = hardware.card()
     machine = [card[name] for name in ("cpu", "cores_available", "system", "python", "versions")]
-    decisive = {name: value for name, value in values.items() if name != "run_dir"}
-    if own_data.is_description(str(values.get("task", ""))):
-        decisive["data"] = own_data.fingerprint(values["task"])
-    return content_hash(chapter_code(chapter), decisive, machine, *sources(chapter))
+    decisive = {name: value for name, value in values.items() if name not in ("run_dir", "data_source")}
+    if "task" in values and "data_source" in values:
+        decisive["data"] = _data(str(values["task"]), str(values["data_source"]))
+    return content_hash(chapter_code(chapter), decisive, machine, *code_of(chapter))
+
+
+def _data(task: str, source: str) -> str:
+    """Hash the data of a task but ``docs``: its data come with the packages, whose versions are in every key."""
+    if own_data.is_description(task):
+        return own_data.fingerprint(task)
+    known = tasks.get_task(task)
+    return "" if known == tasks.DOCS else sources.fingerprint(known, source)
 
 
 def _imports(code: str) -> set[str]:

@@ -51,7 +51,8 @@ def keep(
         note: one sentence that readers need beside the numbers.
 
     Raises:
-        InputError: a run or the tables are missing or were made with other code, or as in `reference.keep`.
+        InputError: a run or the tables are missing, were made with other code or in another order, or as in
+            `reference.keep`.
     """
     closing = sweep.closing.folder
     record = results.read(closing, params.TABLES)
@@ -59,19 +60,22 @@ def keep(
     for run in sweep.runs:
         own = reference.contents_of(run.folder, splits_of(run), note, run.hardware, notebooks=False)
         contents |= {f"{run.folder.name}/{path}": content for path, content in own.items()}
-    if any(row["status"] != "ok" for row in record["facts"]["rows"] if row["run"]):
+    lacking = any(row["status"] != "ok" for row in record["facts"]["rows"] if row["run"])
+    if lacking or sweep_plan.went_on(sweep):
         raise InputError(f"the tables of {sweep.name} lack a run; make them again: make sweep SWEEP={sweep.name}")
-    seconds = {run.folder.name: round(_seconds(run)) for run in sweep.runs}
-    about = {"runs": list(seconds), "size": sweep.closing.size, "note": note, "seconds": seconds}
+    seconds = {run.folder.name: round(_seconds(run, params.chapters())) for run in sweep.runs}
+    seconds |= {run.folder.name: round(_seconds(run, [params.BASELINE])) for run in params.before(sweep.runs)}
+    names = [run.folder.name for run in sweep.runs]
+    about = {"runs": names, "size": sweep.closing.size, "note": note, "seconds": seconds}
     contents[ABOUT] = json.dumps(about | {"written": record["written"]}, indent=1) + "\n"
     contents |= {name: (closing / name).read_text(encoding="utf-8") for name in TABLES}
     contents[f"figures/{FIGURE}.png"] = reference.figure(closing, FIGURE)
     return reference.write(contents, sweep.name, folder or reference.REFERENCES)
 
 
-def _seconds(run: Run) -> float:
-    """Sum what the chapters of a run took, trainings only where they were not there already."""
-    return sum(results.read(run.folder, chapter)["seconds"] for chapter in params.chapters())
+def _seconds(run: Run, chapters: Sequence[str]) -> float:
+    """Sum what chapters of a run took, trainings only where they were not there already."""
+    return sum(results.read(run.folder, chapter)["seconds"] for chapter in chapters)
 
 
 def names(folder: Path) -> list[str]:

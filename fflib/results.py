@@ -83,7 +83,7 @@ def read(folder: str | Path, chapter: str) -> dict[str, Any]:
     """Return what a chapter saved.
 
     Raises:
-        InputError: the chapter has not run, its file is damaged, or it came from other code, packages or hardware.
+        InputError: the chapter has not run, its file is damaged, or it came of other code, data, packages or hardware.
     """
     path = resolve(folder) / "results" / f"{chapter}.json"
     if not path.exists():
@@ -97,7 +97,9 @@ def read(folder: str | Path, chapter: str) -> dict[str, Any]:
     if record.get("schema_version") != SCHEMA_VERSION:
         raise InputError(f"{path.name} has another schema than this code writes; delete it and run again")
     if record["key"] != provenance.chapter_key(chapter, record["parameters"]):
-        raise InputError(f"{chapter} was measured with other code, packages or hardware than now; run the book again")
+        raise InputError(
+            f"{chapter} was measured with other code, data, packages or hardware than now; run the book again"
+        )
     return record
 
 

@@ -40,18 +40,29 @@ def read_run(name: str) -> dict[str, Any]:
     if name in names("run") or task not in names("task") or model not in names("model"):
         return read("run", name)
     about_task, about_model = _task(task), read("model", model)
-    for_sizes = {
-        size: {key: value for key, value in about_task[size].items() if key not in about_model}
-        for size in {*names("size")} & {*about_task}
-    }
-    told = {"description": f"{about_task['task']}: {about_model['description']}"}
-    return about_task | for_sizes | about_model | told
+    for_sizes = {}
+    for size in {*names("size")} & {*about_task, *about_model}:
+        mine = section(model, about_model, size)
+        theirs = {key: value for key, value in section(task, about_task, size).items() if key not in about_model}
+        for_sizes[size] = theirs | mine
+    told = f"{about_task['task']}: {about_model.get('description', model)}"
+    return about_task | about_model | for_sizes | {"description": told}
 
 
 def _task(name: str) -> dict[str, Any]:
     """Return what a task's file says, and below each size what the file for all tasks says of it."""
     own, sizes = read("task", name), read("task", SHARED) if (folder("task") / f"{SHARED}.yaml").exists() else {}
-    return own | {size: values | own.get(size, {}) for size, values in sizes.items()}
+    if "task" not in own:
+        raise InputError(f"task/{name}.yaml does not say which task it is about; add a line 'task: NAME'")
+    return own | {size: values | section(name, own, size) for size, values in sizes.items()}
+
+
+def section(name: str, values: dict[str, Any], size: str) -> dict[str, Any]:
+    """Return what a file says of one size; nothing where it has no such section, or an empty one."""
+    section = values.get(size) or {}
+    if not isinstance(section, dict):
+        raise InputError(f"'{size}' in {name}.yaml must hold lines of the form 'name: value', further to the right")
+    return section
 
 
 def read(kind: str, name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,35 @@ def records(task: Task, split: str, source: str = "auto", own: OwnData | None = 
         return _own_from_hub(own, split) if own.hub else own_data.records(own, split)
     if task.name == "docs":
         return ((f"docs {split}", record) for record in docs_task.load()[split])
-    if source == "auto":
-        source = os.environ.get("FFLIB_SUPERGLUE") or "hub"
+    source = _superglue(source)
     official = _from_superglue if source == "hub" else _from_folder
     if split == "test":
         return official(task, "val", source)
     return _held_apart(official(task, "train", source), split, task, _told_apart)
+
+
+def fingerprint(task: Task, source: str = "auto") -> str:
+    """Hash where the records of one of SuperGLUE's tasks come from: the hub, or files and all that stands in them.
+
+    A file that is missing counts as empty: that it is missing is said where it is read.
+    """
+    source = _superglue(source)
+    if source == "hub":
+        return content_hash(SUPERGLUE, REVISION)
+    found = ([path for path in _tried(resolve(source), task, split) if path.is_file()] for split in ("train", "val"))
+    stats = [(paths[0], paths[0].stat()) for paths in found if paths]
+    return content_hash([_file_hash(path, stat.st_mtime_ns, stat.st_size) for path, stat in stats])
+
+
+@lru_cache
+def _file_hash(path: Path, changed_ns: int, size: int) -> str:
+    """Hash a file, once for each version of it: the key of every chapter asks for it."""
+    return content_hash(path)
+
+
+def _superglue(source: str) -> str:
+    """Return the folder of SuperGLUE's files that is meant, or "hub"."""
+    return (os.environ.get("FFLIB_SUPERGLUE") or "hub") if source == "auto" else source
 
 
 def _told_apart(task: Task, record: Record) -> Any:
@@ -65,11 +89,15 @@ def _from_folder(task: Task, official_split: str, source: str) -> Iterator[Place
     folder = resolve(source)
     if not folder.is_dir():
         raise InputError(f"{task.name}: there is no folder {folder}; give SuperGLUE's folder, or 'hub' to download it")
-    tried = [folder / task.name / f"{official_split}.jsonl", folder / f"{official_split}.jsonl"]
+    tried = _tried(folder, task, official_split)
     path = next((path for path in tried if path.is_file()), None)
     if path is None:
         raise InputError(f"{task.name}: neither {tried[0]} nor {tried[1]} exists; check the folder")
     return read_json_lines(path)
+
+
+def _tried(folder: Path, task: Task, official_split: str) -> list[Path]:
+    return [folder / task.name / f"{official_split}.jsonl", folder / f"{official_split}.jsonl"]
 
 
 def _from_superglue(task: Task, official_split: str, source: str) -> Iterator[Placed]:
@@ -98,8 +126,12 @@ def _own_from_hub(own: OwnData, split: str) -> Iterator[Placed]:
 
 
 def _labelled(own: OwnData, rows: Iterator[Placed]) -> Iterator[Placed]:
-    """Leave out the rows whose label is kept secret or was never agreed on, as the hub's data sets have them."""
-    return (row for row in rows if row[1].get(own.task.label_field, "") not in (None, -1, "-1"))
+    """Leave out the rows whose label is kept secret or was never agreed on, as the hub's data sets have them.
+
+    There it is -1, or nothing; -1 is a class all the same where the reader lists it.
+    """
+    secret = (None,) if "-1" in own.task.labels else (None, -1, "-1")
+    return (row for row in rows if row[1].get(own.task.label_field, "") not in secret)
 
 
 def _published(own: OwnData, split: str) -> Iterator[Placed]:

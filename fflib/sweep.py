@@ -21,7 +21,7 @@ from fflib.sweep_plan import Sweep
 
 def check(sweep: Sweep) -> int:
     """Set aside what is outdated in each run, forget how runs failed the last time, and say how much there is to do."""
-    from fflib import hardware
+    from fflib import hardware, provenance, results
 
     for run in sweep.runs:
         sweep_plan.forget_failure(run.folder)
@@ -30,7 +30,9 @@ def check(sweep: Sweep) -> int:
     first = params.before(sweep.runs)
     for run in first:
         sweep_plan.forget_failure(run.folder)
+    key = provenance.chapter_key(params.TABLES, sweep.closing.chapter_values(params.TABLES))
     lacking = len(sweep_plan.wanted(sweep))
+    results.set_aside(sweep.closing.folder, params.TABLES, "" if lacking or sweep_plan.went_on(sweep) else key)
     of = f"{lacking} of {len(first) + len(sweep.runs) * len(sweep_plan.order())} chapters to run"
     left = sweep_plan.seconds_left(sweep, hardware.card())
     _say(f"{sweep.name}: {len(sweep.runs)} runs, {of}", sweep_plan.told(left))

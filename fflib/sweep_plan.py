@@ -135,6 +135,13 @@ def standing(sweep: Sweep) -> list[tuple[str, str, list[str]]]:
     ]
 
 
+def went_on(sweep: Sweep) -> bool:
+    """Whether a run has ended a chapter since the tables were made; snakemake knows only of what it made itself."""
+    made = records.readable(sweep.closing.folder, f"results/{params.TABLES}.json").values()
+    last = max((ended for _, _, times in standing(sweep) for ended in times), default="")
+    return any(record["written"] < last for record in made)
+
+
 def wanted(sweep: Sweep) -> list[tuple[Run, str]]:
     """Return the chapters that the sweep still needs, with their runs; the closing one not counted."""
     first = [(run, chapter) for run in params.before(sweep.runs) for chapter in lacking(run.folder, [params.BASELINE])]

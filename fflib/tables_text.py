@@ -94,6 +94,11 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if guessing := [row for row in whole if guesses(row)]:
         shares = ", ".join(f"{_name(row)} ({row['most_frequent']:.1%})" for row in guessing)
         found.append(f"Not clearly above always giving the same answer, so what is kept of it means nothing: {shares}.")
+    counted = [row for row in whole if not guesses(row) and row["retention"]]
+    if counted and len(counted) < len(whole):
+        found.append(
+            f"The mean of what is kept is over {', '.join(_name(row) for row in counted)}, other means over all."
+        )
     if any(str(row["energy_source"]).startswith("estimated") for row in whole):
         found.append("Energy is an estimate where the processor does not count it: there it follows the time.")
     return found

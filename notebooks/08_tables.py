@@ -113,8 +113,8 @@ systems = [
 pages.table(systems)
 
 # %% [markdown]
-# A mean over tasks is a choice, too. The paper's is a ratio of total times, so the task with the most texts decides it; the geometric
-# mean above counts each task once. The two are not to be compared.
+# A mean over tasks is a choice, too. The paper's is a ratio of total times, so the task with the most texts decides it; in the geometric
+# mean above each run counts once. The two are not to be compared.
 #
 # ## 8.5 Check
 #

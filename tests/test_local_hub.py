@@ -371,6 +371,24 @@ def test_a_data_set_of_the_reader_s_own_comes_once_and_names_its_classes(shelf, 
     assert len(train["texts"]) + len(dev["texts"]) == 60 and dev["texts"], "one row has no label"
     assert test["labels"] == [1, 0] * 6, "the file's order of classes is sad, glad, the reader's glad, sad"
     shelf.heal()
+    path.write_text("hub: someone/moods\ntext: title\nlabel: mood\nlabels: [glad, sad, odd]\n")
+    one_sentence(user.call(SPLIT, task=str(path), split="train"), "InputError", "has the mood 'odd'; correct 'labels'")
+    path.write_text("hub: someone/moods\ntext: title\nlabel: mood\nlabels: [glad, sad]\n")
     with Worker(shelf, user.folder, HF_HUB_OFFLINE="1") as offline:
         assert offline.call(SPLIT, task=str(path), split="test").value == test
     assert not shelf.requests
+
+
+def test_minus_one_is_a_class_where_the_reader_lists_it(shelf, user, tmp_path):
+    import datasets
+
+    files = {}
+    for split, n in {"train": 60, "validation": 12}.items():
+        rows = {"title": [f"{split} day {i}" for i in range(n)], "mood": [i % 3 - 1 for i in range(n)]}
+        file = io.BytesIO()
+        datasets.Dataset.from_dict(rows).to_parquet(file)
+        files[f"default/{split}/0000.parquet"] = file.getvalue()
+    shelf.add("someone/thirds", files, "datasets", revision="refs/convert/parquet")
+    path = tmp_path / "mine.yaml"
+    path.write_text("hub: someone/thirds\ntext: title\nlabel: mood\nlabels: [-1, 0, 1]\n")
+    assert user.call(SPLIT, task=str(path), split="test").value["labels"] == [0, 1, 2] * 4

@@ -111,3 +111,23 @@ def test_the_key_changes_with_parameters_and_code_but_not_with_prose_or_place(mo
     assert provenance.chapter_key("07_story", values | {"size": "full"}) != key
     monkeypatch.setattr(provenance, "chapter_code", lambda chapter: "from fflib import results\nx = 1")
     assert provenance.chapter_key("07_story", values) != key
+
+
+def test_the_key_changes_with_the_data_wherever_they_lie(monkeypatch, tmp_path):
+    def key(task="RTE", source="auto"):
+        return provenance.chapter_key("01_baseline", {"task": task, "data_source": source})
+
+    def write(name, text):
+        (tmp_path / name / "RTE").mkdir(parents=True)
+        (tmp_path / name / "RTE" / "train.jsonl").write_text(text)
+        return str(tmp_path / name)
+
+    one, same, other = write("one", "{}\n"), write("same", "{}\n"), write("other", "{ }\n")
+    monkeypatch.setenv("FFLIB_SUPERGLUE", one)
+    assert key() == key(source=one) == key(source=same) == key(source=f"{one}/RTE")
+    docs = key("docs")
+    assert len({key(), key(source=other), key(source="hub"), key("BoolQ", one), docs}) == 5
+    (tmp_path / "one" / "RTE" / "train.jsonl").write_text("{}\n\n")
+    assert key() != key(source=same)
+    monkeypatch.delenv("FFLIB_SUPERGLUE")
+    assert key() == key(source="hub") and key("docs") == docs

@@ -139,6 +139,15 @@ def test_a_mark_at_the_start_of_the_file_and_line_breaks_in_texts_do_no_harm(des
         ({"labels": ["0"]}, "list at least two different ones"),
         ({"labels": [True, False]}, "YAML reads yes, no, on and off as true and false"),
         ({"file": None, "hub": "some/set", "labels": ["a", "b"], "test_file": "b.csv"}, "brings its own test split"),
+        ({"file": ["a.csv"]}, r"file is \['a.csv'\]; give one text"),
+        ({"label": ["mood"]}, r"label is \['mood'\]; give one text"),
+        ({"apart_by": ["a", "b"]}, "apart_by is .*; give one text"),
+        ({"label": 3}, "label is 3; give one text, in quotes if it looks like a number"),
+        ({"text": [0, 1]}, r"text is \[0, 1\]; name one column, or two .*, numbers in quotes"),
+        ({"metric": ["accuracy", "macro F1"]}, "metric is .*; give one text"),
+        ({"metric": "f1"}, "there is no metric 'f1'; there are accuracy"),
+        ({"max_length": 1024}, "max_length is 1024; give a number of tokens from 16 to 512"),
+        ({"max_length": "128"}, "max_length is '128'"),
     ],
 )
 def test_a_description_that_does_not_fit_is_told_so(describe, changes, message):
@@ -162,8 +171,28 @@ def test_rows_nothing_can_be_learnt_from_are_refused(describe, change, message):
 
 
 def test_some_rows_without_a_label_are_counted(describe):
-    with pytest.raises(InputError, match="rows have no mood; label them or take them out"):
+    with pytest.raises(InputError, match="23 rows have no mood; label them or take them out"):
         get_task(describe([row | {"mood": "" if i % 9 == 0 else row["mood"]} for i, row in enumerate(ROWS)]))
+    for i in range(20):  # whatever split it comes to
+        with pytest.raises(InputError, match="1 rows have no mood; label them or take them out"):
+            get_task(describe([*ROWS, {"title": f"Odd {i}", "body": "It hailed.", "mood": ""}]))
+
+
+def test_a_label_that_is_nothing_is_no_class(describe, tmp_path):
+    rows = [row | {"mood": None if i % 9 == 0 else row["mood"]} for i, row in enumerate(ROWS)]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match="23 rows have no mood"):
+        get_task(describe(file=str(tmp_path / "mine.jsonl")))
+
+
+def test_what_no_two_splits_may_share_is_not_shared_with_a_test_file(describe, tmp_path):
+    by = [row | {"author": f"author {i}"} for i, row in enumerate(ROWS)]
+    apart = [ROWS[i] | {"title": f"New {i}", "author": f"other {i}"} for i in range(2)]
+    fields = {"apart_by": "author", "test_file": str(write_csv(tmp_path / "test.csv", apart))}
+    assert len(load_split(describe(by, **fields), "test")) == 2
+    fields["test_file"] = str(write_csv(tmp_path / "other.csv", [*apart, apart[0] | {"author": "author 7"}]))
+    with pytest.raises(InputError, match=r"other\.csv, line 4: author='author 7' stands in mine\.csv too"):
+        get_task(describe(by, **fields))
 
 
 def test_labels_that_training_never_saw_are_refused(describe, tmp_path):

@@ -52,6 +52,8 @@ def test_unknown_files_are_refused_with_those_there_are(kind, arguments):
 def test_an_override_without_a_value_is_refused():
     with pytest.raises(InputError, match="name=value"):
         params.load_run("docs-cpu", overrides=["epochs"])
+    with pytest.raises(InputError, match="the override 'batch_sizes=.1, 2' has a value that is not whole"):
+        params.load_run("docs-cpu", overrides=["batch_sizes=[1, 2"])
 
 
 def test_overrides_are_split_at_spaces_outside_brackets():
@@ -110,6 +112,25 @@ def test_what_holds_for_all_tasks_stands_once_and_a_tasks_own_file_wins(tmp_path
     own = run_files.read_run("one-small")
     assert own["standard"] == {"epochs": 2, "batch_size": 8} and own["full"] == {"epochs": 9} and own["task"] == "RTE"
     assert run_files.runs() == ["one-small"], "what is shared is no task"
+
+
+def test_a_model_may_say_something_of_one_size_too_and_a_slip_in_either_file_is_told(tmp_path, monkeypatch):
+    for folder in ("size", "hardware"):
+        shutil.copytree(run_files.PARAMS / folder, tmp_path / folder)
+    monkeypatch.setattr(run_files, "PARAMS", tmp_path)
+    for folder in ("task", "model"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "task" / "one.yaml").write_text("task: RTE\nsmoke: {epochs: 2, batch_size: 8}\nfull:\n")
+    (tmp_path / "model" / "big.yaml").write_text("teacher: a/b\nsmoke: {epochs: 3}\n")
+    run = params.load_run("one-big", "smoke")
+    assert (run.values["epochs"], run.values["batch_size"], run.values["teacher"]) == (3, 8, "a/b")
+    assert run_files.read_run("one-big")["description"] == "RTE: big"
+    (tmp_path / "task" / "one.yaml").write_text("smoke: {epochs: 2}\n")
+    with pytest.raises(InputError, match="task/one.yaml does not say which task it is about"):
+        params.load_run("one-big")
+    (tmp_path / "task" / "one.yaml").write_text("task: RTE\nsmoke: 3\n")
+    with pytest.raises(InputError, match="'smoke' in one.yaml must hold lines of the form"):
+        params.load_run("one-big")
 
 
 def test_a_model_keeps_its_learning_rate_on_every_task():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -43,7 +44,8 @@ def sweep(tmp_path) -> Sweep:
 
 def say_tables(folder: Path, rows: list[dict[str, str]]) -> None:
     record = {"schema_version": 1, "chapter": params.TABLES, "key": "now", "written": "2026-01-09T00:00:00+00:00"}
-    write_json(folder / "results" / f"{params.TABLES}.json", record | {"parameters": {}, "facts": {"rows": rows}})
+    record |= {"parameters": {}, "facts": {"rows": rows}, "machine": {}, "rungs": []}
+    write_json(folder / "results" / f"{params.TABLES}.json", record)
 
 
 def splits_of(run: Run):
@@ -95,6 +97,20 @@ def test_a_sweep_that_is_not_whole_is_not_kept(sweep, tmp_path):
     shutil.rmtree(sweep.closing.folder)
     with pytest.raises(InputError, match=f"{params.TABLES}.json is not in"):
         keep(sweep, tmp_path / "kept")
+
+
+def test_tables_older_than_a_run_are_not_kept(sweep, tmp_path):
+    path = sweep.runs[0].folder / "results" / f"{CHAPTERS[-1]}.json"
+    write_json(path, json.loads(path.read_text()) | {"written": "2026-01-09T00:00:01+00:00"})
+    with pytest.raises(InputError, match="the tables of both lack a run; make them again"):
+        keep(sweep, tmp_path / "kept")
+
+
+def test_the_chapter_that_runs_begin_after_is_counted_too(sweep, tmp_path):
+    first = Run("first", "cpu", "smoke", make_run(tmp_path / "outputs" / "first"), {"task": "docs"})
+    later = Sweep("both", [dataclasses.replace(run, before=first) for run in sweep.runs], sweep.closing)
+    about = json.loads((keep(later, tmp_path / "kept") / "sweep.json").read_text())
+    assert about["runs"] == list(TASKS) and about["seconds"]["first"] == round(1.5)
 
 
 @pytest.mark.parametrize("spoilt", ["sweep.json", "tables.csv", "tables.md"])

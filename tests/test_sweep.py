@@ -254,7 +254,40 @@ def test_in_a_sweep_a_run_begins_after_the_sweeps_own(home):
     assert (c.before, b.before, a.before) == (b, a, None) and not params.before([c, b, a])
     assert c.values["teacher"].endswith("b/models/teacher-3")
     set_by_hand = sweep_plan.load("late", overrides=["teacher=of/mine"]).runs
-    assert {run.values["teacher"] for run in set_by_hand} == {"of/mine"}
+    assert {(run.values["teacher"], run.before) for run in set_by_hand} == {("of/mine", None)}
+
+
+def test_tables_older_than_a_run_or_of_other_code_are_made_again(home, monkeypatch):
+    """Snakemake forgets what it made where its own notes are deleted, and never knew what it did not make."""
+    keys = {params.TABLES: "k"}
+    monkeypatch.setattr(provenance, "chapter_key", lambda chapter, values: keys.get(chapter, "k"))
+    for name in "ab":
+        whole(home / "outputs" / name)
+    tables = home / "outputs" / "both" / "results" / f"{params.TABLES}.json"
+    for at, key, kept in ((59, "k", True), (0, "k", False), (59, "of newer code", False)):
+        record(home / "outputs" / "both", params.TABLES, at=at)
+        keys[params.TABLES] = key
+        assert sweep.main(["check", "--sweep", "both"]) == 0 and tables.exists() == kept
+    keys[params.TABLES] = "k"
+    record(home / "outputs" / "both", params.TABLES, at=59)
+    (home / "outputs" / "a" / "results" / f"{ORDER[3]}.json").unlink()
+    assert sweep.main(["check", "--sweep", "both"]) == 0 and not tables.exists(), "a run is not whole any more"
+
+
+def test_what_began_after_an_older_teacher_is_set_aside_and_counted(home, monkeypatch, capsys):
+    """Before snakemake finds it out: if the new teacher fails, the old row must not stand in the tables all the same."""
+    monkeypatch.setattr(provenance, "chapter_key", lambda chapter, values: "k")
+    after(home, "c", "a")
+    say(home, "late", runs=["c"])
+    record(home / "outputs" / "a", params.BASELINE, at=0)
+    whole(home / "outputs" / "c")
+    assert execute.check(params.load_run("c")) == [], "its own is the newer one"
+    record(home / "outputs" / "a", params.BASELINE, at=30)
+    assert sweep.main(["check", "--sweep", "late"]) == 0
+    assert f"late: 1 runs, {len(ORDER)} of {1 + len(ORDER)} chapters to run" in capsys.readouterr().err
+    record(home / "outputs" / "c", params.BASELINE, at=40)
+    (home / "outputs" / "a" / "results" / "01_baseline.json").unlink()
+    assert execute.check(params.load_run("c")) == ["01_baseline"], "nobody knows what it began with"
 
 
 def test_the_run_before_counts_with_its_one_chapter(home, monkeypatch, capsys):
