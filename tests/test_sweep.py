@@ -275,7 +275,7 @@ def test_tables_older_than_a_run_or_of_other_code_are_made_again(home, monkeypat
 
 
 def test_what_began_after_an_older_teacher_is_set_aside_and_counted(home, monkeypatch, capsys):
-    """Before snakemake finds it out: if the new teacher fails, the old row must not stand in the tables all the same."""
+    """Before snakemake finds it out: if the new teacher fails, the old row must not stay in the tables."""
     monkeypatch.setattr(provenance, "chapter_key", lambda chapter, values: "k")
     after(home, "c", "a")
     say(home, "late", runs=["c"])
