@@ -65,8 +65,8 @@ def keep(
         raise InputError(f"the tables of {sweep.name} lack a run; make them again: make sweep SWEEP={sweep.name}")
     seconds = {run.folder.name: round(_seconds(run, params.chapters())) for run in sweep.runs}
     seconds |= {run.folder.name: round(_seconds(run, [params.BASELINE])) for run in params.before(sweep.runs)}
-    names = [run.folder.name for run in sweep.runs]
-    about = {"runs": names, "size": sweep.closing.size, "note": note, "seconds": seconds}
+    about = {"runs": [run.folder.name for run in sweep.runs], "size": sweep.closing.size, "note": note}
+    about |= {"seconds": seconds}
     contents[ABOUT] = json.dumps(about | {"written": record["written"]}, indent=1) + "\n"
     contents |= {name: (closing / name).read_text(encoding="utf-8") for name in TABLES}
     contents[f"figures/{FIGURE}.png"] = reference.figure(closing, FIGURE)
