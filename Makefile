@@ -55,24 +55,24 @@ help:
 
 book: setup ## run what RUN still lacks, render it, and print the ladder and where the book is
 	@$(PREVIEW)
-	@python -m fflib.execute check $(RUN_OPTIONS)
+	@python -m fflib.book.execute check $(RUN_OPTIONS)
 	@$(SNAKEMAKE) --quiet all $(CONFIG) || { echo >&2; \
 	  echo "make: the book stopped at the error above; what is done is kept: mend it and run make again." >&2; exit 1; }
-	@python -m fflib.execute show $(RUN_OPTIONS)
+	@python -m fflib.book.execute show $(RUN_OPTIONS)
 
 # Ctrl-C ends it here, and not with the next command; each command has ended by itself by then.
 sweep: setup ## run every run of SWEEP, one after another, then the tables over them; a run that fails stops no other
 	@$(PREVIEW)
 	@trap 'echo "make: the sweep was stopped; what is done is kept: run make again to go on" >&2; exit 130' INT; \
-	  python -m fflib.sweep check $(SWEEP_OPTIONS) || exit; \
+	  python -m fflib.book.sweep check $(SWEEP_OPTIONS) || exit; \
 	  $(SNAKEMAKE) --quiet all --keep-going $(CONFIG); $(SNAKEMAKE) --quiet all $(CONFIG) -- tables; \
-	  python -m fflib.sweep show $(SWEEP_OPTIONS)
+	  python -m fflib.book.sweep show $(SWEEP_OPTIONS)
 
 compare: setup ## set RUN beside WITH=paper, a reference run, another run, or a folder of another machine
-	@python -m fflib.compare $(RUN_OPTIONS) --with "$$WITH"
+	@python -m fflib.book.compare $(RUN_OPTIONS) --with "$$WITH"
 
 export: setup ## write the model that RUN chose as a folder that needs nothing of this project
-	@python -m fflib.take_home $(RUN_OPTIONS)
+	@python -m fflib.book.take_home $(RUN_OPTIONS)
 
 test: setup ## check the style, then all tests, with a small book from start to end; needs no network
 	@python -m ruff check --quiet .

@@ -8,10 +8,11 @@ import shlex
 import sys
 
 sys.path.insert(0, workflow.basedir)
-from fflib import files, params, provenance, sweep_plan  # noqa: E402
+from fflib import files  # noqa: E402
+from fflib.runs import params, provenance, sweep_plan  # noqa: E402
 
 NEEDS = {
-    "00_introduction": ["07_story"],  # it opens with the result of the run
+    "00_introduction": ["09_story"],  # it opens with the result of the run
     "01_baseline": [],
     "02_batching": ["01_baseline"],
     "03_distillation": ["01_baseline", "02_batching"],
@@ -19,7 +20,7 @@ NEEDS = {
     "05_quantization": ["01_baseline", "02_batching", "03_distillation", "04_pruning"],
     "06_runtime": ["01_baseline", "02_batching", "03_distillation", "04_pruning", "05_quantization"],
 }
-NEEDS["07_story"] = sorted({*NEEDS} - {"00_introduction"})
+NEEDS["09_story"] = sorted({*NEEDS} - {"00_introduction"})
 TIMED = {*NEEDS} - {"00_introduction"}
 
 WANTED = {name: str(config.get(name, "")) for name in ("run", "sweep", "size", "hardware")}
@@ -61,7 +62,7 @@ def command(folder, chapter):
     options = {"run": run.name, "size": WANTED["size"], "hardware": WANTED["hardware"], "set": OVERRIDES}
     options |= {"size": run.size, "hardware": run.hardware, "set": ""} if run in FIRST else {}
     options |= {"sweep": SWEEP.name} if SWEEP else {}
-    caller = "fflib.sweep" if SWEEP else "fflib.execute"
+    caller = "fflib.book.sweep" if SWEEP else "fflib.book.execute"
     return shlex.join(["-m", caller, "chapter", chapter, *(f"--{name}={value}" for name, value in options.items())])
 
 
@@ -97,7 +98,7 @@ rule book:
         key=provenance.page_key(),
     priority: turn
     shell:
-        f"{shlex.quote(sys.executable)} -m fflib.book {{wildcards.folder:q}}"
+        f"{shlex.quote(sys.executable)} -m fflib.book.render {{wildcards.folder:q}}"
 
 
 rule chapter:

@@ -29,20 +29,25 @@ size: str = "smoke"  # smoke, standard or full; named in the record
 import pandas as pd
 from IPython.display import Image, Markdown, display
 
-from fflib import pages, reference, results, rungs, story
+from fflib import display as pages
+from fflib.book import reference
+from fflib.book.bench import Bench
+from fflib.runs import ladder as rungs
+from fflib.runs import records
+from fflib.story import factors
 
-chapter = results.Chapter("00_introduction", globals())
-own = (chapter.folder / "results" / "07_story.json").exists()
+chapter = Bench.open("00_introduction", globals())
+own = (chapter.folder / "results" / "09_story.json").exists()
 if own:
-    records, figures = results.read_all(run_dir), chapter.folder / "figures"
+    records, figures = records.all_current(run_dir), chapter.folder / "figures"
 else:  # nothing was run yet: the results that came with the book
     kept = reference.read(run if run in reference.names() else reference.MAIN)
     records, figures = kept.records, reference.REFERENCES / kept.name / "figures"
 by_name = {record["chapter"]: record for record in records}
-measured = [record for record in records if "01" < record["chapter"] < "07"]
-told, baseline = by_name["07_story"]["facts"], by_name["01_baseline"]
+measured = [record for record in records if "01" < record["chapter"] < "09"]
+told, baseline = by_name["09_story"]["facts"], by_name["01_baseline"]
 ladder = rungs.ladder([rung for record in measured for rung in record["rungs"]])
-last = story.last_rung(measured)
+last = factors.last_rung(measured)
 
 # %% tags=["hide-input"]
 padded, unpadded, best, own_teacher, _ = told["speedups"]["throughput"].values()
@@ -80,7 +85,7 @@ Image(str(figures / "waterfall.png"), alt=alternative)
 # is judged by the clock and not by the count of weights ([4](04_pruning.ipynb)). Its numbers shrink to **eight bits**, by recipes that keep the
 # answers and not by those that quietly change them ([5](05_quantization.ipynb)). The **graph** is rid of what a classifier never reads,
 # the **cores** are divided so that none waits for another, and a server keeps its promise under load ([6](06_runtime.ipynb)). At the
-# end everything is multiplied, taken apart again, and set beside the paper and the limit of the processor ([7](07_story.ipynb)).
+# end everything is multiplied, taken apart again, and set beside the paper and the limit of the processor ([7](09_story.ipynb)).
 #
 # What each step brought here, and what was left of the accuracy after it:
 
@@ -90,7 +95,7 @@ pages.table(
     [
         {
             "rung": name,
-            "what": story.WORDS.get(story.technique_of(name), "") if row["stacks_on"] else "",
+            "what": factors.WORDS.get(factors.technique_of(name), "") if row["stacks_on"] else "",
             "step": f"{row['speedup_step']:.2f}x" if row["stacks_on"] else "",
             "so far": f"{row['speedup_vs_padded']:,.0f}x",
             "accuracy": "" if pd.isna(row["accuracy"]) else f"{row['accuracy']:.1%}",
@@ -105,7 +110,7 @@ pages.table(
 # Every rung, those that the story did not take in brackets.
 
 # %% tags=["hide-input"]
-display(Markdown(rungs.ladder_markdown(story.ladder_with_ways(ladder, list(stack.index)))))
+display(Markdown(rungs.ladder_markdown(factors.ladder_with_ways(ladder, list(stack.index)))))
 Image(
     str(figures / "ladder.png"),
     alt="The ladder: a bar a rung, speed-up against the padded reference",
@@ -147,9 +152,9 @@ Markdown(
 # 4. [Pruning](04_pruning.ipynb): heads, neurons, layers and words that are not needed, and a shape chosen by the clock.
 # 5. [Quantisation](05_quantization.ipynb): eight bits in place of thirty-two, and how to keep the answers.
 # 6. [Runtime](06_runtime.ipynb): the graph that is served, the cores divided, and a server that keeps its promise.
-# 7. [The story](07_story.ipynb): all rungs together, each technique left out once, beside the paper's.
+# 7. [The story](09_story.ipynb): all rungs together, each technique left out once, beside the paper's.
 #
-# A sweep over several tasks ends with [the tables](08_tables.ipynb): all of them side by side, beside the paper's.
+# A sweep over several tasks ends with [the tables](10_tables.ipynb): all of them side by side, beside the paper's.
 #
 # The techniques are those of FastFormers (Kim and Hassan Awadalla, arXiv 2010.13382), with TinyBERT's distillation
 # (1909.10351) and DynaBERT's pruning (2004.04037).

@@ -22,61 +22,47 @@
 # **Needs** nothing before it. **Leaves** the trained teacher and the first four rungs of the ladder.
 
 # %% tags=["parameters"]
-run: str = "docs-cpu"  # name of the run, a file in params
-run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
 data_source: str = "auto"  # auto, hub, or a folder of SuperGLUE files
 reference: str = "google-bert/bert-base-uncased"  # the speed reference
 teacher: str = "sentence-transformers/all-MiniLM-L6-v2"  # the model that is fine-tuned
-size: str = "smoke"  # smoke, standard or full; named in the record
-threads: int = 0  # threads of every engine; 0 takes all cores
-usd_per_hour: float = 0.677  # price of this machine, for the cost column
 n_train: int = 96  # training examples; 0 takes all
+epochs: int = 1  # passes over the training set; 0: the teacher is fine-tuned already
+learning_rate: float = 7.0e-5  # peak, after the warm-up
+threads: int = 0  # threads of every engine; 0 takes all cores
+n_requests: int = 8  # requests that are timed
+rounds: int = 2  # interleaved timing rounds
+# Seldom changed:
+run: str = "docs-cpu"  # name of the run, a file in params
+run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
+size: str = "smoke"  # smoke, standard or full; named in the record
+usd_per_hour: float = 0.677  # price of this machine, for the cost column
 n_dev: int = 64  # dev examples, for every choice; 0 takes all
 n_test: int = 96  # test examples, for every reported accuracy; 0 takes all
 train_length: int = 48  # training texts are cut to this many tokens
-epochs: int = 1  # passes over the training set; 0: the teacher is fine-tuned already
 batch_size: int = 16  # of training
-learning_rate: float = 7.0e-5  # peak, after the warm-up
 dropout: float = 0.0  # of training; costs random numbers on a CPU
 seeds: list[int] = [0]  # one training run each; the best on dev goes on
-n_requests: int = 8  # requests that are timed
 n_padded_requests: int = 2  # of these, how many are timed padded
-rounds: int = 2  # interleaved timing rounds
 n_resamples: int = 200  # bootstrap resamples of an accuracy interval
 
 # %% tags=["hide-input"]
 import numpy as np
-from IPython.display import Markdown, display
+from IPython.display import Markdown
 
-from fflib import (
-    batching,
-    checkpoints,
-    data,
-    figures,
-    files,
-    fine_tuned,
-    hardware,
-    measure,
-    metrics,
-    pages,
-    results,
-    rungs,
-    runtime,
-    tasks,
-    trained,
-    training,
-    weights,
-)
-from fflib.encoder import Attention
+from fflib import display
+from fflib.book.bench import Bench
+from fflib.data import batching, metrics, splits
+from fflib.engine import predictors
+from fflib.files import shown
+from fflib.measure import figures, hardware, operators
+from fflib.measure.timing import Variant
+from fflib.model import cache, checkpoints, finetuning, flops, hf_names, training
+from fflib.model import figures as training_figures
+from fflib.model.encoder import Attention
+from fflib.runs import ladder
 
-chapter = results.Chapter("01_baseline", globals())
-threads = hardware.set_threads(threads)
-chapter.show_summary()
-
-# %%
-machine = hardware.card()
-pages.card(machine, threads)
+bench = Bench.open("01_baseline", globals())
 
 # %% [markdown]
 # ## 1.1 Idea: four ways to answer the same request
@@ -99,26 +85,30 @@ pages.card(machine, threads)
 # *train*; *test* is what is reported, and nothing is chosen by it.
 
 # %%
-the_task = tasks.get_task(task)
-splits = {
-    name: data.load_split(task, name, data_source, limit or None)
-    for name, limit in (("train", n_train), ("dev", n_dev), ("test", n_test))
+examples = {
+    "train": bench.split("train", n_train),
+    "dev": bench.split("dev"),
+    "test": bench.split("test"),
 }
-chapter.facts["data_fingerprint"] = {name: split.fingerprint for name, split in splits.items()}
-chapter.facts["n_examples"] = {name: len(split) for name, split in splits.items()}
-scored_by = " and ".join(the_task.metrics)
-told = f"**{the_task.name}.** {the_task.description} *Accuracy* stands for {scored_by}"
-display(Markdown(told + (", the mean of them." if len(the_task.metrics) > 1 else ".")))
-same = {name: metrics.chance(the_task, split.gold) for name, split in splits.items()}
-pages.table(
+
+# %% tags=["hide-input"]
+bench.facts["data_fingerprint"] = {name: split.fingerprint for name, split in examples.items()}
+bench.facts["n_examples"] = {name: len(split) for name, split in examples.items()}
+scored_by = " and ".join(bench.task.metrics) + (
+    ", the mean of them" if len(bench.task.metrics) > 1 else ""
+)
+Markdown(f"**{bench.task.name}.** {bench.task.description} *Accuracy* stands for {scored_by}.")
+
+# %% tags=["hide-input"]
+bench.table(
     [
         {
             "split": name,
             "examples": len(split),
-            "always the same answer scores": f"{same[name]:.1%}",
+            "always the same answer scores": f"{metrics.chance(bench.task, split.gold):.1%}",
             "fingerprint": split.fingerprint,
         }
-        for name, split in splits.items()
+        for name, split in examples.items()
     ]
 )
 
@@ -128,19 +118,21 @@ pages.table(
 
 # %%
 tokenizer = checkpoints.load_tokenizer(teacher)
-encoded = {
-    name: data.tokenize(split, tokenizer, the_task.max_length) for name, split in splits.items()
+max_length = bench.task.max_length
+train = splits.tokenize(examples["train"], tokenizer, train_length)
+dev = splits.tokenize(examples["dev"], tokenizer, max_length)
+test = splits.tokenize(examples["test"], tokenizer, max_length)
+
+# %% tags=["hide-input"]
+statistics = {
+    "mean": test.lengths.mean(),
+    "median": np.median(test.lengths),
+    "95th percentile": np.percentile(test.lengths, 95),
+    "longest": test.lengths.max(),
+    "padded to": max_length,
 }
-lengths = encoded["test"].lengths
-shape = {
-    "mean": lengths.mean(),
-    "median": np.median(lengths),
-    "95th percentile": np.percentile(lengths, 95),
-    "longest": lengths.max(),
-    "padded to": the_task.max_length,
-}
-pages.table(
-    [{"tokens of a test request": name, "": f"{value:.0f}"} for name, value in shape.items()]
+bench.table(
+    [{"tokens of a test request": name, "": f"{value:.0f}"} for name, value in statistics.items()]
 )
 
 # %% [markdown]
@@ -149,8 +141,8 @@ pages.table(
 # The book has its own encoder, small enough to read, because the stock one cannot hold the pruned shapes of later
 # chapters. Its heart is attention:
 
-# %%
-pages.source(Attention.forward)
+# %% tags=["hide-input"]
+display.source(Attention.forward)
 
 # %% [markdown]
 # We train in our encoder and serve the baseline in the stock class: the same weights, which the check below asserts.
@@ -161,31 +153,13 @@ pages.source(Attention.forward)
 # learning rate warms up and decays; the best weights on *dev* are kept. *Test* is not looked at until the end.
 
 # %%
-short = data.tokenize(splits["train"], tokenizer, train_length)
-
-
-def score(logits, gold):
-    return metrics.score(the_task, logits, gold)
+recipe = training.Recipe(epochs, batch_size, learning_rate, dropout=dropout, freeze_words=True)
 
 
 def fine_tune(seed):
-    folder = chapter.folder / "models" / f"teacher-{seed}"
-    if not epochs:
-        return fine_tuned.take(teacher, the_task, folder, tokenizer, encoded["dev"], score)
-    recipe = training.Recipe(
-        epochs, batch_size, learning_rate, dropout=dropout, freeze_words=True, seed=seed
-    )
-    return trained.train_or_load(
-        lambda: checkpoints.load_classifier(teacher, the_task.num_labels, seed, the_task.spans),
-        folder,
-        short,
-        encoded["dev"],
-        lambda model: training.label_loss(short),
-        score,
-        recipe,
-        origin="fine-tuned",
-        tokenizer=tokenizer,
-    )
+    folder = bench.folder / "models" / f"teacher-{seed}"
+    data = bench.task, train, dev
+    return finetuning.fine_tune(teacher, *data, recipe, bench.score, folder, tokenizer, seed)
 
 
 tuned = {seed: fine_tune(seed) for seed in seeds}
@@ -193,49 +167,43 @@ tuned = {seed: fine_tune(seed) for seed in seeds}
 # %%
 best_seed = max(seeds, key=lambda seed: tuned[seed][1].best_score)
 teacher_model, history = tuned[best_seed]
-chance = metrics.chance(the_task, splits["dev"].gold)
-figures.training(history, chance)
+training_figures.training(history, metrics.chance(bench.task, dev.gold))
 
 # %% [markdown]
 # What the teacher scores on texts it was neither trained nor selected on, with a 95 % bootstrap interval:
 
-
 # %%
-def test_score(model):
-    logits = trained.predict_cached(model, encoded["test"])
-    interval = metrics.score_interval(the_task, logits, splits["test"].gold, resamples=n_resamples)
-    return logits, score(logits, splits["test"].gold), interval
+test_logits = {seed: cache.predict_cached(model, test) for seed, (model, _) in tuned.items()}
+teacher_scored = bench.scored(test_logits[best_seed], test.gold)
 
-
-scores = {seed: test_score(model) for seed, (model, _) in tuned.items()}
-teacher_logits, accuracy, interval = scores[best_seed]
-
-# %%
+# %% tags=["hide-input"]
 seed_rows = [
     {
         "seed": seed,
         "dev": tuned[seed][1].best_score,
-        "test": scores[seed][1],
+        "test": bench.score(test_logits[seed], test.gold),
         "minutes": tuned[seed][1].seconds / 60,
     }
     for seed in seeds
 ]
-chapter.facts["teacher"] = {
+bench.facts["teacher"] = {
     "name": teacher,
-    "accuracy": accuracy,
-    "accuracy_interval": interval,
-    "metrics": metrics.parts(the_task, teacher_logits, splits["test"].gold),
-    "folder": files.shown(chapter.folder / "models" / f"teacher-{best_seed}"),
+    "accuracy": teacher_scored.value,
+    "accuracy_interval": (teacher_scored.low, teacher_scored.high),
+    "metrics": metrics.parts(bench.task, test_logits[best_seed], test.gold),
+    "folder": shown(bench.folder / "models" / f"teacher-{best_seed}"),
     "best_seed": best_seed,
     "seeds": seed_rows,
 }
+by_metric = bench.facts["teacher"]["metrics"]
+each_metric = "".join(f" {name} {value:.3f}." for name, value in by_metric.items())
+Markdown(
+    f"Test accuracy **{teacher_scored.value:.1%}**, 95 % interval {teacher_scored.low:.1%} to {teacher_scored.high:.1%}."
+    + (each_metric if len(by_metric) > 1 else "")
+)
 
-# %%
-told = f"Test accuracy **{accuracy:.1%}**, 95 % interval {interval[0]:.1%} to {interval[1]:.1%}."
-display(Markdown(told))
-if len(the_task.metrics) > 1:
-    display(pages.table([chapter.facts["teacher"]["metrics"]], decimals=3))
-pages.table(seed_rows, decimals=3)
+# %% tags=["hide-input"]
+bench.table(seed_rows, decimals=3)
 
 # %% [markdown]
 # ## 1.5 Predict: how long should a request take?
@@ -243,28 +211,32 @@ pages.table(seed_rows, decimals=3)
 # A forward pass is mostly matrix products, so its operations can be counted from the shapes alone, and the processor's
 # rate can be measured in a second with one large product. Operations over rate is a lower bound for the time:
 
-# %%
-pages.source(hardware.forward_flop)
+# %% tags=["hide-input"]
+display.source(flops.forward_flop)
 
 # %%
 reference_model = checkpoints.untrained_classifier(
-    reference, the_task.num_labels, spans=the_task.spans
+    reference, bench.task.num_labels, spans=bench.task.spans
 )
-reference_is_teacher = reference.partition("@")[0] == teacher.partition("@")[0]
-ceiling = hardware.measure_ceiling()
-typical = int(np.median(lengths))
 configs = {
-    "reference": weights.our_config(reference_model.config.to_dict()),
+    "reference": hf_names.our_config(reference_model.config.to_dict()),
     "teacher": teacher_model.encoder.config,
 }
-predicted = {
-    f"{name} {kind}": hardware.forward_flop(config, length) / ceiling.fp32_gflop_per_s / 1e6
+ceiling = hardware.measure_ceiling()
+
+# %%
+tokens = {"padded": max_length, "unpadded": int(np.median(test.lengths))}
+predicted_ms = {
+    f"{name} {kind}": flops.forward_flop(config, length) / ceiling.fp32_gflop_per_s / 1e6
     for name, config in configs.items()
-    for kind, length in (("padded", the_task.max_length), ("unpadded", typical))
+    for kind, length in tokens.items()
 }
+
+# %% tags=["hide-input"]
+bench.facts["ceiling"] = vars(ceiling)
 Markdown(
     f"This machine reaches **{ceiling.fp32_gflop_per_s:.0f} GFLOP/s** in fp32 on {ceiling.threads} threads "
-    f"and moves {ceiling.memory_gb_per_s:.0f} GB/s. The unpadded prediction is for {typical} tokens, the median."
+    f"and moves {ceiling.memory_gb_per_s:.0f} GB/s. The unpadded prediction is for {tokens['unpadded']} tokens, the median."
 )
 
 # %% [markdown]
@@ -276,144 +248,116 @@ Markdown(
 
 # %%
 stock = {"reference": reference_model, "teacher": checkpoints.to_transformers(teacher_model)}
+reference_is_teacher = reference.partition("@")[0] == teacher.partition("@")[0]
 if reference_is_teacher:
     stock["reference"] = stock["teacher"]
-requests = encoded["test"].take(batching.evenly_by_length(lengths, n_requests))
-one_by_one = batching.in_order(requests.lengths, 1)
-padded_few = [one_by_one[i] for i in batching.evenly_by_length(requests.lengths, n_padded_requests)]
 
 # %% [markdown]
 # The timed requests are spread over the lengths as the whole test set is. Padded, every request costs the same whatever
 # it holds, so fewer of them tell as much.
 
 # %%
-variants = []
+requests = test.take(batching.evenly_by_length(test.lengths, n_requests))
+one_by_one = batching.in_order(requests.lengths, 1)
+few = [one_by_one[i] for i in batching.evenly_by_length(requests.lengths, n_padded_requests)]
+
+# %%
+ways = {}
 for name, model in stock.items():
-    predict = runtime.torch_predictor(model)
-    variants.append(
-        measure.Variant(f"{name} padded", predict, padded_few, pad_to=the_task.max_length)
-    )
-    variants.append(measure.Variant(f"{name} unpadded", predict, one_by_one))
+    predict = predictors.torch_predictor(model)
+    ways[f"{name} padded"] = Variant(f"{name} padded", predict, few, pad_to=max_length)
+    ways[f"{name} unpadded"] = Variant(f"{name} unpadded", predict, one_by_one)
 
 # %% [markdown]
-# ## 1.7 Check
+# ## 1.7 Check, then measure
 #
 # Nothing is timed before its logits were compared with those of the model it stands for. Here: the stock classes, one by
 # one and padded, against the same weights in sorted batches; the teacher's in our own encoder, so this also shows that the
-# stock class and ours compute the same.
+# stock class and ours compute the same. Then every variant is timed in every round, in a new random order, so that a machine
+# that slows down for a while slows them all. From token ids to logits, padding included.
 
 # %%
 expected = {
     "reference": training.predict(stock["reference"], requests),
     "teacher": training.predict(teacher_model, requests),
 }
-variants = [
-    measure.check(variant, requests, expected[variant.name.split()[0]]) for variant in variants
-]
-pages.table(
-    [
-        {
-            "variant": v.name,
-            "requests": v.checked.n,
-            "largest logit difference": f"{v.checked.max_abs_difference:.1e}",
-        }
-        for v in variants
-    ]
-)
+race = bench.compare(ways, requests, {name: expected[name.split()[0]] for name in ways})
 
-# %% [markdown]
-# ## 1.8 Measure
-#
-# Every variant is timed in every round, in a new random order, so that a machine that slows down for a while slows them
-# all. From token ids to logits, padding included.
-
-# %%
-timings = measure.time_interleaved(variants, requests, rounds)
+# %% tags=["hide-input"]
+Markdown(f"Largest difference of a logit: {race.largest_difference:.1e}; every label is the same.")
 
 # %% [markdown]
 # Prediction and measurement, side by side. *Share of ceiling* is how much of the processor's rate the model reaches; what
 # is missing went into everything that is not a matrix product, and into products too small to fill the cores.
 
-# %%
+# %% tags=["hide-input"]
 rows = [
     {
         "variant": name,
-        "predicted ms": predicted[name],
+        "predicted ms": predicted_ms[name],
         "p50 ms": timing.latency_p50_ms,
-        "share of ceiling": predicted[name] / timing.latency_p50_ms,
+        "share of ceiling": predicted_ms[name] / timing.latency_p50_ms,
         "p95 ms": timing.latency_p95_ms,
         "timed": timing.n_requests,
         "requests/s": timing.throughput_per_s,
     }
-    for name, timing in timings.items()
+    for name, timing in race.items()
 ]
-chapter.facts["ceiling"], chapter.facts["predictions"] = vars(ceiling), rows
-pages.table(rows)
+bench.table(rows, keep="predictions")
 
 # %%
-for variant in variants:
-    name, kind = variant.name.split()
-    below = {"reference padded": "", "teacher padded": rungs.PADDED}.get(
-        variant.name, f"{name} padded"
-    )
-    rung = rungs.Rung(
-        variant.name,
-        stacks_on=below,
-        model={"reference": reference, "teacher": teacher}[name],
+stands_on = {"reference padded": "", "teacher padded": ladder.PADDED}
+for name, timing in race.items():
+    model, kind = name.split()
+    has_learned = model == "teacher" or reference_is_teacher
+    bench.add_rung(
+        name,
+        timing,
+        on=stands_on.get(name, f"{model} padded"),
+        model={"reference": reference, "teacher": teacher}[model],
         engine="transformers, PyTorch eager",
         precision="fp32",
-        batching=f"padded to {the_task.max_length}" if kind == "padded" else "none",
-        batch_size=1,
-        threads=threads,
-        model_mb=checkpoints.size_mb(stock[name]),
+        batching=f"padded to {max_length}" if kind == "padded" else "none",
+        model_mb=checkpoints.size_mb(stock[model]),
+        scored=teacher_scored if has_learned else None,
     )
-    rung.timed(timings[variant.name], variant.checked, usd_per_hour)
-    has_learned = name == "teacher" or reference_is_teacher
-    chapter.add(rung.scored(accuracy, interval, accuracy) if has_learned else rung)
 
 # %% [markdown]
-# ## 1.9 Anatomy: where does the time go?
+# ## 1.8 Anatomy: where does the time go?
 #
 # PyTorch's profiler adds up the time inside each operator, for one request. What later chapters attack can be seen here:
 # smaller matrices (distillation, pruning), cheaper numbers in them (quantisation), and everything else (the runtime).
 
 
 # %%
-def one_request(name, pad_to=None):
-    predict = runtime.torch_predictor(stock[name])
+def one_request(model, pad_to=None):
     median = np.argsort(requests.lengths)[len(requests) // 2]
     inputs = batching.collate(requests, [median], pad_to).inputs
+    predict = predictors.torch_predictor(model)
     return lambda: predict(inputs)
 
 
-calls = {
-    "reference, padded": one_request("reference", the_task.max_length),
-    "reference, unpadded": one_request("reference"),
-    "teacher, unpadded": one_request("teacher"),
+profiles = {
+    "reference, padded": operators.operator_profile(one_request(stock["reference"], max_length)),
+    "reference, unpadded": operators.operator_profile(one_request(stock["reference"])),
+    "teacher, unpadded": operators.operator_profile(one_request(stock["teacher"])),
 }
-profiles = {name: measure.operator_profile(call) for name, call in calls.items()}
 
-# %%
-figure = figures.anatomy(
-    profiles,
-    caption=f"{machine['cpu']}, {threads} threads; self time of operators, PyTorch profiler",
-)
-chapter.save_figure(figure, "anatomy")
-chapter.facts["anatomy_ms"] = {
-    name: figures.group_operators(profile) for name, profile in profiles.items()
+# %% tags=["hide-input"]
+bench.facts["anatomy_ms"] = {
+    name: operators.group_operators(profile) for name, profile in profiles.items()
 }
-figure
+caption = f"{bench.caption}; self time of operators, PyTorch profiler"
+bench.figure(figures.anatomy(profiles, caption), "anatomy")
 
 # %% [markdown]
-# ## 1.10 What it cost, and what it did not buy
+# ## 1.9 What it cost, and what it did not buy
 #
 # Leaving the padding out costs nothing: the check asserts the same logits. It also teaches the first lesson about
 # speed-ups, printed from this run:
 
-# %%
-speedup = (
-    timings["reference unpadded"].throughput_per_s / timings["reference padded"].throughput_per_s
-)
+# %% tags=["hide-input"]
+speedup = race.speedup("reference unpadded", "reference padded")
 paper = 734.35 / 209.29  # FastFormers, Table 3, first two rows
 assert speedup > 1, "leaving the padding out made the reference slower"
 Markdown(
@@ -422,7 +366,7 @@ Markdown(
 )
 
 # %% [markdown]
-# ## 1.11 When it does not pay
+# ## 1.10 When it does not pay
 #
 # - When all requests are nearly as long as the limit, there is no padding to leave out.
 # - Some engines compile for one fixed shape and are faster for it; chapter 6 weighs that.
@@ -430,13 +374,13 @@ Markdown(
 #   compared with it; the *share of ceiling* above is relative to PyTorch's own product. The runtime chapter adds the
 #   comparison with the best fp32 engine.
 #
-# ## 1.12 Exercises
+# ## 1.11 Exercises
 #
-# 1. Predict the padded time for a limit of 256 tokens, then measure it (`the_task.max_length`).
-# 2. At which length do the products between pairs of tokens overtake the others? Ask `hardware.forward_flop`.
+# 1. Predict the padded time for a limit of 256 tokens, then measure it (`bench.task.max_length`).
+# 2. At which length do the products between pairs of tokens overtake the others? Ask `flops.forward_flop`.
 # 3. Train with `train_length` twice as long. What does it cost, and what does it buy on dev?
 #
 # **Next:** [chapter 2](02_batching.ipynb) serves several requests at once.
 
-# %%
-chapter.save()
+# %% tags=["hide-input"]
+bench.save()

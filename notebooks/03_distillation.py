@@ -64,30 +64,28 @@ n_resamples: int = 200  # bootstrap resamples of an accuracy interval
 import numpy as np
 from IPython.display import Markdown, display
 
-from fflib import batching, checkpoints, data, files, hardware, measure, pages, results, rungs
-from fflib import figures_distillation as figures
+from fflib import display as pages
+from fflib import files
+from fflib.book.bench import Bench
+from fflib.data import batching
+from fflib.data import splits as data
+from fflib.distillation import figures
+from fflib.measure import hardware, timing
+from fflib.model import checkpoints, flops
+from fflib.runs import ladder, records
 
-chapter = results.Chapter("03_distillation", globals())
-threads = hardware.set_threads(threads)
-chapter.show_summary()
+chapter = Bench.open("03_distillation", globals())
+threads = chapter.threads
 
 # %% tags=["hide-input"]
-from fflib import (
-    ablation,
-    augmentation,
-    distillation,
-    metrics,
-    objective,
-    runtime,
-    students,
-    tasks,
-    trained,
-    training,
-)
-from fflib.importance import first_order, gradients
-from fflib.objective import Objectives
-from fflib.students import Shape, Source, Stage
-from fflib.teacher import Outputs, check_fine_tuned
+from fflib.data import metrics, registry
+from fflib.distillation import ablation, augmentation, losses, objective, students
+from fflib.distillation.objective import Objectives
+from fflib.distillation.students import Shape, Source, Stage
+from fflib.distillation.teacher import Outputs, check_fine_tuned
+from fflib.engine import predictors
+from fflib.model import cache, training
+from fflib.model.importance import first_order, gradients
 
 machine = hardware.card()
 caption = f"{machine['cpu']}, {threads} threads, PyTorch fp32; run {run}, size {size}"
@@ -104,7 +102,7 @@ pages.card(machine, threads)
 
 # %% tags=["hide-input"]
 figure = figures.routes()
-chapter.save_figure(figure, "routes")
+chapter.figure(figure, "routes")
 figure
 
 # %% [markdown]
@@ -117,9 +115,9 @@ figure
 # The teacher of chapter 1, and the very dev and test examples it was chosen and scored on.
 
 # %%
-baseline = results.read(run_dir, "01_baseline")
+baseline = records.current(run_dir, "01_baseline")
 facts = baseline["facts"]
-the_task = tasks.get_task(task)
+the_task = registry.get_task(task)
 splits = {
     name: data.load_split(task, name, data_source, limit or None)
     for name, limit in (("train", n_distil), ("dev", n_dev), ("test", n_test))
@@ -143,9 +141,9 @@ def score(logits, gold):
     return metrics.score(the_task, logits, gold)
 
 
-dev_logits = trained.predict_cached(teacher_model, dev)
+dev_logits = cache.predict_cached(teacher_model, dev)
 teacher_dev = score(dev_logits, dev.gold)
-teacher_test = score(trained.predict_cached(teacher_model, test), test.gold)
+teacher_test = score(cache.predict_cached(teacher_model, test), test.gold)
 
 # %% [markdown]
 # A teacher that was never fine-tuned answers at random, and its students learn just that, without any error message. So we
@@ -173,7 +171,7 @@ Markdown(verdict)
 #   *What a layer made of each token*.
 
 # %%
-pages.source(distillation.soft_cross_entropy, distillation.state_loss)
+pages.source(losses.soft_cross_entropy, losses.state_loss)
 
 # %% [markdown]
 # - **Attention**: mean squared difference of the scores **before** the softmax. *Which token looks at which*.
@@ -182,9 +180,7 @@ pages.source(distillation.soft_cross_entropy, distillation.state_loss)
 #   number of heads nor the same width, so it also serves pruned models.
 
 # %%
-pages.source(
-    distillation.attention_loss, distillation.attention_cosine_loss, distillation.relation_loss
-)
+pages.source(losses.attention_loss, losses.attention_cosine_loss, losses.relation_loss)
 
 # %% [markdown]
 # ## 3.4 Predict: what will a smaller student save?
@@ -212,10 +208,9 @@ own_dev, own_test = (
 
 # %%
 typical, own_typical = (int(np.median(split.lengths)) for split in (test, own_test))
-teacher_flop = hardware.forward_flop(teacher_model.encoder.config, typical)
+teacher_flop = flops.forward_flop(teacher_model.encoder.config, typical)
 flop = {
-    name: hardware.forward_flop(source.make(name).encoder.config, own_typical)
-    for name in candidates
+    name: flops.forward_flop(source.make(name).encoder.config, own_typical) for name in candidates
 }
 predicted = {name: teacher_flop / value for name, value in flop.items()}
 pages.table([{"student": name, "predicted speed-up": value} for name, value in predicted.items()])
@@ -228,11 +223,9 @@ pages.table([{"student": name, "predicted speed-up": value} for name, value in p
 # %%
 n_layers = len(teacher_model.encoder.layers)
 depth = len(source.make(candidates[0]).encoder.layers)
-maps = {
-    kind: distillation.layer_map(kind, depth, n_layers) for kind in ("uniform", "last", "first")
-}
+maps = {kind: losses.layer_map(kind, depth, n_layers) for kind in ("uniform", "last", "first")}
 figure = figures.layer_maps(maps, n_layers)
-chapter.save_figure(figure, "layer_maps")
+chapter.figure(figure, "layer_maps")
 figure
 
 # %% [markdown]
@@ -298,7 +291,7 @@ stage_losses = {
     for i, stage in enumerate(stages)
 }
 figure = figures.losses(stage_losses, caption)
-chapter.save_figure(figure, "distillation_losses")
+chapter.figure(figure, "distillation_losses")
 figure
 
 # %% [markdown]
@@ -309,7 +302,7 @@ figure
 
 # %%
 dev_scores = {
-    name: score(trained.predict_cached(model, own_dev), dev.gold)
+    name: score(cache.predict_cached(model, own_dev), dev.gold)
     for name, (model, _) in distilled.items()
 }
 holding = [name for name in candidates if dev_scores[name] >= min_retention * teacher_dev]
@@ -323,7 +316,7 @@ Markdown(
 
 # %%
 def on_test(model):
-    logits = trained.predict_cached(model, test if model is teacher_model else own_test)
+    logits = cache.predict_cached(model, test if model is teacher_model else own_test)
     return metrics.scored(the_task, logits, test.gold, n_resamples)
 
 
@@ -334,11 +327,11 @@ chapter.facts["grid"] = grid = [
         "MB": round(checkpoints.size_mb(model)),
         "minutes of training": round(sum(h.seconds for h in histories) / 60, 1),
         "dev": f"{dev_scores[name]:.1%}",
-        "of the teacher's": f"{rungs.kept(dev_scores[name], teacher_dev):.1%}",
+        "of the teacher's": f"{ladder.kept(dev_scores[name], teacher_dev):.1%}",
         "test": f"{tested[name].value:.1%}",
         "95 % from": f"{tested[name].low:.1%}",
         "to": f"{tested[name].high:.1%}",
-        "of the teacher's on test": f"{rungs.kept(tested[name].value, teacher_test):.1%}",
+        "of the teacher's on test": f"{ladder.kept(tested[name].value, teacher_test):.1%}",
     }
     for name, (model, histories) in distilled.items()
 ]
@@ -355,22 +348,22 @@ pages.table(grid, decimals=1)
 # %%
 picked = batching.evenly_by_length(test.lengths, n_requests)
 requests, own_requests = test.take(picked), own_test.take(picked)
-best_kind, best_size = results.read(run_dir, "02_batching")["facts"]["best"]
+best_kind, best_size = records.current(run_dir, "02_batching")["facts"]["best"]
 models = {"teacher": teacher_model} | {name: model for name, (model, _) in distilled.items()}
 
 
 def variants_of(name, model):
-    predict = runtime.torch_predictor(runtime.eager(model)[0])
+    predict = predictors.torch_predictor(predictors.eager(model)[0])
     asked = requests if name == "teacher" else own_requests
     plans = {"one by one": batching.in_order(asked.lengths, 1)}
     if name in ("teacher", chosen):
         plans["best batching"] = batching.PLANS[best_kind](asked.lengths, best_size)
     expected = training.predict(model, asked)
     timed = [
-        measure.Variant(f"{name}, {kind}", predict, plan, examples=asked)
+        timing.Variant(f"{name}, {kind}", predict, plan, examples=asked)
         for kind, plan in plans.items()
     ]
-    return [measure.check(variant, asked, expected) for variant in timed]
+    return [timing.check(variant, asked, expected) for variant in timed]
 
 
 variants = {v.name: v for name, model in models.items() for v in variants_of(name, model)}
@@ -384,7 +377,7 @@ Markdown(f"Largest difference of a logit: {worst:.1e}; every label is the same."
 # below the predicted one, the overhead of a call shows, which does not shrink with the model.
 
 # %%
-timings = measure.time_interleaved(list(variants.values()), requests, rounds)
+timings = timing.time_interleaved(list(variants.values()), requests, rounds)
 alone = {name: timings[f"{name}, one by one"] for name in models}
 chapter.facts["speed"] = speed = [
     {
@@ -414,7 +407,7 @@ figure = figures.students(
     floor_label=f"{min_retention:.1%} of the teacher",
     caption=f"{caption}\none by one; accuracy on {len(test)} test examples; ringed: chosen on dev",
 )
-chapter.save_figure(figure, "students")
+chapter.figure(figure, "students")
 figure
 
 # %% [markdown]
@@ -424,13 +417,13 @@ figure
 # timed again beside it.
 
 # %%
-earlier = {rung["rung"]: rung for rung in results.read(run_dir, "02_batching")["rungs"]}
+earlier = {rung["rung"]: rung for rung in records.current(run_dir, "02_batching")["rungs"]}
 served = variants[f"{chosen}, best batching"]
-rung = rungs.Rung(
+rung = ladder.Rung(
     "distilled student",
     stacks_on="best batching",
     model=f"{chosen} of {facts['teacher']['name']}",
-    engine=runtime.eager(student)[1],
+    engine=predictors.eager(student)[1],
     precision="fp32",
     batching=earlier["best batching"]["batching"],
     batch_size=round(np.mean([len(group) for group in served.plan])),
@@ -455,7 +448,7 @@ chapter.facts["student"] = {
 }
 Markdown(
     f"**{chosen}**: {rung.throughput_per_s / rung.anchor_per_s:.2f} times the teacher's throughput, at "
-    f"{rungs.kept(rung.accuracy, teacher_test):.1%} of its accuracy on test."
+    f"{ladder.kept(rung.accuracy, teacher_test):.1%} of its accuracy on test."
 )
 
 # %% [markdown]
@@ -470,7 +463,7 @@ Markdown(
 # - **augmented** and **recombined**: the two stages on more text, labelled by the teacher alone, and so for more steps.
 #   Augmented text has some words replaced by near neighbours in the encoder's word embeddings; recombined text pairs the
 #   first text of one example with the second of another. TinyBERT replaces words by what a masked-language model
-#   proposes, so its gain cannot be read off here (`fflib.masked_words` does that where such a model is at hand).
+#   proposes, so its gain cannot be read off here (`fflib.distillation.masked_words` does that where such a model is at hand).
 
 
 # %%
@@ -516,12 +509,12 @@ travelled = {"two stages": distilled[chosen]} | {name: routes[name]() for name i
 # blur it. Its interval covers the choice of texts, not the seed: another training can move it further.
 
 # %%
-best_logits = trained.predict_cached(student, own_test)
+best_logits = cache.predict_cached(student, own_test)
 DIFFERENCE = ("against two stages, points", "95 % from", "to")
 
 
 def row(route, model, histories):
-    logits = trained.predict_cached(model, own_test)
+    logits = cache.predict_cached(model, own_test)
     against = metrics.difference_interval(
         the_task, logits, best_logits, test.gold, resamples=n_resamples
     )
@@ -529,7 +522,7 @@ def row(route, model, histories):
         "route": route,
         "steps": sum(history.loss[-1][0] for history in histories),
         "minutes": sum(history.seconds for history in histories) / 60,
-        "dev %": 100 * score(trained.predict_cached(model, own_dev), dev.gold),
+        "dev %": 100 * score(cache.predict_cached(model, own_dev), dev.gold),
         "test %": 100 * score(logits, test.gold),
         **dict(zip(DIFFERENCE, 100 * np.array(against), strict=True)),
     }
@@ -578,11 +571,11 @@ base = distilled[chosen] if whole else distil("few", source.make(chosen), output
 varied = {name: with_change(name, changes[name]) for name in changes if name not in left_out}
 
 # %%
-base_logits = trained.predict_cached(base[0], own_dev)
+base_logits = cache.predict_cached(base[0], own_dev)
 base_dev = score(base_logits, dev.gold)
 effects = []
 for name, (model, _) in varied.items():
-    logits = trained.predict_cached(model, own_dev)
+    logits = cache.predict_cached(model, own_dev)
     effect = metrics.difference_interval(
         the_task, logits, base_logits, dev.gold, resamples=n_resamples
     )
@@ -591,7 +584,7 @@ chapter.facts["ablation"] = {"base": base_dev, "n_train": len(few.examples), "ro
 small_print = f"{chosen}, {len(few.examples)} training and {len(dev)} dev examples; one seed"
 if effects:
     figure = figures.ablation(effects, base_dev, caption=small_print)
-    chapter.save_figure(figure, "ablation")
+    chapter.figure(figure, "ablation")
     display(figure)
 skipped = "; ".join(f"*{name}*: {why}" for name, why in left_out.items())
 Markdown(
@@ -625,7 +618,7 @@ for count in set(data_sizes) - curve.keys():
         curve[count] = distil(
             f"{count} texts", source.make(chosen), outputs=outputs.take(range(count))
         )
-logits = {count: trained.predict_cached(curve[count][0], own_dev) for count in sorted(curve)}
+logits = {count: cache.predict_cached(curve[count][0], own_dev) for count in sorted(curve)}
 line = [
     (count, *metrics.scored(the_task, logits[count], dev.gold, n_resamples)) for count in logits
 ]
@@ -639,7 +632,7 @@ if len(line) > 1:
         guessing,
         caption=f"{caption}; dev, one seed",
     )
-    chapter.save_figure(figure, "data_curve")
+    chapter.figure(figure, "data_curve")
 figure
 
 # %% [markdown]

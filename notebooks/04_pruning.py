@@ -69,36 +69,39 @@ from pathlib import Path
 import numpy as np
 from IPython.display import Markdown, display
 
-from fflib import batching, checkpoints, data, files, hardware, measure, pages, results, rungs
-from fflib import figures_pruning as figures
+from fflib import display as pages
+from fflib import files
+from fflib.book.bench import Bench
+from fflib.data import batching
+from fflib.data import splits as data
+from fflib.measure import hardware
+from fflib.measure import timing as measure
+from fflib.model import checkpoints
+from fflib.pruning import figures
+from fflib.runs import ladder, records
 
-chapter = results.Chapter("04_pruning", globals())
-threads = hardware.set_threads(threads)
-chapter.show_summary()
+chapter = Bench.open("04_pruning", globals())
+threads = chapter.threads
 
 # %% tags=["hide-input"]
-from fflib import (
-    distillation,
-    elastic,
-    engines,
-    importance,
-    latency,
-    masks,
-    metrics,
-    pruning,
+from fflib.data import metrics, registry
+from fflib.distillation import losses as distillation
+from fflib.distillation import teacher
+from fflib.distillation.objective import Objectives
+from fflib.distillation.students import Stage
+from fflib.distillation.teacher import Outputs
+from fflib.engine import predictors
+from fflib.model import cache, importance, slicing, training
+from fflib.pruning import (
+    dynabert,
+    latency_table,
+    mask_search,
     retraining,
-    runtime,
     sensitivity,
     shape_search,
-    tasks,
-    teacher,
-    trained,
-    training,
     vocabulary,
 )
-from fflib.objective import Objectives
-from fflib.students import Stage
-from fflib.teacher import Outputs
+from fflib.runtime import engines
 
 machine = hardware.card()
 caption = f"{machine['cpu']}, {threads} threads, {engine} fp32; run {run}, size {size}"
@@ -116,7 +119,7 @@ pages.card(machine, threads)
 # layer, if what counts is time on this machine?
 
 # %%
-pages.source(pruning.slice_model)
+pages.source(slicing.slice_model)
 
 # %% [markdown]
 # ## 4.2 The model to prune
@@ -124,16 +127,16 @@ pages.source(pruning.slice_model)
 # The student of chapter 3, and the very dev and test examples it was chosen and scored on.
 
 # %%
-files.check_known("tuning", tunings_tried, masks.TUNINGS)
+files.check_known("tuning", tunings_tried, mask_search.TUNINGS)
 if not (seeds and shares_tried and n_importance > 1 and (uniform_tried or speedups_wanted)):
     raise files.InputError("give a seed, a share, n_importance of 2 or more, and a shape to try")
-unpruned = results.read(run_dir, "03_distillation")["facts"]["student"]
+unpruned = records.current(run_dir, "03_distillation")["facts"]["student"]
 student_folder = files.resolve(unpruned["folder"])
 whole, tokenizer = (
     checkpoints.load(student_folder),
     checkpoints.load_tokenizer(str(student_folder)),
 )
-facts, the_task = results.read(run_dir, "01_baseline")["facts"], tasks.get_task(task)
+facts, the_task = records.current(run_dir, "01_baseline")["facts"], registry.get_task(task)
 splits = {
     name: data.load_split(task, name, data_source, limit or None)
     for name, limit in (("train", n_retrain), ("dev", n_dev), ("test", n_test))
@@ -158,8 +161,8 @@ def on_dev(model):
 
 shapes = whole.encoder.config.layers
 full = [(shape.num_heads, shape.intermediate_size) for shape in shapes]
-uniform = {text: pruning.uniform(text, shapes) for text in uniform_tried}
-whole_dev = score(trained.predict_cached(whole, dev), dev.gold)
+uniform = {text: slicing.uniform(text, shapes) for text in uniform_tried}
+whole_dev = score(cache.predict_cached(whole, dev), dev.gold)
 Markdown(
     f"**{unpruned['shape']}**: {len(full)} layers of {full[0][0]} heads and {full[0][1]:,} neurons; {whole_dev:.1%} on dev."
 )
@@ -192,7 +195,7 @@ figure = figures.importance_map(
     [layer.tolist() for layer in scores.neurons],
     f"{unpruned['shape']}; {len(texts)} training texts; run {run}, size {size}",
 )
-chapter.save_figure(figure, "importance")
+chapter.figure(figure, "importance")
 figure
 
 # %% [markdown]
@@ -205,7 +208,7 @@ figure
 
 # %%
 def best_of(scores, counts):
-    return pruning.keep_top(scores.heads, scores.neurons, counts)
+    return slicing.keep_top(scores.heads, scores.neurons, counts)
 
 
 def share_of(share):
@@ -213,7 +216,7 @@ def share_of(share):
 
 
 def untuned(scores, share):
-    return on_dev(pruning.slice_model(whole, *best_of(scores, share_of(share))))
+    return on_dev(slicing.slice_model(whole, *best_of(scores, share_of(share))))
 
 
 def drawn(share):
@@ -237,7 +240,7 @@ figure = figures.controls(
     "share of heads and neurons kept in each layer",
     f"{unpruned['shape']}, no retraining, {len(dev)} dev examples; run {run}, size {size}",
 )
-chapter.save_figure(figure, "controls")
+chapter.figure(figure, "controls")
 figure
 
 # %% [markdown]
@@ -250,11 +253,11 @@ figure
 # latency.
 
 # %%
-heads_tried = latency.head_levels(max(heads for heads, _ in full))
-neurons_tried = latency.neuron_levels(max(neurons for _, neurons in full), n_levels)
-buckets = latency.buckets(dev.lengths, n_buckets)
+heads_tried = latency_table.head_levels(max(heads for heads, _ in full))
+neurons_tried = latency_table.neuron_levels(max(neurons for _, neurons in full), n_levels)
+buckets = latency_table.buckets(dev.lengths, n_buckets)
 start = time.perf_counter()
-table = latency.measure_table(
+table = latency_table.measure_table(
     whole, engine, threads, heads_tried, neurons_tried, buckets, latency_rounds
 )
 spent = {"the latency table, unless it was kept": time.perf_counter() - start}
@@ -277,7 +280,7 @@ curves = {
 figure = figures.flop_and_time(
     curves, f"{caption}\nmean over the lengths of dev, measured at {buckets} tokens"
 )
-chapter.save_figure(figure, "flop_and_time")
+chapter.figure(figure, "flop_and_time")
 figure
 
 # %%
@@ -322,7 +325,7 @@ expected = training.predict(whole, checked)
 
 
 def cut(counts, tuning="weights"):
-    return masks.tune(whole, best_of(scores, counts), texts, tuning)
+    return mask_search.tune(whole, best_of(scores, counts), texts, tuning)
 
 
 def loss_of(wanted):
@@ -416,7 +419,7 @@ figure = figures.shapes(
     full,
     caption,
 )
-chapter.save_figure(figure, "shapes")
+chapter.figure(figure, "shapes")
 figure
 
 # %% [markdown]
@@ -429,13 +432,13 @@ figure
 # Why stop there? The same equations, solved for the whole output matrix of each half layer, give *weights*.
 
 # %%
-pages.source(masks.mask_values)
+pages.source(mask_search.mask_values)
 
 # %%
 example = [name for name in counts if kinds[name] == "uniform"][-1]  # not one of the searched
 selections = {
     "importance": best_of(scores, counts[example]),
-    "Fisher, rearranged": masks.keep(slopes, counts[example]),
+    "Fisher, rearranged": mask_search.keep(slopes, counts[example]),
 }
 tuned = [
     {
@@ -446,7 +449,7 @@ tuned = [
     }
     for way, kept in selections.items()
     for tuning in tunings_tried
-    for model in [masks.tune(whole, kept, texts, tuning)]
+    for model in [mask_search.tune(whole, kept, texts, tuning)]
 ]
 chapter.facts["tuning"] = {"shape": example, "rows": tuned}
 display(
@@ -497,13 +500,13 @@ retrained = {name: [retrain(name, seed) for seed in seeds] for name in counts if
 models = {(name, False): model for name, model in tuned_only.items()}
 models |= {(name, True): runs[0][0] for name, runs in retrained.items()}
 dev_scores = {
-    key: score(trained.predict_cached(model, dev), dev.gold) for key, model in models.items()
+    key: score(cache.predict_cached(model, dev), dev.gold) for key, model in models.items()
 }
 
 
 def seeds_of(name):
     found = [
-        100 * score(trained.predict_cached(m, dev), dev.gold) for m, _ in retrained.get(name, [])
+        100 * score(cache.predict_cached(m, dev), dev.gold) for m, _ in retrained.get(name, [])
     ]
     return f"{min(found):.1f} to {max(found):.1f}" if len(found) > 1 else ""
 
@@ -539,7 +542,7 @@ served = {
 serving = {"unpruned": whole} | {name: models[key] for name, key in served.items()}
 picked = batching.evenly_by_length(test.lengths, n_requests)
 requests = test.take(picked)
-best_kind, best_size = results.read(run_dir, "02_batching")["facts"]["best"]
+best_kind, best_size = records.current(run_dir, "02_batching")["facts"]["best"]
 plans = {
     "one by one": batching.in_order(requests.lengths, 1),
     "best batching": batching.PLANS[best_kind](requests.lengths, best_size),
@@ -559,7 +562,7 @@ def variants_of(name, model, predict, plans):
 # %%
 def predictor_of(name, threads):
     if engine == "pytorch":  # one class for all, so that its own cost is not taken for the shape's
-        return runtime.torch_predictor(serving[name]), "fflib, PyTorch eager"
+        return predictors.torch_predictor(serving[name]), "fflib, PyTorch eager"
     return engines.serve(serving[name], engine, threads, onnx_folder(name))
 
 
@@ -567,7 +570,7 @@ variants, engine_names = {}, {}
 for name, model in serving.items():
     predict, engine_names[name] = predictor_of(name, threads)
     variants |= {v.name: v for v in variants_of(name, model, predict, plans)}
-below = runtime.torch_predictor(runtime.eager(whole)[0])
+below = predictors.torch_predictor(predictors.eager(whole)[0])
 below = variants_of("rung below", whole, below, {"best batching": plans["best batching"]})
 variants |= {v.name: v for v in below}
 worst = max(variant.checked.max_abs_difference for variant in variants.values())
@@ -591,7 +594,7 @@ figure = figures.predicted(
     [(name, guess[name], mean_ms[name]) for name in serving],
     f"{caption}\n{n_requests} requests, one by one, mean of the medians",
 )
-chapter.save_figure(figure, "predicted")
+chapter.figure(figure, "predicted")
 figure
 
 # %% [markdown]
@@ -603,7 +606,7 @@ figure
 two = engine == "onnxruntime" and threads > 1
 if two:
     pairs = {name: [predictor_of(name, threads // 2)[0] for _ in range(2)] for name in serving}
-    ways = {name: runtime.together(pair) for name, pair in pairs.items()}
+    ways = {name: predictors.together(pair) for name, pair in pairs.items()}
     right = {name: training.predict(model, requests) for name, model in serving.items()}
     alike = dict.fromkeys(serving, plans["one by one"])
     instances = measure.time_at_once(ways, requests, alike, right, rounds)
@@ -667,7 +670,7 @@ Markdown(
 
 # %%
 def on_test(model):
-    return metrics.scored(the_task, trained.predict_cached(model, test), test.gold, n_resamples)
+    return metrics.scored(the_task, cache.predict_cached(model, test), test.gold, n_resamples)
 
 
 shown = [key for key in models if key in served.values() or key[0].endswith(" times")]
@@ -690,7 +693,7 @@ figure = figures.pareto(
     f"{caption}\n{n_requests} requests, one by one, timed with the served weights; {len(test)} test examples; seed {seeds[0]}",
     floor_label=f"{min_kept:.0%} of the unpruned, on test",
 )
-chapter.save_figure(figure, "pareto")
+chapter.figure(figure, "pareto")
 figure
 
 # %% [markdown]
@@ -700,7 +703,7 @@ figure
 
 # %%
 def difference(what, first, second, examples):
-    logits = (trained.predict_cached(model, examples) for model in (first, second))
+    logits = (cache.predict_cached(model, examples) for model in (first, second))
     paired = metrics.difference_interval(the_task, *logits, examples.gold, resamples=n_resamples)
     return dict(zip((f"{what}, points", "95 % from", "to"), 100 * np.array(paired), strict=True))
 
@@ -732,7 +735,7 @@ pages.table(rows)
 # %%
 def rung_of(name, model, stacks_on, scored, label):
     timing, variant = timings[f"{name}, best batching"], variants[f"{name}, best batching"]
-    rung = rungs.Rung(
+    rung = ladder.Rung(
         label,
         stacks_on=stacks_on,
         model=unpruned["shape"] if name == "unpruned" else f"{unpruned['shape']}, {name}",
@@ -747,8 +750,8 @@ def rung_of(name, model, stacks_on, scored, label):
     return rung.scored(scored.value, (scored.low, scored.high), teacher_test)
 
 
-earlier = {r["rung"]: r for r in results.read(run_dir, "02_batching")["rungs"]}
-baselines = {r["rung"]: r for r in results.read(run_dir, "01_baseline")["rungs"]}
+earlier = {r["rung"]: r for r in records.current(run_dir, "02_batching")["rungs"]}
+baselines = {r["rung"]: r for r in records.current(run_dir, "01_baseline")["rungs"]}
 teacher_test = baselines["teacher unpadded"]["accuracy"]
 whole_label = "ONNX Runtime" if engine == "onnxruntime" else "student again"
 first = rung_of("unpruned", whole, "distilled student", whole_test, whole_label)
@@ -777,7 +780,7 @@ chapter.facts["pruned"] = {
     "counts": counts[chosen],
     "retrained": served[chosen][1],
     "accuracy": tested[served[chosen]].value,
-    "kept_of_unpruned": rungs.kept(tested[served[chosen]].value, whole_test.value)
+    "kept_of_unpruned": ladder.kept(tested[served[chosen]].value, whole_test.value)
     if whole_test.value
     else None,
 }
@@ -799,7 +802,7 @@ pages.table(
 peek = data.tokenize(splits["dev"], tokenizer, distil_length).take(range(min(len(texts), len(dev))))
 peeked = importance.first_order(importance.gradients(whole, peek))
 hard = share_of(min(shares_tried))
-ours, theirs = (pruning.slice_model(whole, *best_of(v, hard)) for v in (peeked, scores))
+ours, theirs = (slicing.slice_model(whole, *best_of(v, hard)) for v in (peeked, scores))
 
 
 looked_at = dev.take(range(len(peek)))
@@ -820,9 +823,9 @@ pages.table(flatter)
 
 # %%
 if elastic_widths and elastic_depths:
-    sizes = elastic.sub_networks(elastic_widths, elastic_depths)
-    sorted_model = elastic.rewired(whole, scores)
-    code = [Path(module.__file__) for module in (elastic, distillation, teacher)]
+    sizes = dynabert.sub_networks(elastic_widths, elastic_depths)
+    sorted_model = dynabert.rewired(whole, scores)
+    code = [Path(module.__file__) for module in (dynabert, distillation, teacher)]
     recipe = training.Recipe(
         retrain_epochs[0],
         batch_size,
@@ -832,12 +835,12 @@ if elastic_widths and elastic_depths:
         evaluations_per_epoch=0,
         seed=seeds[0],
     )
-    supernet, history = trained.train_or_load(
+    supernet, history = cache.train_or_load(
         lambda: sorted_model,
         chapter.folder / "models" / "elastic",
         train,
         dev,
-        lambda model: elastic.ElasticDistillation(model, outputs, sizes, weight_hidden=1.0),
+        lambda model: dynabert.ElasticDistillation(model, outputs, sizes, weight_hidden=1.0),
         score,
         recipe,
         files.content_hash(outputs.key, [str(net) for net in sizes], *code),
@@ -847,8 +850,8 @@ if elastic_widths and elastic_depths:
 if elastic_widths and elastic_depths:
     by_depth = {}
     for net in sizes:
-        found = on_dev(elastic.cut(supernet, net))
-        layers = len(elastic.kept_layers(len(full), net.depth))
+        found = on_dev(dynabert.cut(supernet, net))
+        layers = len(dynabert.kept_layers(len(full), net.depth))
         line = by_depth.setdefault(f"{layers} of {len(full)} layers", {})
         line.setdefault(net.width, (net.width, *found))
     by_depth = {depth: list(line.values()) for depth, line in by_depth.items()}
@@ -856,7 +859,7 @@ if elastic_widths and elastic_depths:
     figure = figures.elastic(
         by_depth, whole_dev, caption=f"{len(train)} training, {len(dev)} dev examples; one seed"
     )
-    chapter.save_figure(figure, "elastic")
+    chapter.figure(figure, "elastic")
     display(figure)
 else:
     display(Markdown("*Left out in this size: `elastic_widths` is empty.*"))
@@ -878,7 +881,7 @@ words = vocabulary.Vocabulary.of(
 )
 small = vocabulary.prune(pruned, words)
 fallback = vocabulary.WithFallback(
-    runtime.torch_predictor(small), lambda: runtime.torch_predictor(pruned), words
+    predictors.torch_predictor(small), lambda: predictors.torch_predictor(pruned), words
 )
 one_by_one = measure.Variant("small vocabulary", fallback, plans["one by one"])
 measure.check(one_by_one, requests, training.predict(pruned, requests), tolerance=1e-5)

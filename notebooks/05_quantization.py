@@ -62,34 +62,28 @@ import torch
 from IPython.display import Markdown, display
 from scipy.stats import binomtest
 
-from fflib import batching, checkpoints, data, files, hardware, measure, pages, results, rungs
-from fflib import figures_quantization as figures
+from fflib import display as pages
+from fflib import files
+from fflib.book.bench import Bench
+from fflib.data import batching
+from fflib.data import splits as data
+from fflib.measure import hardware
+from fflib.measure import timing as measure
+from fflib.model import checkpoints
+from fflib.quantization import figures
+from fflib.runs import ladder, records
 
-chapter = results.Chapter("05_quantization", globals())
-threads = hardware.set_threads(threads)
-chapter.show_summary()
+chapter = Bench.open("05_quantization", globals())
+threads = chapter.threads
 
 # %% tags=["hide-input"]
-from fflib import (
-    calibration,
-    engines,
-    export,
-    fake_quantization,
-    fidelity,
-    half_precision,
-    int8_graph,
-    metrics,
-    openvino_peer,
-    processor,
-    products,
-    quantization,
-    runtime,
-    tasks,
-    teacher,
-    trained,
-    training,
-)
-from fflib.objective import Objectives
+from fflib.data import metrics, registry
+from fflib.distillation import teacher
+from fflib.distillation.objective import Objectives
+from fflib.engine import export, gemm, int8_graph, int8_support, predictors
+from fflib.model import cache, training
+from fflib.quantization import agreement, calibration, half_precision, qat, recipes
+from fflib.runtime import engines, openvino
 
 machine = hardware.card()
 caption = f"{machine['cpu']}, {threads} threads; run {run}, size {size}"
@@ -117,22 +111,22 @@ pages.source(int8_graph.weight_codes, int8_graph.activation_codes)
 
 # %%
 # A slip in the parameters stops here, before anything takes time.
-files.check_known("recipe", [*recipes_tried, *recipes_served], quantization.RECIPES)
+files.check_known("recipe", [*recipes_tried, *recipes_served], recipes.RECIPES)
 files.check_known("training", [quantized_training], ("never", "when needed", "always"))
 if not (recipes_served and seeds) or n_check == 1 or len({*recipes_served}) < len(recipes_served):
     raise files.InputError(
         "give recipes to serve, each once, a seed, and n_check of 2 or more, or 0"
     )
-support = processor.int8_support()
-bits = quantization.safe_weight_bits()
+support = int8_support.int8_support()
+bits = recipes.safe_weight_bits()
 chapter.facts["int8"] = {
     "instructions": support.instructions,
-    "the engine cuts off sums": processor.saturates_here(),
+    "the engine cuts off sums": int8_support.saturates_here(),
     "bits of a safe weight": bits,
     "most that int8 can gain in a product": support.speedup_limit,
 }
 display(pages.table([chapter.facts["int8"]]))
-warning = processor.int8_warning(support, weight_bits=8)
+warning = int8_support.int8_warning(support, weight_bits=8)
 Markdown(f"With weights of eight bits: {warning or 'nothing to warn of.'}")
 
 # %% [markdown]
@@ -142,9 +136,9 @@ Markdown(f"With weights of eight bits: {warning or 'nothing to warn of.'}")
 # [chapter 4](04_pruning.ipynb): one file for any batch and length, kept only if its logits agree with PyTorch's.
 
 # %%
-facts, the_task = results.read(run_dir, "01_baseline")["facts"], tasks.get_task(task)
-student_facts = results.read(run_dir, "03_distillation")["facts"]["student"]
-pruning_facts = results.read(run_dir, "04_pruning")["facts"]
+facts, the_task = records.current(run_dir, "01_baseline")["facts"], registry.get_task(task)
+student_facts = records.current(run_dir, "03_distillation")["facts"]["student"]
+pruning_facts = records.current(run_dir, "04_pruning")["facts"]
 pruned_facts = pruning_facts["pruned"]
 folders = {
     "teacher": facts["teacher"]["folder"],
@@ -203,7 +197,7 @@ inside = max(layer.intermediate_size for layer in config.layers)
 hidden = config.hidden_size
 shapes = [(hidden, hidden), (hidden, inside), (inside, hidden)]
 rates = {
-    (inner, outer): products.product_rates(
+    (inner, outer): gemm.product_rates(
         [(tokens, inner, outer) for tokens in product_tokens], threads, product_seconds
     )
     for inner, outer in shapes
@@ -221,7 +215,7 @@ chapter.facts["product_rates"] = [
     dict(zip(("product", "tokens", "fp32", "int8"), row, strict=True)) for row in rows
 ]
 figure = figures.product_rates(rows, support.speedup_limit, caption)
-chapter.save_figure(figure, "product_rates")
+chapter.figure(figure, "product_rates")
 figure
 
 # %% [markdown]
@@ -244,9 +238,7 @@ def time_left(model):
     """The time of all these products in int8, as a share of that in fp32, at the mean length."""
     found = [shape for shape in products_of(model) if min(shape)]
     each = dict.fromkeys(found)
-    rates = products.product_rates(
-        [(mean_length, *shape) for shape in each], threads, product_seconds
-    )
+    rates = gemm.product_rates([(mean_length, *shape) for shape in each], threads, product_seconds)
     rate_of = dict(zip(each, rates, strict=True))
     ms = [
         sum(inner * outer / getattr(rate_of[inner, outer], kind) for inner, outer in found)
@@ -259,14 +251,14 @@ def time_left(model):
 nearest = int(np.abs(requests[final].lengths - mean_length).argmin())
 predicted = []
 for name, model in models.items():
-    node_ms = runtime.node_ms(
+    node_ms = predictors.node_ms(
         sources[name],
-        runtime.session_options(threads),
+        predictors.session_options(threads),
         batching.collate(requests[name], [nearest]).inputs,
     )
     inside_products = [
         node.name
-        for nodes in int8_graph.products(quantization.load(sources[name]).graph).values()
+        for nodes in int8_graph.products(recipes.load(sources[name]).graph).values()
         for node in nodes
     ]
     share = sum(node_ms.get(node, 0) for node in inside_products) / sum(node_ms.values())
@@ -291,11 +283,11 @@ tried = {
     f"shares by values, {layer.head_size} wide": (mean_length, mean_length, layer.head_size),
     f"feed-forward, {hidden:,} to {inside:,}": (mean_length, hidden, inside),
 }
-measured = products.packing(list(tried.values()), threads, product_seconds)
+measured = gemm.packing(list(tried.values()), threads, product_seconds)
 packed = [{"name": name} | row for name, row in zip(tried, measured, strict=True)]
 chapter.facts["packing"] = packed
 figure = figures.packing(packed, f"{caption}; {mean_length} tokens")
-chapter.save_figure(figure, "packing")
+chapter.figure(figure, "packing")
 display(figure)
 gains = [row["fp32, both computed, us"] / row["int8, both computed, us"] for row in packed[:2]]
 Markdown(
@@ -337,7 +329,7 @@ figure = figures.weight_scales(
     f"{final}; weights of {bits} bits; run {run}, size {size}",
     steps=int8_graph.largest_code(bits),
 )
-chapter.save_figure(figure, "weight_scales")
+chapter.figure(figure, "weight_scales")
 figure
 
 # %%
@@ -356,7 +348,7 @@ chapter.facts["rounding"] = {
     "one scale": error_tensor,
     "a scale per column": error_column,
 }
-chapter.save_figure(figure, "weight_codes")
+chapter.figure(figure, "weight_codes")
 figure
 
 # %% [markdown]
@@ -371,7 +363,7 @@ figure
 # %%
 calibrations = {
     name: calibration.Calibration(
-        quantization.load(sources[name]),
+        recipes.load(sources[name]),
         texts[name]["train"].take(range(min(n_calibrate, len(splits["train"])))),
         threads,
     )
@@ -408,7 +400,7 @@ chapter.facts["activations"] = {
     "largest channel": float(channels.max()),
     "median channel": float(np.median(channels)),
 }
-chapter.save_figure(figure, "activations")
+chapter.figure(figure, "activations")
 display(figure)
 Markdown(
     f"The largest channel reaches {channels.max():.1f}, the median one {np.median(channels):.1f}: with one scale for all values "
@@ -429,7 +421,7 @@ even = calibrations[final].smoothed
 name = f"{widest}.smoothed"
 loud, level = even.histograms[name].channels.max(), np.median(even.histograms[name].channels)
 whole, same = (
-    runtime.onnx_predictor(runtime.onnx_session(c.model, threads))
+    predictors.onnx_predictor(predictors.onnx_session(c.model, threads))
     for c in (calibrations[final], even)
 )
 few = batching.collate(dev, range(min(8, len(dev)))).inputs
@@ -452,7 +444,7 @@ Markdown(
 
 # %%
 recipe_names = list(dict.fromkeys(recipes_tried + recipes_served))
-chosen_recipes = {name: quantization.get_recipe(name) for name in recipe_names}
+chosen_recipes = {name: recipes.get_recipe(name) for name in recipe_names}
 pages.table(
     [
         {
@@ -469,11 +461,11 @@ pages.table(
 )
 
 # %%
-best_kind, best_size = results.read(run_dir, "02_batching")["facts"]["best"]
+best_kind, best_size = records.current(run_dir, "02_batching")["facts"]["best"]
 some = batching.evenly_by_length(dev.lengths, n_check or len(dev))
 checked = {name: texts[name]["dev"].take(some) for name in models}
 expected = {
-    name: trained.predict_cached(model, texts[name]["dev"])[some] for name, model in models.items()
+    name: cache.predict_cached(model, texts[name]["dev"])[some] for name, model in models.items()
 }
 
 
@@ -481,19 +473,19 @@ def int8_file(name, recipe, source, texts):
     """Write and return the file of a model by a recipe."""
     with export.quiet():  # 5.2 has warned already
         path = source.with_name(f"{recipe}.onnx")
-        return quantization.quantize(source, path, chosen_recipes[recipe], texts)
+        return recipes.quantize(source, path, chosen_recipes[recipe], texts)
 
 
 def compared(name, predict):
     plan = batching.PLANS[best_kind](checked[name].lengths, best_size)
-    return fidelity.compare(predict, checked[name], plan, expected[name])
+    return agreement.compare(predict, checked[name], plan, expected[name])
 
 
 start, int8, true = time.perf_counter(), {}, {}
 for name in models:
     for recipe in recipe_names:
         path = int8_file(name, recipe, sources[name], calibrations[name])
-        int8[name, recipe] = path, runtime.onnx_predictor(runtime.onnx_session(path, threads))
+        int8[name, recipe] = path, predictors.onnx_predictor(predictors.onnx_session(path, threads))
         true[name, recipe] = compared(name, int8[name, recipe][1])
 spent = {"calibrating, converting and checking": time.perf_counter() - start}
 good = [key for key, found in true.items() if found.agreement >= min_agreement]
@@ -519,7 +511,7 @@ for name, path in sources.items():
     export.check_belongs(path, models[name])
 logits = {name: training.predict(model, requests[name]) for name, model in models.items()}
 original = {
-    name: runtime.onnx_predictor(runtime.onnx_session(path, threads))
+    name: predictors.onnx_predictor(predictors.onnx_session(path, threads))
     for name, path in sources.items()
 }
 variants = [one_by_one(name, f"{name}, fp32", original[name], 3) for name in models]
@@ -571,7 +563,7 @@ drawn = [
 figure = figures.recipes(
     drawn, f"{caption}; {len(some)} dev texts; {len(variants[0].plan)} requests, one by one"
 )
-chapter.save_figure(figure, "recipes")
+chapter.figure(figure, "recipes")
 display(figure)
 least = {
     name: min(recipe_names, key=lambda recipe: true[name, recipe].agreement) for name in models
@@ -596,7 +588,7 @@ if kept:
         {recipe: (found.flips_by_batch, found.n) for recipe, found in kept.items()},
         f"{final}; {len(some)} dev texts, alone and in batches ({best_kind}, {best_size}); run {run}, size {size}",
     )
-    chapter.save_figure(figure, "batch_mates")
+    chapter.figure(figure, "batch_mates")
     display(figure)
 
 # %% [markdown]
@@ -620,8 +612,8 @@ pages.table(predicted)
 # %%
 def pair_of(path):
     """Two instances of a file, each with half the threads."""
-    sessions = [runtime.onnx_session(path, threads // 2) for _ in range(2)]
-    return runtime.together([runtime.onnx_predictor(session) for session in sessions])
+    sessions = [predictors.onnx_session(path, threads // 2) for _ in range(2)]
+    return predictors.together([predictors.onnx_predictor(session) for session in sessions])
 
 
 def at_once(ways, name):
@@ -667,7 +659,7 @@ def dev_score(predict):
     return score(measure.Variant("dev", predict, plan).logits(dev), dev.gold)
 
 
-float_dev = score(trained.predict_cached(models[final], dev), dev.gold)
+float_dev = score(cache.predict_cached(models[final], dev), dev.gold)
 int8_dev = {
     recipe: dev_score(int8[final, recipe][1])
     for recipe in recipes_served
@@ -692,19 +684,19 @@ if learn:
     outputs = teacher.Outputs(models[final], short, teacher_cache_gb)
     objectives = Objectives(logits=1.0, hidden=1.0)
     folder = chapter.folder / "models" / "quantised-student"
-    learned, history = fake_quantization.distil(
+    learned, history = qat.distil(
         models[final], plan, outputs, objectives, dev, score, folder, bits
     )
     spent["learning with the rounding"] = history.seconds
     source = folder.with_name("onnx") / "learned" / "model.onnx"
     export.save_onnx(learned, source)
-    own = calibration.Calibration(quantization.load(source), calibrations[final].texts, threads)
+    own = calibration.Calibration(recipes.load(source), calibrations[final].texts, threads)
 
 # %%
 learned_dev = {}
 for recipe in recipes_served if learn else []:
     path = int8_file(final, recipe, source, own)
-    predict = runtime.onnx_predictor(runtime.onnx_session(path, threads))
+    predict = predictors.onnx_predictor(predictors.onnx_session(path, threads))
     found, points = compared(final, predict), dev_score(predict)
     learned_dev[recipe] = {"labels kept %": 100 * found.agreement, "dev %": 100 * points}
     if found.agreement >= min_agreement and points > int8_dev.get(recipe, 0):
@@ -712,8 +704,7 @@ for recipe in recipes_served if learn else []:
         learned_dev[recipe]["served"] = "yes"
 if learn:
     before, after = (
-        100 * score(fake_quantization.predict(model, dev, bits), dev.gold)
-        for model in (models[final], learned)
+        100 * score(qat.predict(model, dev, bits), dev.gold) for model in (models[final], learned)
     )
     rows = [{"rounded in PyTorch": f"{before:.1f} % before, {after:.1f} % after"}]
     chapter.facts["quantized_training"] = {"before": before, "after": after, **learned_dev}
@@ -742,7 +733,7 @@ in_batches = {
 }
 timed = measure.time_interleaved(list(in_batches.values()), requests[final], rounds)
 test_plan = batching.PLANS[best_kind](test.lengths, best_size)
-test_logits = {"fp32": trained.predict_cached(models[final], test)}
+test_logits = {"fp32": cache.predict_cached(models[final], test)}
 for recipe in int8_dev:
     served = measure.Variant(recipe, int8[final, recipe][1], test_plan)
     test_logits[recipe] = served.logits(test)
@@ -754,8 +745,8 @@ tested = {
 
 # %%
 def rung_of(label, stacks_on, anchor, key, precision, size_mb):
-    batches = {r["rung"]: r for r in results.read(run_dir, "02_batching")["rungs"]}
-    rung = rungs.Rung(
+    batches = {r["rung"]: r for r in records.current(run_dir, "02_batching")["rungs"]}
+    rung = ladder.Rung(
         label,
         stacks_on=stacks_on,
         model=", ".join([student_facts["shape"], pruned_facts["shape"]][: 1 + (final != "student")])
@@ -777,7 +768,7 @@ def rung_of(label, stacks_on, anchor, key, precision, size_mb):
 
 
 # %%
-baselines = {r["rung"]: r for r in results.read(run_dir, "01_baseline")["rungs"]}
+baselines = {r["rung"]: r for r in records.current(run_dir, "01_baseline")["rungs"]}
 teacher_test, stands_on = baselines["teacher unpadded"]["accuracy"], pruning_facts["goes_on_from"]
 if engine != "onnxruntime":  # so that the engine's gain is not taken for one of int8
     weights_mb = checkpoints.size_mb(models[final])
@@ -840,12 +831,12 @@ Markdown(
 # length. It is an optional extra.
 
 # %%
-absent = openvino_peer.missing() or ("" if int8_dev else "no recipe to compare with")
+absent = openvino.missing() or ("" if int8_dev else "no recipe to compare with")
 if not absent:
     ours, seen = chosen or max(int8_dev, key=per_s.get), calibrations[final].texts
     graphs = {
         "fp32": sources[final],
-        "int8": openvino_peer.quantize(sources[final], seen, len(seen)),
+        "int8": openvino.quantize(sources[final], seen, len(seen)),
     }
     top = int(requests[final].lengths.max())
     buckets = sorted({*range(32, top, 32), top})
@@ -854,10 +845,8 @@ if not absent:
         f"ONNX Runtime int8 {ours}": int8[final, ours][1],
     }
     for kind, graph in graphs.items():
-        by_engine[f"OpenVINO {kind}"] = openvino_peer.predictor(graph, threads)
-        by_engine[f"OpenVINO {kind}, graphs by length"] = openvino_peer.bucketed(
-            graph, threads, buckets
-        )
+        by_engine[f"OpenVINO {kind}"] = openvino.predictor(graph, threads)
+        by_engine[f"OpenVINO {kind}, graphs by length"] = openvino.bucketed(graph, threads, buckets)
     alone = [one_by_one(final, way, predict, **NOTED) for way, predict in by_engine.items()]
     by_way = measure.time_interleaved(alone, requests[final], rounds)
 Markdown(f"*Left out: {absent}.*" if absent else f"Graphs for {len(buckets)} lengths.")
@@ -868,7 +857,7 @@ if not absent:
     peers = {"ONNX Runtime fp32": pair_of(sources[final])}
     peers |= {f"ONNX Runtime int8 {ours}": pair_of(int8[final, ours][0])}
     peers |= {
-        f"OpenVINO {kind}": openvino_peer.in_flight(graph, threads, min(2, threads))
+        f"OpenVINO {kind}": openvino.in_flight(graph, threads, min(2, threads))
         for kind, graph in graphs.items()
     }
     ways = {way: (serve, by_engine[way]) for way, serve in peers.items()}
@@ -909,7 +898,7 @@ for kind, device, rows in (("bf16", "cpu", 1), ("fp16", "cuda", 256)):
     limits = 2.0, min(0.9, min_agreement)
     pair = [
         measure.check(
-            measure.Variant(label, runtime.torch_predictor(model), plan), many, right, *limits
+            measure.Variant(label, predictors.torch_predictor(model), plan), many, right, *limits
         )
         for label, model in versions.items()
     ]
@@ -945,7 +934,7 @@ pages.table([{"step": what, "seconds": value} for what, value in spent.items()],
 #
 # ## 5.17 Exercises
 #
-# 1. Draw `figures.activations` for every tensor in `histograms`. Which layer has the loudest channel, and does chapter 4's
+# 1. Draw `plotting.activations` for every tensor in `histograms`. Which layer has the loudest channel, and does chapter 4's
 #    pruning keep it?
 # 2. Give `int8_graph.smoothed` a strength of 0 and of 1. Which matrix pays for it, by `rounding_error`?
 # 3. Calibrate on texts of one package only. How many labels change on the others, with static and with dynamic scales?

@@ -66,35 +66,27 @@ from contextlib import ExitStack
 import numpy as np
 from IPython.display import Markdown, display
 
-from fflib import batching, checkpoints, data, files, hardware, measure, pages, results, rungs
+from fflib import display as pages
+from fflib import files
+from fflib.book.bench import Bench
+from fflib.data import batching, splits
+from fflib.measure import hardware
+from fflib.measure import timing as measure
+from fflib.model import checkpoints, flops
+from fflib.runs import ladder, records
 
-chapter = results.Chapter("06_runtime", globals())
-threads = hardware.set_threads(threads)
-chapter.show_summary()
+chapter = Bench.open("06_runtime", globals())
+threads = chapter.threads
 
 # %% tags=["hide-input"]
-from fflib import (
-    calibration,
-    cores,
-    engines,
-    export,
-    first_token,
-    fleet,
-    graph_variants,
-    metrics,
-    openvino_peer,
-    packing,
-    products,
-    pruning,
-    quantization,
-    runtime,
-    scenarios,
-    server,
-    tasks,
-    trained,
-    training,
-    tuner,
-)
+from fflib.data import metrics, registry
+from fflib.engine import export, gemm, predictors
+from fflib.measure import cores
+from fflib.model import cache, slicing, training
+from fflib.quantization import calibration, recipes
+from fflib.runtime import engines, first_token, fusions, openvino, packing
+from fflib.serving import capacity as fleet
+from fflib.serving import core_split, loadgen, server
 
 machine = hardware.card()
 caption = f"{machine['cpu']}, {threads} threads; run {run}, size {size}"
@@ -110,24 +102,26 @@ pages.card(machine, threads)
 # The model is the one that chapter 5 left, in eight bits if a recipe held.
 
 # %%
-from fflib import encoder, figures_graphs, figures_serving
-from fflib import instances as workers
-from fflib import policies as rules
+from fflib.model import encoder
+from fflib.runtime import figures as graph_figures
+from fflib.serving import figures
+from fflib.serving import instances as workers
+from fflib.serving import scheduling as rules
 
 # A slip in the parameters stops here, before anything takes time.
 files.check_known("engine", engines_tried, engines.ENGINES)
 files.check_known("kind of instance", instance_kinds, workers.KINDS)
-files.check_known("goal", [goal], tuner.GOALS)
-files.check_known("graph", graphs_tried, graph_variants.VARIANTS)
+files.check_known("goal", [goal], core_split.GOALS)
+files.check_known("graph", graphs_tried, fusions.VARIANTS)
 if instances:
     cores.divide(instances, instance_threads)
-baseline = results.read(run_dir, "01_baseline")
-facts, the_task = baseline["facts"], tasks.get_task(task)
-quantised = results.read(run_dir, "05_quantization")["facts"]["quantised"]
-below = results.read(run_dir, "05_quantization")["facts"]["goes_on_from"]
+baseline = records.current(run_dir, "01_baseline")
+facts, the_task = baseline["facts"], registry.get_task(task)
+quantised = records.current(run_dir, "05_quantization")["facts"]["quantised"]
+below = records.current(run_dir, "05_quantization")["facts"]["goes_on_from"]
 final = quantised["model"]
-student_folder = results.read(run_dir, "03_distillation")["facts"]["student"]["folder"]
-pruned_facts = results.read(run_dir, "04_pruning")["facts"]["pruned"]
+student_folder = records.current(run_dir, "03_distillation")["facts"]["student"]["folder"]
+pruned_facts = records.current(run_dir, "04_pruning")["facts"]["pruned"]
 folders = {
     "teacher": facts["teacher"]["folder"],
     "student": student_folder,
@@ -140,10 +134,10 @@ if quantised["learned"]:  # it learned with its rounding: other weights, in a fo
 # %%
 models = {name: checkpoints.load(files.resolve(folder)) for name, folder in folders.items()}
 model = models[final]
-test_split = data.load_split(task, "test", data_source, n_test or None)
+test_split = splits.load_split(task, "test", data_source, n_test or None)
 assert test_split.fingerprint == facts["data_fingerprint"]["test"], "chapter 1 saw other data"
 chapter.facts["data_fingerprint"] = facts["data_fingerprint"]
-test = data.tokenize(test_split, tokenizer, the_task.max_length)
+test = splits.tokenize(test_split, tokenizer, the_task.max_length)
 requests = test.take(batching.evenly_by_length(test.lengths, n_requests))
 busy = test.take(batching.evenly_by_length(test.lengths, n_busy_requests))
 mean_length = round(float(test.lengths.mean()))
@@ -170,8 +164,8 @@ display(pages.source(first_token.FirstTokenClassifier.forward, first_token.first
 work = {}
 for name, one in models.items():
     config = one.encoder.config
-    every = hardware.forward_flop(config, mean_length) / 1e9
-    one_token = first_token.forward_flop(config, mean_length) / 1e9
+    every = flops.forward_flop(config, mean_length) / 1e9
+    one_token = flops.first_token_flop(config, mean_length) / 1e9
     work[name] = {"layers": len(config.layers), "GFLOP": every, "for the first token": one_token}
     work[name]["predicted speed-up"] = every / one_token
 chapter.facts["first_token_work"] = work
@@ -191,19 +185,19 @@ pages.table([{"model": name} | row for name, row in work.items()])
 # itself, so the paper's recipe is also shown with the number told.
 
 # %%
-bits = quantization.safe_weight_bits()
+bits = recipes.safe_weight_bits()
 every_third = batching.in_order(requests.lengths, 1)[::3]
 
 
-graphs = graph_variants.Graphs(model, sources["whole"], sources["first token"])
-tried = [*graphs_tried, *(name for name in graph_variants.SHOWN if name not in graphs_tried)]
+graphs = fusions.Graphs(model, sources["whole"], sources["first token"])
+tried = [*graphs_tried, *(name for name in fusions.SHOWN if name not in graphs_tried)]
 
 
 def variant_of(name, kind):
     """Make a graph by a recipe, check it and count its operators."""
-    recipe = graph_variants.VARIANTS[name]
+    recipe = fusions.VARIANTS[name]
     proto = graphs.optimised(recipe, bits * (kind == "int8"))
-    predict, operators = graph_variants.serve(proto, recipe, threads)
+    predict, operators = fusions.serve(proto, recipe, threads)
     rounded = {"tolerance": np.inf, "agreement": 0.5} if kind == "int8" else {}
     variant = measure.Variant(f"{name}, {kind}", predict, every_third)
     checked = measure.check(variant, requests, logits["requests"], **rounded)
@@ -225,28 +219,25 @@ rows = []
 for (name, kind), (_, checked, operators) in made.items():
     timing = took[checked.name]
     ends = sorted(1e3 / per_s for per_s in timing.throughput_interval())
-    fused = sum(operators.get(fused, 0) for fused in graph_variants.FUSED_OPERATORS)
+    fused = sum(operators.get(fused, 0) for fused in fusions.FUSED_OPERATORS)
     row = {"model": f"{final}, {kind}", "variant": name, "ms": 1e3 / timing.throughput_per_s}
     row |= {"low": ends[0], "high": ends[1], "off": checked.checked.max_abs_difference}
     row |= {"kept": checked.checked.label_agreement >= 0.9}
-    row |= {"default": name == graph_variants.BOOK, "operators": sum(operators.values())}
+    row |= {"default": name == fusions.BOOK, "operators": sum(operators.values())}
     rows.append(row | {"fused": fused, "labels kept": checked.checked.label_agreement})
 chapter.facts["graph_variants"] = rows
-figure = figures_graphs.graph_variants(rows, f"{caption}; {len(every_third)} requests, one by one")
-chapter.save_figure(figure, "graph_variants")
+figure = graph_figures.graph_variants(rows, f"{caption}; {len(every_third)} requests, one by one")
+chapter.figure(figure, "graph_variants")
 figure
 
 # %%
 ms = {(row["model"].rsplit(", ")[-1], row["variant"]): row["ms"] for row in rows}
 papers_best = min(
-    (name for name in graph_variants.PAPERS if (name, "int8") in made),
+    (name for name in fusions.PAPERS if (name, "int8") in made),
     key=lambda name: ms["int8", name],
 )
-gain = {kind: ms[kind, papers_best] / ms[kind, graph_variants.BOOK] for kind in ("fp32", "int8")}
-whole_gain = {
-    kind: ms[kind, graph_variants.WHOLE] / ms[kind, graph_variants.BOOK]
-    for kind in ("fp32", "int8")
-}
+gain = {kind: ms[kind, papers_best] / ms[kind, fusions.BOOK] for kind in ("fp32", "int8")}
+whole_gain = {kind: ms[kind, fusions.WHOLE] / ms[kind, fusions.BOOK] for kind in ("fp32", "int8")}
 chapter.facts["against_the_papers_graph"] = gain
 chapter.facts["first_token_gain"] = whole_gain
 columns = ("model", "variant", "ms", "operators", "fused", "labels kept")
@@ -267,14 +258,14 @@ Markdown(
 profiles = {}
 for label, name in (
     ("the paper's graph", papers_best),
-    ("this book's", graph_variants.BOOK),
+    ("this book's", fusions.BOOK),
 ):
     if (name, "int8") in made:
-        recipe = graph_variants.options(graph_variants.VARIANTS[name], threads)
-        profiles[label] = runtime.node_ms(made[name, "int8"][0], recipe, alone, by="operator")
+        recipe = fusions.options(fusions.VARIANTS[name], threads)
+        profiles[label] = predictors.node_ms(made[name, "int8"][0], recipe, alone, by="operator")
 chapter.facts["operators_ms"] = profiles
-figure = figures_graphs.operators(profiles, f"{caption}; int8, one request of {mean_length} tokens")
-chapter.save_figure(figure, "operators")
+figure = graph_figures.operators(profiles, f"{caption}; int8, one request of {mean_length} tokens")
+chapter.figure(figure, "operators")
 figure
 
 # %% [markdown]
@@ -285,21 +276,21 @@ figure
 
 # %%
 config = models["student"].encoder.config
-halved = pruning.slice_model(
+halved = slicing.slice_model(
     models["student"], heads=[range(0, layer.num_heads, 2) for layer in config.layers]
 )
 had, has = (
     (layer.num_heads, layer.num_heads * layer.head_size)
     for layer in (config.layers[0], halved.encoder.config.layers[0])
 )
-traced, expected = graph_variants.legacy_onnx(halved), training.predict(halved, nearest)
+traced, expected = fusions.legacy_onnx(halved), training.predict(halved, nearest)
 trap = []
 for told, numbers in (("those it has", has), ("those it had", had), ("to look for itself", (0, 0))):
-    proto = graph_variants.fused(traced, ("attention",), *numbers)
+    proto = fusions.fused(traced, ("attention",), *numbers)
     count = sum(node.op_type == "Attention" for node in proto.graph.node)
     row = {"told": told, "heads": numbers[0], "attentions fused": count}
     try:
-        predict = runtime.onnx_predictor(runtime.onnx_session(proto, threads))
+        predict = predictors.onnx_predictor(predictors.onnx_session(proto, threads))
         row["largest change of a logit"] = float(np.abs(predict(alone) - expected).max())
     except (files.InputError, RuntimeError) as error:
         row["error"] = str(error).splitlines()[0][:80]
@@ -313,7 +304,7 @@ pages.table(trap, decimals=6)
 
 # %%
 try:
-    export.assert_parity(halved, graph_variants.fused(traced, ("attention",), *had))
+    export.assert_parity(halved, fusions.fused(traced, ("attention",), *had))
     refused = "nothing"
 except (AssertionError, RuntimeError, files.InputError) as error:
     refused = str(error).splitlines()[0]
@@ -327,8 +318,8 @@ Markdown(f"*{refused}*")
 # The graph for the first token, in the integers that chapter 5 chose. One file for any batch and length.
 
 # %%
-train = data.load_split(task, "train", data_source, n_train or None)
-seen = data.tokenize(train, tokenizer, the_task.max_length).take(
+train = splits.load_split(task, "train", data_source, n_train or None)
+seen = splits.tokenize(train, tokenizer, the_task.max_length).take(
     range(min(n_calibrate, len(train)))
 )
 
@@ -337,11 +328,11 @@ def in_integers(source, recipe):
     """The file in the integers of chapter 5, or itself where no recipe held."""
     if not recipe:
         return source
-    wanted = quantization.get_recipe(recipe)
-    shown = calibration.Calibration(quantization.load(source), seen, threads)
+    wanted = recipes.get_recipe(recipe)
+    shown = calibration.Calibration(recipes.load(source), seen, threads)
     with export.quiet():  # chapter 5 has warned already
         target = source.with_name(f"{recipe}.onnx")
-        return quantization.quantize(source, target, wanted, shown if wanted.calibrated else None)
+        return recipes.quantize(source, target, wanted, shown if wanted.calibrated else None)
 
 
 served = {
@@ -368,14 +359,14 @@ big = [
     (512, 384, 1536),
     (mean_length, hidden, max(1, layers[0].intermediate_size)),
 ]
-gop = first_token.product_flop(model.encoder.config, mean_length) / 1e9
+gop = flops.first_token_product_flop(model.encoder.config, mean_length) / 1e9
 product_rows = []
 for count in sorted({1, threads}):
-    spent = runtime.node_ms(
-        served["first token"], runtime.session_options(count), alone, by="operator"
+    spent = predictors.node_ms(
+        served["first token"], predictors.session_options(count), alone, by="operator"
     )
-    int8_ms = sum(spent.get(operator, 0) for operator in graph_variants.INT8_PRODUCTS)
-    ceiling = max(rate.int8_gop_per_s for rate in products.product_rates(big, count, 0.05))
+    int8_ms = sum(spent.get(operator, 0) for operator in fusions.INT8_PRODUCTS)
+    ceiling = max(rate.int8_gop_per_s for rate in gemm.product_rates(big, count, 0.05))
     rate = gop / int8_ms * 1e3 if int8_ms else None  # where no recipe held there are none
     row = {"threads": count, "operations, G": gop, "ms, rounding included": int8_ms, "GOP/s": rate}
     row |= {"best rate measured, GOP/s": ceiling, "share of it": rate / ceiling if rate else None}
@@ -406,14 +397,14 @@ for engine in engines_tried:
     start = time.perf_counter()
     predict, name = engines.serve(lean, engine, threads, folder)
     served_by[engine] = predict, name, time.perf_counter() - start
-peer_missing = openvino_peer.missing()
+peer_missing = openvino.missing()
 if not peer_missing:
     graphs = {f"OpenVINO fp32, {name} graph": path for name, path in sources.items()}
-    own_int8 = openvino_peer.quantize(sources["first token"], seen, len(seen))
+    own_int8 = openvino.quantize(sources["first token"], seen, len(seen))
     graphs |= {"OpenVINO int8, first token graph": own_int8}
     for name, graph in graphs.items():
-        served_by[name] = openvino_peer.predictor(graph, threads), "OpenVINO", None
-ours = runtime.onnx_predictor(runtime.onnx_session(served["first token"], threads))
+        served_by[name] = openvino.predictor(graph, threads), "OpenVINO", None
+ours = predictors.onnx_predictor(predictors.onnx_session(served["first token"], threads))
 served_by["this book's file"] = ours, "ONNX Runtime", None
 Markdown(
     "\n".join(f"*{engine}: {why}*" for engine, why in why_not.items()) or "Every engine is here."
@@ -454,17 +445,17 @@ pages.table(engine_rows)
 # because requests differ in length. A process costs a copy over a socket for each request, but if it dies, it dies alone.
 
 # %%
-display(pages.source(cores.divide, tuner.divisions))
+display(pages.source(cores.divide, core_split.divisions))
 teacher_tokenizer = checkpoints.load_tokenizer(str(files.resolve(folders["teacher"])))
-teacher_requests = data.tokenize(test_split, teacher_tokenizer, the_task.max_length)
+teacher_requests = splits.tokenize(test_split, teacher_tokenizer, the_task.max_length)
 few = batching.evenly_by_length(teacher_requests.lengths, max(2, n_requests // 5))
 teacher_requests = teacher_requests.take(few)
 teacher_file = export.save_onnx(models["teacher"], folder.with_name("teacher") / "model.onnx")
 right = training.predict(models["teacher"], teacher_requests)
-divided = tuner.study(teacher_file, teacher_requests, right, instance_kinds, rounds, 1e-3)
+divided = core_split.study(teacher_file, teacher_requests, right, instance_kinds, rounds, 1e-3)
 # With eight bits another division of a product may push a value across the border of its code.
 right = measure.Variant("alone", ours, one_each).logits(requests)
-ours_divided = tuner.study(
+ours_divided = core_split.study(
     served["first token"], requests, right, instance_kinds, rounds, 0.3, machine["hyper_threads"]
 )
 names = {"teacher, fp32": divided, f"{final}, {quantised['recipe'] or 'fp32'}": ours_divided}
@@ -472,19 +463,19 @@ for name, rows in names.items():
     rows[:] = [{"model": name} | row for row in rows]
 
 # %%
-best_row = tuner.best(ours_divided, goal)  # of those that keep to physical cores
+best_row = core_split.best(ours_divided, goal)  # of those that keep to physical cores
 asked = instances, instance_threads
 best_row = next(
     (row for row in ours_divided if (row["instances"], row["threads"]) == asked), best_row
 )
 for row in divided + ours_divided:
-    row["chosen"] = row in (best_row, tuner.best(divided, goal))
+    row["chosen"] = row in (best_row, core_split.best(divided, goal))
 chapter.facts["divisions"], chapter.facts["division"] = ours_divided, best_row
 chapter.facts["teacher_divisions"] = divided
-figure = figures_serving.divisions(
+figure = figures.divisions(
     divided + ours_divided, f"{caption}; one request at a time for each instance"
 )
-chapter.save_figure(figure, "divisions")
+chapter.figure(figure, "divisions")
 display(figure)
 per_s = {
     (row["instances"], row["threads"], row["kind"]): row["throughput_per_s"] for row in ours_divided
@@ -495,7 +486,7 @@ chapter.facts["instances_gain"] = several / one_instance
 Markdown(
     f"Several instances answer {several / one_instance:.2f} times as much as one with all threads. "
     f"For {goal}: **{best_row['instances']} x {best_row['threads']}**, as {best_row['kind']}. "
-    f"`python -m fflib.tuner --run {run} --write NAME` keeps that as hardware parameters."
+    f"`python -m fflib.serving.core_split --run {run} --write NAME` keeps that as hardware parameters."
 )
 
 # %% [markdown]
@@ -512,12 +503,10 @@ packed_rows = packing.first_fit(short.lengths, packed_tokens)
 packed = packing.pack(short, packed_rows)
 packed_file = in_integers(
     export.save_onnx(packing.PackedClassifier(model), folder.with_name("packed") / "model.onnx"),
-    quantised["recipe"]
-    if not quantization.RECIPES[quantised["recipe"] or "dynamic"].calibrated
-    else "",
+    quantised["recipe"] if not recipes.RECIPES[quantised["recipe"] or "dynamic"].calibrated else "",
 )
-exact = runtime.onnx_predictor(
-    runtime.onnx_session(folder.with_name("packed") / "model.onnx", threads)
+exact = predictors.onnx_predictor(
+    predictors.onnx_session(folder.with_name("packed") / "model.onnx", threads)
 )
 short_logits = training.predict(model, short)
 off = float(np.abs(exact(packed.inputs)[np.argsort(packed.order)] - short_logits).max())
@@ -530,17 +519,19 @@ Markdown(
 
 # %%
 files_of = (packed_file, served["whole"])
-in_rows, at_once = (runtime.onnx_predictor(runtime.onnx_session(f, threads)) for f in files_of)
-by_shape = runtime.sessions_by_length(served["first token"], threads, short.lengths)
+in_rows, at_once = (
+    predictors.onnx_predictor(predictors.onnx_session(f, threads)) for f in files_of
+)
+by_shape = predictors.sessions_by_length(served["first token"], threads, short.lengths)
 single = batching.in_order(short.lengths, 1)
 in_batches = batching.sorted_by_length(short.lengths, 16)
 ways = {
-    "whole graph, one by one": (runtime.together([at_once]), single),
-    "whole graph, sorted batches": (runtime.together([at_once]), in_batches),
+    "whole graph, one by one": (predictors.together([at_once]), single),
+    "whole graph, sorted batches": (predictors.together([at_once]), in_batches),
     "whole graph, packed rows": (packing.row_by_row(in_rows), [*map(np.array, packed_rows)]),
-    "first token, one by one": (runtime.together([ours]), single),
-    "first token, a graph for each length": (runtime.together([by_shape]), single),
-    "first token, sorted batches": (runtime.together([ours]), in_batches),
+    "first token, one by one": (predictors.together([ours]), single),
+    "first token, a graph for each length": (predictors.together([by_shape]), single),
+    "first token, sorted batches": (predictors.together([ours]), in_batches),
 }
 answer, plans = ({name: pair[i] for name, pair in ways.items()} for i in (0, 1))
 loosely = 1.0 if quantised["recipe"] else 1e-3
@@ -568,7 +559,7 @@ Markdown(
 # same instances, and the same precision: where chapter 5 found no recipe that keeps its labels, neither is in eight bits.
 
 # %%
-best_kind, best_size = results.read(run_dir, "02_batching")["facts"]["best"]
+best_kind, best_size = records.current(run_dir, "02_batching")["facts"]["best"]
 plans = {("in order", 1): batching.in_order(busy.lengths, 1)}
 plans |= {("token budget", n): batching.token_budget(busy.lengths, n) for n in token_budgets}
 usual = (best_kind, best_size)
@@ -584,7 +575,9 @@ started, papers = (
     for path in (served["first token"], paper_file)
 )
 crews = {
-    "chapter 5's file": [runtime.onnx_predictor(runtime.onnx_session(served["whole"], threads))],
+    "chapter 5's file": [
+        predictors.onnx_predictor(predictors.onnx_session(served["whole"], threads))
+    ],
     "first token": [ours],
     "one thread": stack.enter_context(workers.start(served["first token"], 1, 1, "thread")),
     "instances": started,
@@ -596,7 +589,7 @@ crews = {
 def timed(wanted, rounds, seed=0):
     """Time crews in plans, {label: (crew, plan)}, all in turn."""
     return measure.time_at_once(
-        {label: runtime.together(crews[crew]) for label, (crew, _) in wanted.items()},
+        {label: predictors.together(crews[crew]) for label, (crew, _) in wanted.items()},
         busy,
         {label: plans[plan] for label, (_, plan) in wanted.items()},
         dict.fromkeys(wanted, logits["busy"]),
@@ -645,7 +638,7 @@ pages.table([{"way": way} | timing.row for way, timing in final_timings.items()]
 # %%
 rung_before = {
     r["rung"]: r
-    for record in results.read_all(run_dir, before=chapter.name)
+    for record in records.all_current(run_dir, before=chapter.name)
     for r in record["rungs"]
 }[below]
 teacher_test = {r["rung"]: r for r in baseline["rungs"]}["teacher unpadded"]["accuracy"]
@@ -657,7 +650,7 @@ tested = {
     key: metrics.scored(the_task, found, test_split.gold, n_resamples)
     for key, found in test_logits.items()
 }
-float_test = trained.predict_cached(model, test)
+float_test = cache.predict_cached(model, test)
 kept = {key: metrics.kept(found, float_test, test_split.gold) for key, found in test_logits.items()}
 assert min(kept.values()) >= JUDGED.get("agreement", 0.999), f"labels kept: {kept}"
 
@@ -667,7 +660,7 @@ def rung_of(label, stacks_on, way, key, count, each):
     batching_told = " ".join(map(str, key)) + (" tokens" if key[0] == "token budget" else "")
     sizes = [len(group) for group in plans[key]]
     alike = {name: rung_before[name] for name in ("model", "engine", "precision")}
-    rung = rungs.Rung(
+    rung = ladder.Rung(
         label,
         stacks_on=stacks_on,
         batching=batching_told,
@@ -703,8 +696,8 @@ pages.table(
 # %%
 # The peer's own way for throughput: as many requests in flight as there are threads.
 if not peer_missing and threads > 1:
-    in_flight = {name: openvino_peer.in_flight(g, threads, threads) for name, g in graphs.items()}
-    in_flight["this book's instances"] = runtime.together(started)
+    in_flight = {name: openvino.in_flight(g, threads, threads) for name, g in graphs.items()}
+    in_flight["this book's instances"] = predictors.together(started)
     key = best_plan["instances"]
     alike = [dict.fromkeys(in_flight, value) for value in (plans[key], logits["busy"])]
     found = measure.time_at_once(in_flight, busy, *alike, rounds, tolerance=np.inf)
@@ -730,7 +723,7 @@ Markdown(
 # (The 99th percentile is left out where fewer than 500 requests were answered.)
 
 # %%
-display(pages.source(rules.adaptive, scenarios.poisson))
+display(pages.source(rules.adaptive, loadgen.poisson))
 rng = np.random.default_rng(seed)
 order = rng.choice(len(test), n_server_requests)
 expected_labels = test_logits[("in order", 1)].argmax(1)
@@ -753,21 +746,19 @@ def under_load(run_scenario, chosen, limit=queue_limit):
 
 def arriving(rate):
     """Requests as a Poisson process, the same in each test but for the rate."""
-    return lambda serving: scenarios.poisson(
-        serving, test, order, rate, np.random.default_rng(seed)
-    )
+    return lambda serving: loadgen.poisson(serving, test, order, rate, np.random.default_rng(seed))
 
 
 # %%
 floods = {
-    name: under_load(lambda serving: scenarios.offline(serving, test, order), chosen)
+    name: under_load(lambda serving: loadgen.offline(serving, test, order), chosen)
     for name, chosen in policies.items()
 }
 best_policy = max(floods, key=lambda name: floods[name][0].throughput_per_s)
 policy, (flood, flood_busy_s) = policies[best_policy], floods[best_policy]
 capacity = flood.throughput_per_s
 some = order[: max(2, len(order) // 3)]
-stream, _ = under_load(lambda serving: scenarios.single_stream(serving, test, some), policy)
+stream, _ = under_load(lambda serving: loadgen.single_stream(serving, test, some), policy)
 loads = [under_load(arriving(share * capacity), policy)[0] for share in server_loads]
 chapter.facts["offline"] = {name: load.throughput_per_s for name, (load, _) in floods.items()}
 pages.table(
@@ -786,7 +777,7 @@ pages.table(
 
 
 # %%
-points, knee = [load.summary for load in loads], scenarios.knee(loads)
+points, knee = [load.summary for load in loads], loadgen.knee(loads)
 chapter.facts["server"] = {
     "points": points,
     "knee": knee,
@@ -828,8 +819,8 @@ service = service.slowed(lost)
 rates = [point["offered_per_s"] for point in points]
 simulated = [simulate(rate).summary(rate) for rate in rates]
 told = f"{caption}; {n_server_requests} requests a point, queue of {queue_limit}"
-figure = figures_serving.load(points, knee, capacity, simulated, told)
-chapter.save_figure(figure, "server")
+figure = figures.load(points, knee, capacity, simulated, told)
+chapter.figure(figure, "server")
 display(figure)
 light = [i for i, share in enumerate(server_loads) if share < 1]
 ratio = {i: simulated[i]["p95_ms"] / points[i]["p95_ms"] for i in light}
@@ -858,12 +849,12 @@ for way, chosen in policies.items():
     fleet_rows.append(row | {"usd_per_day": needed.machines * 24 * usd_per_hour})
 chapter.facts["fleet"] = fleet_rows
 if fleet_rows:
-    figure = figures_serving.fleet(
+    figure = figures.fleet(
         fleet_rows,
         p99_bound_ms,
         f"{requests_per_day:,.0f} requests a day, {peak_factor:g} times as dense at the peak; simulated; {caption}",
     )
-    chapter.save_figure(figure, "fleet")
+    chapter.figure(figure, "fleet")
     display(figure)
 
 # %% [markdown]
@@ -900,11 +891,11 @@ for name, chosen in by_policy.items():
     )
     policy_rows.append(row)
 chapter.facts["policies"] = policy_rows
-figure = figures_serving.by_length(
+figure = figures.by_length(
     policy_rows,
     f"{caption}; {len(order)} requests, {rate:.0f} a second; short: under {middle} tokens",
 )
-chapter.save_figure(figure, "by_length")
+chapter.figure(figure, "by_length")
 figure
 
 # %% [markdown]
@@ -922,8 +913,8 @@ right_labels = measure.Variant("right", ours, one_each).logits(quick).argmax(1)
 with workers.start(served["first token"], *division, "process") as processes:
     victim = processes[0].pid
     with server.Server(processes, rules.one_by_one, queue_limit) as serving:
-        killer = scenarios.when_answered(serving, n_killed // 2, lambda: os.kill(victim, 9))
-        load = scenarios.offline(serving, quick, few)
+        killer = loadgen.when_answered(serving, n_killed // 2, lambda: os.kill(victim, 9))
+        load = loadgen.offline(serving, quick, few)
         killer.join(1)
     restarts = sum(process.restarts for process in processes)
 assert load.answered == n_killed and restarts == 1 and not load.failed.any()
@@ -964,9 +955,9 @@ pages.table(
 #
 # 1. Set `goal` to latency. Which rungs change, and by how much?
 # 2. `queue_limit` decides who is refused. Draw the 99th percentile of those who are answered over it, at the highest load.
-# 3. Write a variant of `graph_variants.VARIANTS` with the skip-LayerNorm fusion and the first token. Is it slower in int8, too?
+# 3. Write a variant of `fusions.VARIANTS` with the skip-LayerNorm fusion and the first token. Is it slower in int8, too?
 #
-# **Next:** [chapter 7](07_story.ipynb) puts the rungs together.
+# **Next:** [chapter 7](09_story.ipynb) puts the rungs together.
 
 # %%
 chapter.facts["served"] = {

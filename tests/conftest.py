@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from fflib import encoder
-from fflib.data import TokenizedSplit
-from fflib.encoder import Classifier
-from fflib.metrics import Gold
+from fflib.data.metrics import Gold
+from fflib.data.splits import TokenizedSplit
+from fflib.model import encoder
+from fflib.model.encoder import Classifier
 
 
 @pytest.fixture(autouse=True)

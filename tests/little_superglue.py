@@ -11,8 +11,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from fflib import checkpoints
-from fflib.encoder import Classifier, EncoderConfig
+from fflib.model import checkpoints
+from fflib.model.encoder import Classifier, EncoderConfig
 
 NAMES = ("Ada", "Bo", "Cy", "Dee", "Eli", "Fay", "Gus", "Ida")
 THINGS = ("boat", "lamp", "stone", "river", "horse", "bell", "kite", "bread")

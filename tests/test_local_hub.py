@@ -21,9 +21,15 @@ from safetensors.torch import save
 from tokenizers.implementations import BertWordPieceTokenizer, ByteLevelBPETokenizer
 from tokenizers.processors import RobertaProcessing
 
-from fflib import checkpoints, download, hub, sources
+from fflib import download, hub
+from fflib.data import sources
+from fflib.model import checkpoints
 
-RESOLVE, CLASSIFIER, SPLIT = "fflib.hub.resolve", "fflib.checkpoints.load_classifier", "fflib.data.load_split"
+RESOLVE, CLASSIFIER, SPLIT = (
+    "fflib.hub.resolve",
+    "fflib.model.checkpoints.load_classifier",
+    "fflib.data.splits.load_split",
+)
 WORDS = ["is", "it", "a", "river", "or", "the", "sea", "stone", "tree", "bird", "cold", "no", "##s", "?", "."]
 SHAPE = {
     "hidden_size": 24,
@@ -177,7 +183,7 @@ def test_models_and_data_come_from_the_hub_once_and_then_without_it(made, shelf,
         assert offline.call(CLASSIFIER, name="someone/tuned", num_labels=3).value == first["tuned"].value
         assert offline.call(SPLIT, task="BoolQ", split="test", source="hub").value == rows
         for name, folder in made.items():
-            ids = offline.call("fflib.checkpoints.load_tokenizer", name=f"someone/{name}").value
+            ids = offline.call("fflib.model.checkpoints.load_tokenizer", name=f"someone/{name}").value
             assert ids == checkpoints.load_tokenizer(folder)("the river is cold", "a tree")["input_ids"]
         never = offline.call(RESOLVE, name="someone/never-asked-for")
         one_sentence(never, "NotFound", "someone/never-asked-for", "HF_HUB_OFFLINE", "local folder")

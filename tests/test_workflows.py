@@ -9,16 +9,16 @@ import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
 
-from fflib import run_files
 from fflib.files import ROOT
+from fflib.runs import param_files
 
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TARGETS = {*re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)}
 CHOICES = {  # a variable of make: the values it may take
-    "RUN": {*run_files.runs()},
-    "SIZE": {*run_files.names("size")},
-    "HARDWARE": {*run_files.names("hardware")},
-    "SWEEP": {*run_files.names("sweep")},
+    "RUN": {*param_files.runs()},
+    "SIZE": {*param_files.names("size")},
+    "HARDWARE": {*param_files.names("hardware")},
+    "SWEEP": {*param_files.names("sweep")},
 }
 
 
@@ -94,8 +94,8 @@ def test_the_nights_cover_every_task_of_the_sweeps_in_two_sizes_and_are_gathered
     (path,) = [path for path in FILES if path.stem == "nightly"]
     nightly = yaml.safe_load(path.read_text())["jobs"]
     matrix = nightly["book"]["strategy"]["matrix"]
-    for sweep in run_files.names("sweep"):
-        assert {*run_files.read("sweep", sweep)["runs"]} <= {*matrix["run"]}
+    for sweep in param_files.names("sweep"):
+        assert {*param_files.read("sweep", sweep)["runs"]} <= {*matrix["run"]}
     assert {"smoke", "standard"} <= {*matrix["size"]}
     assert nightly["summary"]["needs"] == "book" and nightly["summary"]["if"] == "always()"
     assert "NEVER COMPARED" in path.read_text()

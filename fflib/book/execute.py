@@ -1,0 +1,175 @@
+"""Run one chapter through papermill, and tell in one sentence how it went. The Snakefile and people call this.
+
+python -m fflib.book.execute check   --run docs-cpu              are the parameters sound, the results current?
+python -m fflib.book.execute chapter 01_baseline --run docs-cpu  run one chapter
+python -m fflib.book.execute show    --run docs-cpu              print the ladder and where the book is
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fflib import progress
+from fflib.files import ROOT, InputError, atomic_path, outputs_dir, shown
+from fflib.runs import params, records
+
+INPUT_ERRORS = ("InputError", "NotFound")  # by name: a kernel's errors come back as text
+EXIT_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_KERNEL_DIED = 2, 1, 130, 138
+
+
+class ChapterFailed(Exception):
+    """A chapter stopped; the message is one sentence, ``code`` the exit status."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def run_chapter(run: params.Run, chapter: str) -> Path:
+    """Execute a chapter with the run's parameters and return its executed notebook.
+
+    The notebook is written beside its final name and takes that name when execution ends, well or badly, so that a
+    failed chapter can be read. Whether the chapter is done is told by its results file alone.
+
+    Raises:
+        ChapterFailed: a cell raised, the kernel died, or the user interrupted.
+        InputError: the chapter or a parameter does not exist, or another chapter is running.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    os.environ[progress.TERMINAL_VARIABLE] = progress.terminal()
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # of tqdm, which no page shows
+    values = run.chapter_values(chapter)
+    notebook = run.folder / f"{chapter}.ipynb"
+    with _alone(), atomic_path(notebook) as partial, tempfile.TemporaryDirectory() as scratch:
+        source = _to_ipynb(chapter, Path(scratch))
+        try:
+            papermill.execute_notebook(
+                str(source),
+                str(partial),
+                values,
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=str(ROOT),
+                # It warns of unencrypted loopback at each start, and tells as an error that it is asked to end.
+                extra_arguments=["--IPKernelApp.log_level=50"],
+            )
+        except papermill.PapermillExecutionError as error:
+            os.replace(partial, notebook)
+            mendable = error.ename in INPUT_ERRORS
+            code = EXIT_INPUT if mendable else EXIT_FAILED
+            told = error.evalue if mendable else f"{error.ename}: {error.evalue}"
+            raise ChapterFailed(f"{chapter} failed: {told} (see {shown(notebook)})", code) from error
+        except RuntimeError as error:  # nbclient's DeadKernelError, or a plain one while the kernel is still starting
+            if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
+                raise
+            if partial.exists():
+                os.replace(partial, notebook)
+            why = "its kernel died (killed, or out of memory)"
+            raise ChapterFailed(f"{chapter} failed: {why}; run again to go on from here", EXIT_KERNEL_DIED) from error
+        except KeyboardInterrupt as error:
+            raise ChapterFailed(f"{chapter} was interrupted; run again to go on from here", EXIT_INTERRUPTED) from error
+    return notebook
+
+
+def _to_ipynb(chapter: str, folder: Path) -> Path:
+    """Convert the chapter's py:percent source, which papermill cannot read."""
+    import jupytext
+
+    path = folder / f"{chapter}.ipynb"
+    jupytext.write(jupytext.read(params.NOTEBOOKS / f"{chapter}.py"), path)
+    return path
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the project's lock: two chapters at once would spoil each other's timings and could overwrite files.
+
+    The kernel of the operating system drops the lock with the process, so nothing stale is left behind by a kill.
+    """
+    path = outputs_dir() / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError("another chapter is running in this project; wait for it, or stop it") from error
+        yield
+
+
+def check(run: params.Run) -> list[str]:
+    """Set aside the results that other code, data, parameters, packages or hardware left in a run's folder; name them.
+
+    So it does with the one chapter of other runs that this one begins after, and with what began after an older one.
+    """
+    from fflib.runs import provenance, records
+
+    def outdated(run: params.Run, chapter: str) -> bool:
+        key = provenance.chapter_key(chapter, run.chapter_values(chapter))
+        began_after_another = chapter == params.BASELINE and run.before and not _follows(run, run.before)
+        return records.set_aside(run.folder, chapter, "" if began_after_another else key)
+
+    first = [
+        f"{each.folder.name} {params.BASELINE}" for each in params.before([run]) if outdated(each, params.BASELINE)
+    ]
+    return first + [chapter for chapter in params.chapters() if outdated(run, chapter)]
+
+
+def _follows(run: params.Run, other: params.Run) -> bool:
+    """Whether the first chapter of ``other`` is there, and older than that of ``run``, which began with its teacher."""
+    found = [records.readable(each.folder, f"results/{params.BASELINE}.json").values() for each in (other, run)]
+    earlier, later = ([record["written"] for record in there] for there in found)
+    return bool(earlier) and (not later or earlier <= later)
+
+
+def show(run: params.Run) -> str:
+    """Return the run's ladder and the path of its book."""
+    ladder, book = run.folder / "ladder.md", run.folder / "book" / "index.html"
+    if not ladder.exists():
+        raise InputError(f"run '{run.name}' has no ladder yet; make it with: make book RUN={run.name}")
+    return f"{ladder.read_text(encoding='utf-8')}\nladder: {run.folder / 'ladder.csv'}\nbook:   {book}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m fflib.book.execute", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("action", choices=("check", "chapter", "show"))
+    parser.add_argument("chapter", nargs="?", default="")
+    params.add_run_options(parser)
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the command line; every failure is one sentence on stderr and a non-zero status."""
+    arguments = _arguments()
+    try:
+        run = params.run_of(arguments)
+        if arguments.action == "chapter":
+            start = time.perf_counter()
+            run_chapter(run, arguments.chapter)
+            print(f"{arguments.chapter}: done in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+        elif arguments.action == "show":
+            print(show(run))
+        elif outdated := check(run):
+            print(f"run again, for what they depend on has changed: {', '.join(outdated)}", file=sys.stderr)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_INPUT
+    except ChapterFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""What a chapter gets: its parameters, the task and its texts, and what earlier chapters of the run left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from fflib.data import batching, metrics, registry, splits
+from fflib.data.metrics import Gold, Scored
+from fflib.data.splits import Split, TokenizedSplit
+from fflib.data.task import Task
+from fflib.files import InputError, resolve
+from fflib.model import checkpoints
+from fflib.model.encoder import Classifier
+from fflib.runs import params, records
+
+TEACHER, STUDENT, PRUNED = MODELS = ("teacher", "student", "pruned student")
+LIMITS = {"dev": "n_dev", "test": "n_test"}  # the parameters that say how many examples of a split count
+
+
+class Inputs:
+    """Parameters, texts and models of a chapter. All is read when it is first asked for, and once.
+
+    Args:
+        chapter: the name of the notebook, such as ``03_distillation``.
+        namespace: the notebook's variables; those that its parameters cell declares are the chapter's parameters.
+    """
+
+    def __init__(self, chapter: str, namespace: Mapping[str, Any]) -> None:
+        self.name = chapter
+        declared = params.declared(chapter)
+        self.values = {name: params.check_value(one, namespace[name]) for name, one in declared.items()}
+        self.folder = resolve(self.values["run_dir"])
+        self._records: dict[str, dict[str, Any]] = {}
+
+    def record(self, chapter: str) -> dict[str, Any]:
+        """Return what an earlier chapter of this run left; InputError: it is missing or outdated, see `records`."""
+        if chapter not in self._records:
+            self._records[chapter] = records.current(self.folder, chapter)
+        return self._records[chapter]
+
+    def facts_of(self, chapter: str) -> dict[str, Any]:
+        """Return what an earlier chapter found out."""
+        return self.record(chapter)["facts"]
+
+    def rung(self, name: str) -> dict[str, Any]:
+        """Return a rung of an earlier chapter. InputError: there is none of that name."""
+        earlier = [self.record(chapter) for chapter in params.chapters()[1:] if chapter < self.name]
+        rungs = {rung["rung"]: rung for record in earlier for rung in record["rungs"]}
+        if name not in rungs:
+            raise InputError(f"no chapter before {self.name} left a rung '{name}'; run the book again")
+        return rungs[name]
+
+    @cached_property
+    def task(self) -> Task:
+        """The task of the run."""
+        return registry.get_task(self.values["task"])
+
+    def split(self, name: str, limit: int | None = None) -> Split:
+        """Return the texts of train, dev or test, the first ``limit`` of a random order (0: all).
+
+        Of dev and test as many as the parameters say, and the very ones that chapter 1 saw. InputError: they are not.
+        """
+        count = self.values[LIMITS[name]] if limit is None and name in LIMITS else limit
+        found = splits.load_split(self.values["task"], name, self.values["data_source"], count or None)
+        reported = name in LIMITS and self.name != params.BASELINE
+        if reported and found.fingerprint != self.facts_of(params.BASELINE)["data_fingerprint"][name]:
+            raise InputError(f"chapter 1 saw other {name} data; run the book again")
+        return found
+
+    def texts(
+        self, name: str, model: str = TEACHER, limit: int | None = None, length: int | None = None
+    ) -> TokenizedSplit:
+        """Return `split` in the tokens that ``model`` reads, cut to ``length`` tokens (none: the task's longest)."""
+        return splits.tokenize(self.split(name, limit), self.tokenizer(model), length or self.task.max_length)
+
+    def folder_of(self, model: str) -> Path:
+        """Return where the weights of one of `MODELS` are."""
+        if model == TEACHER:
+            return resolve(self.facts_of("01_baseline")["teacher"]["folder"])
+        if self._learned_its_rounding(model):  # other weights, in a folder of their own
+            return self.folder / "models" / "quantised-student"
+        if model == STUDENT:
+            return resolve(self.facts_of("03_distillation")["student"]["folder"])
+        return resolve(self.facts_of("04_pruning")["pruned"]["folder"])
+
+    def load(self, model: str) -> Classifier:
+        """Return one of `MODELS` as an earlier chapter left it."""
+        return checkpoints.load(self.folder_of(model))
+
+    def tokenizer(self, model: str) -> PreTrainedTokenizerBase:
+        """Return the tokenizer of one of `MODELS`: a student may have another vocabulary than its teacher."""
+        origins = {TEACHER: lambda: self.folder_of(TEACHER)}
+        origins[STUDENT] = lambda: resolve(self.facts_of("03_distillation")["student"]["folder"])
+        origins[PRUNED] = lambda: resolve(self.facts_of("04_pruning")["pruned"]["folder"])
+        return checkpoints.load_tokenizer(str(origins[model]()))
+
+    @cached_property
+    def final(self) -> str:
+        """The model that the story goes on with after chapter 4: the pruned student if it kept its accuracy."""
+        return PRUNED if self.facts_of("04_pruning")["pruned"]["met_the_rule"] else STUDENT
+
+    @cached_property
+    def best_batching(self) -> tuple[str, int]:
+        """What chapter 2 found fastest: a key of `batching.PLANS`, and its size."""
+        kind, size = self.facts_of("02_batching")["best"]
+        return kind, size
+
+    def best_plan(self, lengths: np.ndarray) -> batching.Plan:
+        """Return the batches that chapter 2 found fastest, for texts of these lengths."""
+        kind, size = self.best_batching
+        return batching.PLANS[kind](lengths, size)
+
+    @property
+    def teacher_accuracy(self) -> float:
+        """What the teacher scores on test."""
+        return self.facts_of("01_baseline")["teacher"]["accuracy"]
+
+    def score(self, logits: np.ndarray, gold: Gold) -> float:
+        """Return the score of ``logits`` [n, classes] by the task's metrics, 0 to 1."""
+        return metrics.score(self.task, logits, gold)
+
+    def scored(self, logits: np.ndarray, gold: Gold) -> Scored:
+        """Return the score with its bootstrap interval, of as many resamples as the parameters say."""
+        return metrics.scored(self.task, logits, gold, self.values["n_resamples"])
+
+    def _learned_its_rounding(self, model: str) -> bool:
+        if self.name <= "05_quantization" or model == TEACHER:
+            return False
+        quantised = self.facts_of("05_quantization")["quantised"]
+        return quantised["learned"] and quantised["model"] == model

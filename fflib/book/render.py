@@ -1,0 +1,170 @@
+"""The rendered book: a run's executed notebooks as one folder of HTML that works from the file system, with no network.
+
+python -m fflib.book.render outputs/docs-cpu        writes outputs/docs-cpu/book/index.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from fflib.files import InputError, resolve, shown, swapped_in
+
+TITLE = "Taming Transformers"
+THEME = Path(__file__).with_name("theme")
+INTRODUCTION = "00_introduction"
+# Cells whose code is behind a toggle, with what the toggle says: they matter to the sweep, not to the story.
+TOGGLES = {"parameters": "Parameters, with their defaults", "injected-parameters": "Parameters of this run"}
+LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?:\./)?(?P<chapter>\d\d_\w+|live_demo)\.(?:ipynb|py)(?P<anchor>#[^)\s]*)?\)")
+STOPPED = """```{error}
+This chapter stopped with an error: <a href="#papermill-error-cell">see the cell</a>.
+What comes after that cell was not run.
+```"""
+
+
+class RenderFailed(Exception):
+    """Sphinx gave up; it has said why on stderr."""
+
+
+def build(folder: str | Path) -> Path:
+    """Render the executed notebooks of a run's folder and return the path of the book's first page.
+
+    The old book stays until the new one is complete.
+
+    Raises:
+        InputError: the folder is missing or holds no executed notebook.
+        RenderFailed: Sphinx could not build the book.
+    """
+    folder = resolve(folder)
+    notebooks = chapters(folder)
+    with tempfile.TemporaryDirectory() as scratch, swapped_in(folder / "book") as target:
+        staging = Path(scratch) / "book"
+        stage(notebooks, staging)
+        _sphinx(staging, target, Path(scratch) / "doctrees", folder.name)
+    return folder / "book" / "index.html"
+
+
+def chapters(folder: Path) -> list[Path]:
+    """Return the executed notebooks of a run, in the order of the book."""
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {shown(folder)}; run a book first, e.g. make book RUN={folder.name}")
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise InputError(
+            f"{shown(folder)} holds no executed chapter (NN_name.ipynb); run the book first with make book"
+        )
+    return found
+
+
+def stage(notebooks: list[Path], staging: Path) -> None:
+    """Copy the notebooks, made ready for Sphinx, and their figures into ``staging``; the introduction is the index."""
+    staging.mkdir(parents=True)
+    figures = notebooks[0].parent / "figures"
+    if figures.is_dir():
+        shutil.copytree(figures, staging / "figures")
+    pages = {path.stem: "index" if path.stem == INTRODUCTION else path.stem for path in notebooks}
+    contents = _contents([page for page in pages.values() if page != "index"])
+    if INTRODUCTION not in pages:
+        (staging / "index.md").write_text(f"# {TITLE}\n\n{contents}\n", encoding="utf-8")
+    for path in notebooks:
+        notebook = _prepared(_read(path), pages)
+        if path.stem == INTRODUCTION:
+            notebook.cells.append(nbformat.v4.new_markdown_cell(contents))
+        nbformat.write(notebook, staging / f"{pages[path.stem]}.ipynb")
+
+
+def _contents(pages: list[str]) -> str:
+    return "\n".join(["```{toctree}", ":maxdepth: 1", ":caption: Chapters", "", *pages, "```"])
+
+
+def _read(path: Path) -> NotebookNode:
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat raises whatever its parts raise
+        raise InputError(f"{shown(path)} is no readable notebook; remove it and run the book again") from error
+
+
+def _prepared(notebook: NotebookNode, pages: dict[str, str]) -> NotebookNode:
+    """Hide the parameters' code, mend links between chapters, describe figures, soften the error banner."""
+    heading = ""
+    for cell in notebook.cells:
+        tags = set(cell.metadata.get("tags", []))
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(lambda match: _link(match, pages), cell.source)
+            heading = _last_heading(cell.source) or heading
+        settings = cell.metadata.setdefault("mystnb", {})
+        for tag in tags & TOGGLES.keys():
+            cell.metadata["tags"] = sorted(tags | {"hide-input"})
+            settings |= {"code_prompt_show": TOGGLES[tag], "code_prompt_hide": TOGGLES[tag]}
+        if alt := _alternative(cell, heading):
+            settings["image"] = {"alt": alt}
+    _soften_error_banner(notebook)
+    return notebook
+
+
+def _link(match: re.Match[str], pages: dict[str, str]) -> str:
+    """Point a link at the chapter's page in this book; a chapter that was not run leaves its name only."""
+    page = pages.get(match["chapter"])
+    return f"[{match['text']}]({page}.ipynb{match['anchor'] or ''})" if page else match["text"]
+
+
+def _last_heading(source: str) -> str:
+    prose = re.sub(r"^```.*?^```", "", source, flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#{1,6} +(.+?) *#*$", prose, flags=re.MULTILINE)
+    return re.sub(r"[*_`]", "", headings[-1]) if headings else ""
+
+
+def _alternative(cell: NotebookNode, heading: str) -> str:
+    """Return the text that stands for a cell's figure: what the figure brings along, else the section it is in."""
+    for output in cell.get("outputs", []):
+        for kind in ("image/png", "image/svg+xml"):
+            if kind in output.get("data", {}):
+                return output.metadata.get(kind, {}).get("alt") or output.metadata.get("alt") or f"Figure: {heading}"
+    return ""
+
+
+def _soften_error_banner(notebook: NotebookNode) -> None:
+    """Put papermill's banner, big red HTML above the title, below the title and in the book's own style."""
+    marked = [cell for cell in notebook.cells if "papermill-error-cell-tag" in cell.metadata.get("tags", [])]
+    if not marked:
+        return
+    rest = [cell for cell in notebook.cells if cell is not marked[0]]
+    marked[0].source = STOPPED
+    for cell in marked[1:]:
+        cell.source = '<span id="papermill-error-cell"></span>\n\n**Here the chapter stopped:**'
+    notebook.cells = [*rest[:1], marked[0], *rest[1:]]
+
+
+def _sphinx(staging: Path, target: Path, doctrees: Path, run: str) -> None:
+    from sphinx.cmd.build import build_main
+
+    options = ["-q", "-b", "html", "-c", str(THEME), "-d", str(doctrees), "-A", f"run={run}"]
+    if build_main([*options, str(staging), str(target)]) != 0:
+        raise RenderFailed("the book could not be rendered: see Sphinx's message above")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; every failure is one sentence on stderr and a non-zero status."""
+    parser = argparse.ArgumentParser(prog="python -m fflib.book.render", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", help="a run's folder, e.g. outputs/docs-cpu")
+    try:
+        page = build(parser.parse_args(arguments).folder)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RenderFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"book: {shown(page)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The tasks and their examples: where they come from, splits, batches, metrics."""

@@ -1,0 +1,76 @@
+"""What a notebook shows beside figures: the hardware card, the lines of a function that matter, small tables."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from IPython.display import Markdown
+
+
+def source(*functions: Callable[..., Any]) -> Markdown:
+    """Show fflib's functions as they stand in the package, without what is not the idea: see `essential_lines`."""
+    return Markdown("\n\n".join(f"```python\n{essential_lines(function)}\n```" for function in functions))
+
+
+def essential_lines(function: Callable[..., Any]) -> str:
+    """Return the source of a function without its docstring and without the checks of its arguments.
+
+    A check is an ``if`` that does nothing but raise, or a call of ``check_known``. Comments stay.
+    """
+    text = textwrap.dedent(inspect.getsource(function))
+    lines, node = text.splitlines(), ast.parse(text).body[0]
+    dropped: set[int] = set()
+    for part in ast.walk(node):
+        if _is_docstring_of(part) or _is_check(part):
+            statement = part.body[0] if _is_docstring_of(part) else part
+            dropped |= set(range(statement.lineno, statement.end_lineno + 1))
+    kept = [line for number, line in enumerate(lines, 1) if number not in dropped]
+    return "\n".join(kept).strip("\n")
+
+
+def _is_docstring_of(node: ast.AST) -> bool:
+    holds_one = isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None
+    return holds_one and len(node.body) > 1
+
+
+def _is_check(node: ast.AST) -> bool:
+    if isinstance(node, ast.If):
+        return not node.orelse and all(isinstance(statement, ast.Raise) for statement in node.body)
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        called = node.value.func
+        return (called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")) == "check_known"
+    return False
+
+
+def card(machine: Mapping[str, Any], threads: int) -> Markdown:
+    """Show the hardware card that stands beside every number."""
+    sets = ", ".join(machine["instruction_sets"]) or "none of those that matter here"
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    threads_each = "hyper-threads on" if machine["hyper_threads"] else "one thread a core"
+    rows = {
+        "processor": machine["cpu"],
+        "cores": f"{machine['cores_available']} usable of {machine['cores']}, {threads_each}; {threads} threads in use",
+        "instruction sets": sets,
+        "memory": f"{machine['ram_gb']} GB",
+        "system": f"{machine['system']}, Python {machine['python']}",
+        "versions": versions,
+        "commit": machine["commit"] or "not in git",
+    }
+    return table([{"this machine": name, "": value} for name, value in rows.items()])
+
+
+def table(rows: pd.DataFrame | Sequence[Mapping[str, Any]], decimals: int = 2) -> Markdown:
+    """Show rows, {column: value}, as a table; floats with ``decimals`` digits; empty: not measured."""
+    text = pd.DataFrame(rows).map(lambda value: _cell(value, decimals)).to_markdown(index=False, disable_numparse=True)
+    return Markdown(text)
+
+
+def _cell(value: Any, decimals: int) -> str:
+    if isinstance(value, float):
+        return "" if pd.isna(value) else f"{value:,.{decimals}f}"
+    return "" if value is None else str(value)

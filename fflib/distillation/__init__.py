@@ -1,0 +1,1 @@
+"""Chapter 3: a small student learns from a teacher."""

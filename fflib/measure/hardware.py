@@ -1,0 +1,147 @@
+"""The machine: what it is, how many threads each engine gets, and what it could do at best."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from threadpoolctl import threadpool_limits
+
+from fflib.files import ROOT
+from fflib.measure import cores
+from fflib.measure.cores import resolve_threads
+
+INSTRUCTION_SETS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+    "asimddp",
+    "bf16",
+)
+PACKAGES = ("torch", "transformers", "onnxruntime", "numpy", "datasets")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def available_cores() -> int:
+    """Count the physical cores this process may use: the affinity mask and the cgroup's CPU quota are honoured."""
+    return len(cores.physical_cores())
+
+
+def set_threads(threads: int) -> int:
+    """Give every engine the same number of threads and return it (0: all cores).
+
+    PyTorch and the BLAS libraries are set here and now; sessions that are made later read `threads_in_use`.
+    """
+    threads = resolve_threads(threads)
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(threads)
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
+    return threads
+
+
+def threads_in_use() -> int:
+    """Return the thread count that `set_threads` set; every engine's session asks here."""
+    return torch.get_num_threads()
+
+
+def card() -> dict[str, object]:
+    """Describe the machine and the software: what must stand beside every number."""
+    flags = cpu_flags()
+    return {
+        "cpu": _cpu_model(),
+        "cores": psutil.cpu_count(logical=False) or 0,
+        "cores_available": available_cores(),
+        "hyper_threads": (psutil.cpu_count() or 0) > (psutil.cpu_count(logical=False) or 0),
+        "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
+        "ram_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "commit": git_commit(),
+    }
+
+
+def git_commit() -> str:
+    """Return the short commit of the project, with ``+changes`` when tracked files differ from it; '' outside git."""
+    try:
+        git = ["git", "-C", str(ROOT)]
+        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit.stdout.strip() + ("+changes" if dirty.stdout.strip() else "")
+
+
+def has_fast_bf16() -> bool:
+    """Say whether this processor multiplies bfloat16 itself; elsewhere PyTorch emulates it, far slower than fp32."""
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & cpu_flags())
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """What the processor reached in a micro-benchmark, with the threads in use: the bound for predictions."""
+
+    fp32_gflop_per_s: float
+    bf16_gflop_per_s: float | None  # None where bf16 is only emulated
+    memory_gb_per_s: float
+    threads: int
+
+
+def measure_ceiling(seconds: float = 0.5) -> Ceiling:
+    """Measure the matrix-product rate of PyTorch and the memory bandwidth, best of the tries within ``seconds`` each.
+
+    The shape is a feed-forward product of BERT-base over 512 tokens: the largest product the book ever asks for.
+    """
+    tokens, hidden, wide = 512, 768, 3072
+    flop = 2 * tokens * hidden * wide
+
+    def product_rate(dtype: torch.dtype) -> float:
+        a, b = torch.randn(tokens, hidden, dtype=dtype), torch.randn(wide, hidden, dtype=dtype)
+        return flop / _best_time(lambda: torch.nn.functional.linear(a, b), seconds) / 1e9
+
+    source, target = torch.ones(32_000_000), torch.empty(32_000_000)  # 128 MB each: larger than any cache
+    copy_s = _best_time(lambda: target.copy_(source), seconds)
+    bf16 = product_rate(torch.bfloat16) if has_fast_bf16() else None
+    return Ceiling(product_rate(torch.float32), bf16, 2 * source.nbytes / copy_s / 1e9, threads_in_use())
+
+
+def _best_time(call, seconds: float) -> float:
+    call()
+    best, stop = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < stop:
+        start = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def cpu_flags() -> set[str]:
+    """Return the instruction sets by the names of /proc/cpuinfo; elsewhere (macOS, Windows) what PyTorch tells."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text().splitlines()
+        return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split(":")[1].split()}
+    capability = torch.backends.cpu.get_cpu_capability().lower()
+    return {"avx2": {"avx2"}, "avx512": {"avx2", "avx512f"}}.get(capability, set())
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        facts = dict(line.split(":", 1) for line in info.read_text().split("\n\n")[0].splitlines() if ":" in line)
+        facts = {key.strip(): value.strip() for key, value in facts.items()}
+        family = f" (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else ""
+        return facts.get("model name", platform.processor()) + family
+    return platform.processor() or platform.machine()

@@ -1,0 +1,52 @@
+"""Where the time of a request goes: the operators of PyTorch's profiler, by what they do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+
+# The operators of PyTorch's profiler, by what they do; whatever is not named here is "other".
+OPERATORS = {
+    "matrix products": ("addmm", "mm", "bmm", "linear", "matmul", "mkldnn_linear", "baddbmm"),
+    "attention": ("_scaled_dot_product_flash_attention_for_cpu", "scaled_dot_product_attention", "softmax", "_softmax"),
+    "LayerNorm": ("native_layer_norm", "layer_norm"),
+    "GELU, tanh": ("gelu", "relu", "tanh"),
+    "add": ("add", "add_"),
+    "embedding": ("embedding", "index_select"),
+}
+OTHER = "other"
+
+
+def group_operators(profile: Mapping[str, float], table: Mapping[str, Sequence[str]] = OPERATORS) -> dict[str, float]:
+    """Add up the operators of a profile by the kinds of ``table``, in ms; those it does not name are `OTHER`."""
+    kinds = {operator: kind for kind, operators in table.items() for operator in operators}
+    groups = dict.fromkeys([*table, OTHER], 0.0)
+    for name, milliseconds in profile.items():
+        groups[kinds.get(name.removeprefix("aten::"), OTHER)] += milliseconds
+    return groups
+
+
+def operator_profile(call: Callable[[], object], repeats: int = 5) -> dict[str, float]:
+    """Return the self time in ms of each ATen operator per call, largest first, from PyTorch's profiler."""
+    call()
+    with _silent_library(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for _ in range(repeats):
+            call()
+    times = {event.key: event.self_cpu_time_total / repeats / 1e3 for event in profile.key_averages()}
+    return dict(sorted(times.items(), key=lambda item: -item[1]))
+
+
+@contextmanager
+def _silent_library() -> Iterator[None]:
+    """Keep C++ code from writing to stderr: the profiler announces each start and stop there, past Python."""
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)

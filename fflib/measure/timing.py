@@ -1,0 +1,215 @@
+"""The timing protocol: check first, then interleave, keep every sample, report medians with an interval.
+
+The timed region of every variant is the same: from a list of token ids to logits, padding included, tokenising not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fflib import progress
+from fflib.data import batching, metrics
+from fflib.data.splits import TokenizedSplit
+from fflib.files import InputError
+from fflib.measure import energy
+
+Predictor = Callable[[dict[str, np.ndarray]], np.ndarray]
+# Requests and a plan to the logits of its batches, the seconds from the first start to the last end, and of each batch
+Together = Callable[[TokenizedSplit, batching.Plan], tuple[list[np.ndarray], float, list[float]]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """How a variant's logits compare with those of the model it stands for, on ``n`` examples."""
+
+    max_abs_difference: float
+    label_agreement: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to serve: a predictor, the groups it is given, and how they are padded. Only a checked one is timed.
+
+    ``examples`` are the same requests in its own tokens, where its model reads other tokens than the rest.
+    """
+
+    name: str
+    predict: Predictor
+    plan: batching.Plan
+    pad_to: int | None = None
+    checked: Check | None = None
+    examples: TokenizedSplit | None = None
+
+    def logits(self, examples: TokenizedSplit) -> np.ndarray:
+        """Return the logits [n, classes] of the plan's examples, in ascending order of their index."""
+        examples = self.examples or examples
+        parts = [self.predict(batch.inputs) for batch in batching.batches(examples, self.plan, self.pad_to)]
+        return np.concatenate(parts)[np.argsort(np.concatenate(self.plan))]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Raw samples of one variant: seconds of each batch [rounds, batches], and how many requests each batch held.
+
+    ``wall_s`` [rounds] is from the first start to the last end, where batches are computed at the same time.
+    ``joules`` [rounds] is what the processor's counters say that each round took; None where it has none.
+    ``checked`` says how its answers compared with those expected, where the timing is one of a `race`.
+    """
+
+    seconds: np.ndarray
+    batch_sizes: np.ndarray
+    wall_s: np.ndarray | None = None
+    joules: np.ndarray | None = None
+    checked: Check | None = None
+
+    @property
+    def latencies_ms(self) -> np.ndarray:
+        """Latency of every request of every round: a request is answered when its batch is."""
+        return np.repeat(self.seconds, self.batch_sizes, axis=1).ravel() * 1e3
+
+    @property
+    def latency_p50_ms(self) -> float:
+        """Median latency of a request."""
+        return float(np.percentile(self.latencies_ms, 50))
+
+    @property
+    def latency_p95_ms(self) -> float:
+        """Latency that 95 % of the requests stay below."""
+        return float(np.percentile(self.latencies_ms, 95))
+
+    @property
+    def row(self) -> dict[str, float]:
+        """What tables show of a timing."""
+        return {"requests/s": self.throughput_per_s, "p50 ms": self.latency_p50_ms, "p95 ms": self.latency_p95_ms}
+
+    @property
+    def n_requests(self) -> int:
+        """How many latencies stand behind the percentiles."""
+        return self.latencies_ms.size
+
+    @property
+    def throughput_per_s(self) -> float:
+        """Requests per second: each batch counts with its median over the rounds, so one disturbed round does not.
+
+        Of batches at the same time it is the median round.
+        """
+        return float(self.batch_sizes.sum() / np.median(self._parts, axis=0).sum())
+
+    @property
+    def wh_per_1k(self) -> float | None:
+        """Watt-hours of a thousand requests, of the median round; None where nothing counts energy."""
+        return None if self.joules is None else energy.wh_per_1k(np.median(self.joules), self.batch_sizes.sum())
+
+    def throughput_interval(
+        self, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+    ) -> tuple[float, float]:
+        """Bootstrap the rounds of each batch: the interval tells the machine's noise, not the choice of requests."""
+        rng, parts = np.random.default_rng(seed), self._parts
+        rounds, count = parts.shape
+        totals = [
+            np.median(np.take_along_axis(parts, rng.integers(rounds, size=(rounds, count)), 0), axis=0).sum()
+            for _ in range(resamples)
+        ]
+        low, high = np.quantile(totals, [(1 + confidence) / 2, (1 - confidence) / 2])
+        return float(self.batch_sizes.sum() / low), float(self.batch_sizes.sum() / high)
+
+    @property
+    def _parts(self) -> np.ndarray:
+        """What one round's time is the sum of, [rounds, parts]."""
+        return self.seconds if self.wall_s is None else self.wall_s[:, None]
+
+
+def check(
+    variant: Variant, examples: TokenizedSplit, expected: np.ndarray, tolerance: float = 1e-3, agreement: float = 1.0
+) -> Variant:
+    """Run ``variant`` and compare its logits with ``expected`` [n, classes]; return it marked as checked.
+
+    Raises:
+        AssertionError: a logit differs by more than ``tolerance``, or `metrics.kept` is less than ``agreement``.
+    """
+    got, which = variant.logits(examples), np.sort(np.concatenate(variant.plan))
+    wanted = expected[which]
+    difference = float(np.abs(got - wanted).max())
+    same = metrics.kept(got, wanted, examples.gold.take(which))
+    assert difference <= tolerance, f"{variant.name}: a logit is off by {difference:.2g}, more than {tolerance:.2g}"
+    assert same >= agreement, f"{variant.name}: only {same:.1%} of the labels agree"
+    return replace(variant, checked=Check(difference, same, len(got)))
+
+
+def time_interleaved(
+    variants: Sequence[Variant], examples: TokenizedSplit, rounds: int, seed: int = 0
+) -> dict[str, Timing]:
+    """Time every variant in every round, in an order drawn anew each round, after one warm-up batch each.
+
+    A machine that slows down for a while thus slows all variants, and their ratios stay.
+    """
+    for variant in variants:
+        if variant.checked is None:
+            raise InputError(f"variant '{variant.name}' was not checked; call measure.check before timing it")
+        lengths = (variant.examples or examples).lengths
+        _time_batch(variant, examples, max(variant.plan, key=lambda group: lengths[group].max()))
+    rng = np.random.default_rng(seed)
+    samples: dict[str, list[list[float]]] = {variant.name: [] for variant in variants}
+    spent = energy.Tally(samples)
+    bar = progress.bar(rounds * len(variants), "time", "pass")
+    for _ in range(rounds):
+        for i in rng.permutation(len(variants)):
+            variant = variants[i]
+            with spent.counted(variant.name):
+                samples[variant.name].append([_time_batch(variant, examples, group) for group in variant.plan])
+            bar.update()
+    bar.close()
+    return {
+        v.name: Timing(np.array(samples[v.name]), np.array([len(g) for g in v.plan]), joules=spent.last(v.name, rounds))
+        for v in variants
+    }
+
+
+def time_at_once(
+    ways: Mapping[str, Together],
+    examples: TokenizedSplit,
+    plans: Mapping[str, batching.Plan],
+    expected: Mapping[str, np.ndarray],
+    rounds: int,
+    tolerance: float = 1e-3,
+    seed: int = 0,
+) -> dict[str, Timing]:
+    """Let every way answer all batches of its plan in every round, in an order drawn anew each round.
+
+    A round to warm up comes before. The answers of every round are compared with the ``expected`` logits [n, classes]
+    of their way. A request waits for its own batch only: that of a busy machine, not of a queue.
+
+    Raises:
+        AssertionError: a logit differs by more than ``tolerance``; nothing is returned then.
+    """
+    rng = np.random.default_rng(seed)
+    walls, seconds, spent = {name: [] for name in ways}, {name: [] for name in ways}, energy.Tally(ways)
+    bar = progress.bar((rounds + 1) * len(ways), "time at once", "pass")
+    for warm in range(rounds + 1):
+        for name in rng.permutation(list(ways)):
+            with spent.counted(name):
+                answers, wall, each = ways[name](examples, plans[name])
+            off = float(np.abs(np.concatenate(answers) - expected[name][np.concatenate(plans[name])]).max())
+            assert off <= tolerance, f"{name}: a logit is off by {off:.2g}, more than {tolerance:.2g}"
+            if warm:
+                walls[name].append(wall)
+                seconds[name].append(each)
+            bar.update()
+    bar.close()
+    sizes = {name: np.array([len(group) for group in plans[name]]) for name in ways}
+    return {
+        name: Timing(np.array(seconds[name]), sizes[name], np.array(walls[name]), spent.last(name, rounds))
+        for name in ways
+    }
+
+
+def _time_batch(variant: Variant, examples: TokenizedSplit, group: np.ndarray) -> float:
+    examples = variant.examples or examples
+    start = time.perf_counter()
+    variant.predict(batching.collate(examples, group, variant.pad_to).inputs)
+    return time.perf_counter() - start

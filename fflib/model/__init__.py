@@ -1,0 +1,1 @@
+"""The encoder, its weights, and what every technique does with it: training, slicing, importance, operations."""

@@ -1,0 +1,1 @@
+"""Chapter 5: integers of eight bits, and numbers of sixteen."""

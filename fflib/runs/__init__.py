@@ -1,0 +1,1 @@
+"""A run and what it leaves: parameters, what a result came from, records, the ladder."""

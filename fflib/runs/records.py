@@ -1,0 +1,111 @@
+"""What a chapter left for the chapters after it, in ``results/<chapter>.json``: rungs, facts, and what they came from.
+
+The file is written last and atomically; that it exists is the only mark of "done". `current` takes only what this code
+and this machine would measure again; `read_file` reads whatever code and machine a record came from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fflib.files import InputError, resolve, shown
+
+SCHEMA_VERSION = 1
+RECORD = {"chapter": str, "key": str, "written": str, "parameters": dict, "machine": dict, "facts": dict, "rungs": list}
+
+
+def path_of(folder: str | Path, chapter: str) -> Path:
+    """Return where the record of a chapter is, in a run's folder."""
+    return resolve(folder) / "results" / f"{chapter}.json"
+
+
+def current(folder: str | Path, chapter: str) -> dict[str, Any]:
+    """Return what a chapter saved.
+
+    Raises:
+        InputError: the chapter has not run, its file is damaged, or it came of other code, data, packages or hardware.
+    """
+    from fflib.runs import provenance  # only now: it asks PyTorch about the machine, and that takes seconds to import
+
+    path = path_of(folder, chapter)
+    if not path.exists():
+        raise InputError(
+            f"{path.name} is not in {path.parent}; run chapter {chapter} first, or the whole book (make book)"
+        )
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is damaged ({error}); delete it and run again") from error
+    if record.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(f"{path.name} has another schema than this code writes; delete it and run again")
+    if record["key"] != provenance.chapter_key(chapter, record["parameters"]):
+        raise InputError(
+            f"{chapter} was measured with other code, data, packages or hardware than now; run the book again"
+        )
+    return record
+
+
+def set_aside(folder: Path, chapter: str, key: str) -> bool:
+    """Rename a chapter's result to ``.old`` unless it has ``key``, so that it is made anew; say whether it was."""
+    path = path_of(folder, chapter)
+    try:
+        is_current = json.loads(path.read_text(encoding="utf-8")).get("key") == key
+    except FileNotFoundError:
+        return False
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        is_current = False
+    if not is_current:
+        path.replace(path.with_suffix(".json.old"))
+    return not is_current
+
+
+def all_current(folder: str | Path, before: str = "99") -> list[dict[str, Any]]:
+    """Return the records of chapters 01 up to ``before``, each as `current` does; InputError: they saw unlike data."""
+    names = sorted(path.stem for path in (resolve(folder) / "results").glob("*.json") if "01" < path.stem < before)
+    records = [current(folder, name) for name in names]
+    fingerprints = [record["facts"]["data_fingerprint"] for record in records if "data_fingerprint" in record["facts"]]
+    if any(fingerprint != fingerprints[0] for fingerprint in fingerprints):
+        raise InputError("the chapters of this run saw different data; run the book again")
+    return records
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read the record of one chapter. InputError: it is missing, damaged, or of another form."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from error
+    if not isinstance(record, dict) or not all(isinstance(record.get(key), kind) for key, kind in RECORD.items()):
+        raise damaged(path, f"it needs {', '.join(RECORD)}")
+    return record
+
+
+def readable(folder: Path, pattern: str = "results/[0-9][0-9]_*.json") -> dict[Path, dict[str, Any]]:
+    """Read all records in ``folder`` that can be read, by their paths; what is damaged counts as missing."""
+    found = {}
+    for path in sorted(folder.glob(pattern)):
+        try:
+            found[path] = read_file(path)
+        except InputError:
+            continue
+    return found
+
+
+def missing(records: Sequence[Mapping[str, Any]], chapters: Sequence[str]) -> list[str]:
+    """Name those of ``chapters``, given in the order in which they run, that have no record or one that is outdated.
+
+    Outdated is a record that was written before that of an earlier chapter, and all that comes after a missing one.
+    """
+    written = {record["chapter"]: record["written"] for record in records}
+    for i, chapter in enumerate(chapters):
+        if chapter not in written or any(written[chapter] < written[earlier] for earlier in chapters[:i]):
+            return list(chapters[i:])
+    return []
+
+
+def damaged(path: Path, why: object) -> InputError:
+    """Return the error for a file of a run that cannot be read."""
+    return InputError(f"{shown(path)} is damaged ({' '.join(str(why).split())}); copy it again or run the book again")

@@ -1,0 +1,73 @@
+"""One call from a model to a predictor, whatever the engine: the same inputs, the same logits, the same threads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+import onnxruntime
+import torch
+from torch import nn
+
+from fflib.engine import predictors
+from fflib.engine.export import save_onnx
+from fflib.files import InputError, check_known
+from fflib.measure import cores, hardware
+from fflib.measure.timing import Predictor
+from fflib.quantization import recipes
+from fflib.runtime import openvino
+
+ENGINES = ("pytorch", "torch.compile", "onnxruntime", "onnxruntime int8", "openvino")
+INT8 = "dynamic"  # the recipe that needs no calibration texts
+
+
+def missing(engine: str) -> str:
+    """Return '' where ``engine`` can be used here, else a sentence that says what is missing.
+
+    InputError: there is no such engine.
+    """
+    check_known("engine", [engine], ENGINES)
+    if engine == "openvino":
+        return openvino.missing()
+    compilers = (os.environ.get("CXX", ""), "g++", "clang++")
+    if engine == "torch.compile" and not any(shutil.which(name) for name in compilers):
+        return "torch.compile needs a C++ compiler, which this machine lacks; install g++ or clang"
+    return ""
+
+
+def serve(model: nn.Module, engine: str, threads: int, folder: str | Path) -> tuple[Predictor, str]:
+    """Return a predictor for ``model`` on ``engine``, one of `ENGINES`, and the name of the engine for records.
+
+    Args:
+        model: a `Classifier`, or another module that `export.save_onnx` takes.
+        threads: of this engine; 0 takes all cores.
+        folder: keeps what the engine reads, made once per weights: model.onnx, and for int8 dynamic.onnx.
+
+    Raises:
+        InputError: no such engine, it is missing here, or PyTorch, whose threads the whole process shares, is set to
+            another count.
+    """
+    if reason := missing(engine):
+        raise InputError(reason)
+    if engine in ("pytorch", "torch.compile"):
+        return _pytorch(model, threads, compiled=engine == "torch.compile")
+    path = save_onnx(model, Path(folder) / "model.onnx")
+    if engine == "openvino":
+        return openvino.predictor(path, threads), f"OpenVINO {metadata.version('openvino')}"
+    if engine == "onnxruntime int8":
+        path = recipes.quantize(path, path.with_name(f"{INT8}.onnx"), recipes.get_recipe(INT8))
+    session = predictors.onnx_session(path, threads)
+    return predictors.onnx_predictor(session), f"ONNX Runtime {onnxruntime.__version__}"
+
+
+def _pytorch(model: nn.Module, threads: int, compiled: bool) -> tuple[Predictor, str]:
+    if cores.resolve_threads(threads) != hardware.threads_in_use():
+        raise InputError(f"PyTorch runs on {hardware.threads_in_use()} threads; call hardware.set_threads({threads})")
+    if not compiled:
+        served, name = predictors.eager(model)
+        return predictors.torch_predictor(served), name
+    # One program for any batch and length; without `dynamic` each new shape would be compiled anew.
+    program = torch.compile(model.eval(), dynamic=True)
+    return predictors.torch_predictor(program), f"PyTorch {torch.__version__}, torch.compile"

@@ -1,0 +1,1 @@
+"""Chapter 7: cores, instances, a server under load, a fleet."""

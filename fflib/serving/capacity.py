@@ -1,0 +1,155 @@
+"""How many machines a given traffic needs: service times fitted to measured batches, then simulated load.
+
+A simulation takes seconds where a load test takes hours, and the answer is only as good as the measured service times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+
+from fflib.files import InputError
+from fflib.serving import queue_sim, scheduling
+from fflib.serving.queue_sim import ServedLoad
+from fflib.serving.scheduling import Policy
+
+SECONDS_PER_DAY = 86_400
+LIGHT_PER_S = 1e-3  # even where a request takes a second, at most one in a thousand finds the machine busy
+SPANS = 100  # times the bound that a simulation must last
+
+
+@dataclass(frozen=True)
+class ServiceTimes:
+    """Seconds of a padded batch of ``rows`` texts of ``length`` tokens: a call, its tokens, its pairs of tokens.
+
+    ``ratios`` [n] are measured over predicted seconds, the noise that the model does not explain.
+    """
+
+    call_s: float
+    token_s: float
+    pair_s: float
+    ratios: np.ndarray
+
+    @classmethod
+    def fit(cls, rows: np.ndarray, lengths: np.ndarray, seconds: np.ndarray) -> ServiceTimes:
+        """Fit to measured batches by non-negative least squares on relative errors; all arrays [n].
+
+        Relative, for the seconds of batches differ a hundredfold and their noise grows with them. Measure as the
+        batches will be served: with the neighbours on the same machine busy.
+        """
+        rows, lengths, seconds = (np.asarray(values, float) for values in (rows, lengths, seconds))
+        if not rows.shape == lengths.shape == seconds.shape or rows.ndim != 1:
+            raise InputError(f"{rows.size}, {lengths.size} and {seconds.size} values; give one of each for every batch")
+        measured = np.stack([rows, lengths, seconds])
+        if not (np.isfinite(measured) & (measured > 0)).all():
+            raise InputError("rows, lengths or seconds are not all positive numbers; measure those batches again")
+        terms = np.stack([np.ones_like(rows), rows * lengths, rows * lengths**2], axis=1)
+        relative = terms / seconds[:, None]
+        scale = relative.max(axis=0, initial=0.0)  # columns of like size: the solver's tolerance knows no units
+        if np.linalg.matrix_rank(relative / scale) < terms.shape[1]:
+            raise InputError("the measured batches are too alike to fit to; measure 3 shapes, of 2 lengths at least")
+        coefficients = optimize.nnls(relative / scale, np.ones_like(seconds))[0] / scale
+        return cls(*coefficients.tolist(), seconds / (terms @ coefficients))
+
+    def seconds(self, rows: int, length: int) -> float:
+        """Predict the seconds of a batch."""
+        return self.call_s + rows * length * (self.token_s + self.pair_s * length)
+
+    def slowed(self, factor: float) -> ServiceTimes:
+        """Return the times of a machine on which every batch takes ``factor`` times as long."""
+        return ServiceTimes(factor * self.call_s, factor * self.token_s, factor * self.pair_s, self.ratios)
+
+    def draw(self, rows: int, length: int, rng: np.random.Generator) -> float:
+        """Predict the seconds of a batch and let them vary as much as measured ones did (bootstrap of the ratios)."""
+        return self.seconds(rows, length) * float(self.ratios[rng.integers(len(self.ratios))])
+
+
+def simulate(
+    rate_per_s: float,
+    count: int,
+    lengths: np.ndarray,
+    service: ServiceTimes,
+    servers: int = 1,
+    policy: Policy | list[Policy] = scheduling.one_by_one,
+    queue_limit: int | None = None,
+    seed: int = 0,
+) -> ServedLoad:
+    """Simulate one machine that ``count`` requests reach as a Poisson stream.
+
+    Args:
+        rate_per_s: arrivals per second.
+        lengths: tokens of real requests, from which the simulated ones are drawn, [m].
+        service: how long a batch takes on one of the ``servers`` (instances of the model that share the queue).
+        policy, queue_limit: as in `queue_sim.replay`; an answer is the index of its request.
+
+    With the same ``seed`` two rates see the same requests, nearer or farther apart. It starts with an empty queue.
+    """
+    if not 0 < rate_per_s < math.inf or count < 1 or not len(lengths):
+        raise InputError(
+            f"rate {rate_per_s} per s, {count} requests, {len(lengths)} lengths to draw from; give more than 0 of each"
+        )
+    rng = np.random.default_rng(seed)
+    arrivals, tokens = queue_sim.poisson_arrivals(rate_per_s, count, rng), rng.choice(lengths, count)
+
+    def serve(indices: list[int]) -> tuple[list[int], float]:
+        return indices, service.draw(len(indices), int(tokens[indices].max()), rng)
+
+    return queue_sim.replay(arrivals, tokens, policy, serve, servers, queue_limit)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The smallest fleet that holds a bound, and what each of its machines sees at the peak."""
+
+    machines: int
+    rate_per_machine_per_s: float
+    p99_ms: float
+    utilisation: float
+
+
+def machines_needed(
+    requests_per_day: float, peak_factor: float, p99_ms: float, simulate_one: Callable[[float], ServedLoad]
+) -> Fleet:
+    """Find the fewest machines that answer the peak with a 99th percentile of at most ``p99_ms`` and refuse nobody.
+
+    A balancer that picks one of M machines at random splits a Poisson stream into M independent ones of 1/M of its rate
+    (Kingman, Poisson Processes, 1993, the colouring theorem), so one machine at that rate stands for all.
+
+    Args:
+        requests_per_day: the mean traffic; at the peak it is ``peak_factor`` times as dense.
+        simulate_one: the load on one machine at a rate per s, such as `simulate` with everything else given.
+
+    Raises:
+        InputError: no number of machines holds the bound, or the simulation is too short to tell.
+    """
+    if not 0 < requests_per_day < math.inf or not 1 <= peak_factor < math.inf or not 0 < p99_ms < math.inf:
+        raise InputError(
+            f"{requests_per_day} requests a day, peak {peak_factor}, bound {p99_ms} ms; give more than 0, a peak from 1"
+        )
+    peak_per_s = requests_per_day / SECONDS_PER_DAY * peak_factor
+    low, high = 0, math.ceil(peak_per_s / LIGHT_PER_S)
+    best = simulate_one(peak_per_s / high)
+    if (alone_ms := _p99_ms(best)) > p99_ms:
+        raise InputError(
+            f"even at light load p99 is {alone_ms:.4g} ms, {alone_ms - p99_ms:.3g} ms too long; serve faster"
+        )
+    while high - low > 1:  # ``high`` machines hold the bound, ``low`` do not
+        middle = max(low + 1, math.isqrt(low * high))  # halves the ratio, not the difference: high starts far off
+        load = simulate_one(peak_per_s / middle)
+        if _p99_ms(load) <= p99_ms:
+            high, best = middle, load
+        else:
+            low = middle
+    if best.span_s * 1e3 < SPANS * p99_ms:  # so short that a queue which grows for ever may still be within the bound
+        needed = math.ceil(SPANS * p99_ms / 1e3 * peak_per_s / high)
+        raise InputError(f"a simulation of {len(best.latency_ms)} requests is too short; simulate about {needed}")
+    return Fleet(high, peak_per_s / high, _p99_ms(best), best.utilisation)
+
+
+def _p99_ms(load: ServedLoad) -> float:
+    """Take the 99th percentile; who is refused waits for ever, so one refusal is too many for any bound."""
+    return math.inf if load.refused else float(np.percentile(load.latency_ms, 99))

@@ -1,0 +1,46 @@
+"""Sensitivity against models cut by hand, and divergence against SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import examples_of
+from scipy.special import rel_entr, softmax
+from test_pruning import classifier
+
+from fflib.model import importance, slicing, training
+from fflib.pruning import sensitivity
+
+EXAMPLES = examples_of([5, 9, 12, 7], seed=2)
+
+pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+
+
+def test_divergence_is_scipys():
+    ours, theirs = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
+    wanted = rel_entr(softmax(theirs, axis=1), softmax(ours, axis=1)).sum(1).mean()
+    assert sensitivity.divergence(ours, theirs) == pytest.approx(wanted, rel=1e-5)
+    assert sensitivity.divergence(theirs, theirs) == 0
+
+
+def test_each_loss_is_that_of_a_model_cut_there_alone():
+    model = classifier()
+    scores = importance.first_order(importance.gradients(model, EXAMPLES))
+    losses = sensitivity.measure(model, scores, EXAMPLES, heads=range(6), neurons=[0, 5])
+    assert [sorted(layer) for layer in losses.attention] == [[0, 1, 2, 3, 4], [0, 1, 2, 3], [0, 1, 2], [*range(6)]]
+    assert [sorted(layer) for layer in losses.feed_forward] == [[0, 5, 20], [0, 5, 12], [0, 5, 9], [0, 5, 6]]
+    shapes = model.encoder.config.layers
+    assert all(losses.attention[i][shape.num_heads] == 0 for i, shape in enumerate(shapes))
+    whole = training.predict(model, EXAMPLES)
+
+    def loss_of(**parts) -> float:
+        return sensitivity.divergence(training.predict(slicing.slice_model(model, **parts), EXAMPLES), whole)
+
+    heads = [list(range(shape.num_heads)) for shape in shapes]
+    heads[1] = slicing.top(scores.heads[1], 2)
+    assert losses.attention[1][2] == pytest.approx(loss_of(heads=heads), rel=1e-4)
+    neurons = [list(range(shape.intermediate_size)) for shape in shapes]
+    neurons[2] = slicing.top(scores.neurons[2], 5)
+    assert losses.feed_forward[2][5] == pytest.approx(loss_of(neurons=neurons), rel=1e-4)
+    assert losses.removed[3] == pytest.approx(loss_of(layers=[0, 1, 2]), rel=1e-4)
+    assert min(losses.removed) > 0

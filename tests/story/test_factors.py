@@ -1,0 +1,86 @@
+"""What the ladder adds up to, on ladders made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fflib.runs import ladder
+from fflib.story import factors
+
+
+def rung(name, below, per_s, accuracy=None, anchor=None):
+    return {"rung": name, "stacks_on": below, "throughput_per_s": per_s, "accuracy": accuracy, "anchor_per_s": anchor}
+
+
+ROWS = [
+    rung(ladder.PADDED, "", 2.0),
+    rung(ladder.UNPADDED, ladder.PADDED, 6.0),
+    rung("teacher padded", ladder.PADDED, 10.0, 0.9),
+    rung(factors.TEACHER, "teacher padded", 40.0, 0.9),
+    rung("distilled student", factors.TEACHER, 90.0, 0.88, anchor=30.0),  # the machine was slower: a step of 3
+    rung("pruned 33/50", "distilled student", 60.0, 0.8),
+    rung("int8 dynamic", "distilled student", 180.0, 0.87),
+]
+LADDER = ladder.ladder(ROWS)
+STACK = ladder.stack(LADDER, "int8 dynamic")
+
+
+def test_the_factors_multiply_to_the_whole_speed_up():
+    steps = factors.factors(LADDER, STACK)
+    assert [step["factor"] for step in steps] == pytest.approx([5, 4, 3, 2])
+    assert [step["total"] for step in steps] == pytest.approx([5, 20, 60, 120])
+    assert [step["technique"] for step in steps] == ["a smaller teacher", "no padding", "distillation", "quantisation"]
+
+
+def test_what_a_technique_brought_is_the_product_of_its_steps():
+    steps = [
+        {"technique": "pruning", "factor": 2.0},
+        {"technique": "batching", "factor": 1.5},
+        {"technique": "pruning", "factor": 3.0},
+    ]
+    assert factors.added(steps) == {"pruning": 6.0, "batching": 1.5}
+
+
+def test_the_speed_ups_against_five_starting_points():
+    got = list(factors.speedups(LADDER, "int8 dynamic", best_fp32=1.6, teacher_fp32=1.5).values())
+    assert got == pytest.approx([120, 40, 25, 6, 4])
+
+
+def test_the_last_rung_is_what_the_last_chapter_goes_on_from():
+    records = [
+        {"facts": {"goes_on_from": "early"}, "rungs": [{"rung": "early"}]},
+        {"facts": {}, "rungs": [{"rung": "a"}, {"rung": "b"}]},
+        {"facts": {"goes_on_from": "no rungs, no word"}, "rungs": []},
+    ]
+    assert factors.last_rung(records) == "b"
+    records[1]["facts"]["goes_on_from"] = "a"
+    assert factors.last_rung(records) == "a"
+
+
+@pytest.mark.parametrize(
+    ("name", "technique"),
+    [
+        ("pruned for latency", "pruning"), ("pruned to 1 of 3 layers", "pruning"),
+        ("int8 static, smoothed", "quantisation"),
+        ("ONNX Runtime", "ONNX Runtime"), ("ONNX Runtime, fp32", "ONNX Runtime"), ("first token", "first token"),
+        ("instances", "instances"), ("best batching", "batching"), (ladder.UNPADDED, "no padding"),
+    ],
+)  # fmt: skip
+def test_the_technique_of_a_rung(name, technique):
+    assert factors.technique_of(name) == technique and technique in factors.WORDS
+
+
+def test_beside_the_paper_what_belongs_together_is_multiplied():
+    rows = {row["technique"]: row for row in factors.beside_the_paper(factors.factors(LADDER, STACK))}
+    assert rows["a smaller model"]["here"] == pytest.approx(5 * 3) and rows["no padding"]["here"] == pytest.approx(4)
+    assert rows["engine, graph and eight bits"]["here"] == pytest.approx(2)
+    assert rows["pruning"]["here"] is None and rows["batches of like lengths"]["paper"] is None
+    assert rows["all"]["here"] == pytest.approx(120)
+    assert rows["all"]["paper"] == pytest.approx(734.35 / 3.14), "the paper's own 233.87"
+
+
+def test_the_other_ways_are_marked_but_not_the_two_baselines():
+    names = factors.ladder_with_ways(LADDER, STACK)["rung"].tolist()
+    assert names[5] == "(pruned 33/50)" and [name for name in names if name.startswith("(")] == [names[5]]
+    assert not np.any([name.startswith("(") for name in LADDER["rung"]]), "the ladder itself stays as it is"
