@@ -1,5 +1,12 @@
-"""fflib: the thin helpers of *Taming Transformers*, one idea a module.
+"""The helpers of the book, in folders: each imports itself and what stands above it here, nothing else.
 
-Import the module, then call its functions: ``from fflib import measure, results``.
-Imports run one way, from ``figures``/``results``/``runtime`` down to ``data``/``encoder`` and ``files``.
+    data          tasks and their examples
+    measure       the clock and the machine
+    model         the encoder, and what every technique does with it
+    runs          a run's parameters, records and ladder
+    engine        the encoder's ONNX graph, and what runs it
+    distillation, pruning, quantization, runtime, serving, story    one folder a technique, named as its chapter
+    book          what makes the book of the chapters
+
+Beside the folders stand what all of them need: files, progress, the hub, plots and tables.
 """

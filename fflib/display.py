@@ -23,26 +23,26 @@ def essential_lines(function: Callable[..., Any]) -> str:
     A check is an ``if`` that does nothing but raise, or a call of ``check_known``. Comments stay.
     """
     text = textwrap.dedent(inspect.getsource(function))
-    lines, node = text.splitlines(), ast.parse(text).body[0]
     dropped: set[int] = set()
-    for part in ast.walk(node):
-        if _is_docstring_of(part) or _is_check(part):
-            statement = part.body[0] if _is_docstring_of(part) else part
-            dropped |= set(range(statement.lineno, statement.end_lineno + 1))
-    kept = [line for number, line in enumerate(lines, 1) if number not in dropped]
-    return "\n".join(kept).strip("\n")
+    for node in ast.walk(ast.parse(text).body[0]):
+        statements = getattr(node, "body", [])
+        if isinstance(statements, list):
+            beside = [one for i, one in enumerate(statements) if _is_docstring(one, i, node) or _is_check(one)]
+            if len(beside) < len(statements):  # a body must not be left empty
+                dropped |= {number for one in beside for number in range(one.lineno, one.end_lineno + 1)}
+    return "\n".join(line for number, line in enumerate(text.splitlines(), 1) if number not in dropped).strip("\n")
 
 
-def _is_docstring_of(node: ast.AST) -> bool:
-    holds_one = isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None
-    return holds_one and len(node.body) > 1
+def _is_docstring(statement: ast.stmt, position: int, parent: ast.AST) -> bool:
+    documented = isinstance(parent, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(parent) is not None
+    return documented and position == 0
 
 
-def _is_check(node: ast.AST) -> bool:
-    if isinstance(node, ast.If):
-        return not node.orelse and all(isinstance(statement, ast.Raise) for statement in node.body)
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        called = node.value.func
+def _is_check(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.If):
+        return not statement.orelse and all(isinstance(inner, ast.Raise) for inner in statement.body)
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        called = statement.value.func
         return (called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")) == "check_known"
     return False
 

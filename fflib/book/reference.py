@@ -1,6 +1,8 @@
 """Reference results: a finished run kept for git, small and without dataset text or paths, and read again.
 
 python -m fflib.book.reference --run docs-cpu     writes outputs/reference/docs-cpu
+
+(Longer than 200 lines: what is kept, what is cut, and what is refused are one contract.)
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ REFERENCES = ROOT / "outputs" / "reference"
 MAIN = "docs-cpu"  # the reference whose ladder README shows
 STORY = "09_story"
 MAX_BYTES = 3_000_000
-# Of chapter 7, for pages outside the notebooks; those of other chapters are in the notebooks alone.
+# Of the story, for pages outside the notebooks; those of other chapters are in the notebooks alone.
 FIGURES = ("ladder", "waterfall", "accuracy_against_speed", "leave_one_out", "latency", "limits")
 SIGNIFICANT_DIGITS = 6
 COLOURS = 256

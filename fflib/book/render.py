@@ -16,12 +16,14 @@ import nbformat
 from nbformat import NotebookNode
 
 from fflib.files import InputError, resolve, shown, swapped_in
+from fflib.runs import params
 
 TITLE = "Taming Transformers"
 THEME = Path(__file__).with_name("theme")
 INTRODUCTION = "00_introduction"
 # Cells whose code is behind a toggle, with what the toggle says: they matter to the sweep, not to the story.
-TOGGLES = {"parameters": "Parameters, with their defaults", "injected-parameters": "Parameters of this run"}
+SELDOM, INJECTED = "seldom-changed-parameters", "injected-parameters"
+TOGGLES = {SELDOM: "Parameters that are seldom changed", INJECTED: "Parameters of this run"}
 LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?:\./)?(?P<chapter>\d\d_\w+|live_demo)\.(?:ipynb|py)(?P<anchor>#[^)\s]*)?\)")
 STOPPED = """```{error}
 This chapter stopped with an error: <a href="#papermill-error-cell">see the cell</a>.
@@ -92,8 +94,9 @@ def _read(path: Path) -> NotebookNode:
 
 
 def _prepared(notebook: NotebookNode, pages: dict[str, str]) -> NotebookNode:
-    """Hide the parameters' code, mend links between chapters, describe figures, soften the error banner."""
+    """Hide most parameters, mend links between chapters, describe figures, soften the error banner."""
     heading = ""
+    notebook.cells = [part for cell in notebook.cells for part in _parameters_apart(cell)]
     for cell in notebook.cells:
         tags = set(cell.metadata.get("tags", []))
         if cell.cell_type == "markdown":
@@ -107,6 +110,16 @@ def _prepared(notebook: NotebookNode, pages: dict[str, str]) -> NotebookNode:
             settings["image"] = {"alt": alt}
     _soften_error_banner(notebook)
     return notebook
+
+
+def _parameters_apart(cell: NotebookNode) -> list[NotebookNode]:
+    """Split a parameters cell in two: the few that a reader turns, and below them, to be hidden, the rest."""
+    top, marker, rest = cell.source.partition(params.SELDOM_CHANGED)
+    if "parameters" not in cell.metadata.get("tags", []) or not marker:
+        return [cell]
+    cell.source = top.strip()
+    hidden = nbformat.v4.new_code_cell(rest.strip(), metadata={"tags": [SELDOM]})
+    return [cell, hidden]
 
 
 def _link(match: re.Match[str], pages: dict[str, str]) -> str:

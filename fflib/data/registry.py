@@ -27,7 +27,7 @@ def named() -> tuple[Task, ...]:
 def get_task(name: str) -> Task:
     """Return the task called ``name``, in any case of letters, or the one that a file ``name`` (.yaml) describes.
 
-    InputError: names the tasks there are, or what is wrong with the file (see ``own_data``).
+    InputError: names the tasks there are, or what is wrong with the file (see ``custom``).
     """
     if custom.is_description(name):
         return custom.describe(name).task

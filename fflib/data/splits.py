@@ -1,4 +1,7 @@
-"""Examples as text and as tokens: `load_split` reads or builds a split, `tokenize` makes token ids, cached on disk."""
+"""Examples as text and as tokens: `load_split` reads or builds a split, `tokenize` makes token ids, cached on disk.
+
+(Longer than 200 lines: texts, tokens and marked words have to agree, character by character.)
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,7 @@ class TokenizedSplit:
 def load_split(task: str, split: str, source: str = "auto", limit: int | None = None, seed: int = 0) -> Split:
     """Return the split "train", "dev" or "test" of ``task``.
 
-    ``task`` is a name or the file that describes the reader's own data (``own_data``). ``source`` is "auto", "hub", or
+    ``task`` is a name or the file that describes the reader's own data (``custom``). ``source`` is "auto", "hub", or
     a folder in SuperGLUE's layout (the one that holds ``BoolQ/``, or ``BoolQ`` itself). "auto" means the folder in
     ``$FFLIB_SUPERGLUE`` if that is set, else the hub; `docs` is always built from the installed packages. ``limit``
     takes a random subset of whole questions, which depends on ``seed``; a smaller one is a larger one's start.

@@ -1,6 +1,6 @@
 """The figures of distillation: the two routes, the students, and what each part of the recipe brings.
 
-As in `figures`, functions take plain numbers and return a matplotlib Figure. Accuracies and differences are fractions
+As everywhere, functions take plain numbers and return a matplotlib Figure. Accuracies and differences are fractions
 of 1. (Longer than 200 lines: a diagram is a plan of boxes, and labels that never overlap need their own placing.)
 """
 

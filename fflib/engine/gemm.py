@@ -26,7 +26,7 @@ VARIANTS = ("fp32, constant", "int8, constant", "fp32, both computed", "int8, bo
 TOLERANCE = {"fp32": 1e-4, "int8": 0.05}  # of a typical entry of the product; rounding to int8 costs about 0.02
 MIN_ROUNDS = 3
 SESSIONS = 3  # of each product: one session can be slow for its whole life, by where its memory happens to lie
-WEIGHT_BITS = 7  # no pair of products overflows 16 bits, see `processor`
+WEIGHT_BITS = 7  # no pair of products overflows 16 bits, see `int8_support`
 
 
 @dataclass(frozen=True)

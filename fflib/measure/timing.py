@@ -1,6 +1,7 @@
 """The timing protocol: check first, then interleave, keep every sample, report medians with an interval.
 
 The timed region of every variant is the same: from a list of token ids to logits, padding included, tokenising not.
+(Longer than 200 lines: the whole protocol is one page.)
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Models from names and folders, and back: pretrained weights into our encoder, ours into stock classes, save and load.
 
-Where a name's files lie is ``hub``'s business, what the weights are called is ``weights``'.
+Where a name's files lie is ``hub``'s business, what the weights are called is ``hf_names``'.
+(Longer than 200 lines: every way in has its way back.)
 """
 
 from __future__ import annotations

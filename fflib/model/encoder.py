@@ -2,7 +2,7 @@
 
 It is BERT (Devlin et al., 1810.04805) made of the blocks of Vaswani et al. (1706.03762), with one difference from the
 stock classes: every layer has its own number of heads, head size and feed-forward width, so a pruned model is an
-ordinary model. Weights into and out of it: ``checkpoints``.
+ordinary model. Weights into and out of it: ``checkpoints``. (Longer than 200 lines: all of the model is here.)
 """
 
 from __future__ import annotations

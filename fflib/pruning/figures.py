@@ -1,6 +1,6 @@
 """The figures of pruning: what each part is worth, what its removal saves, and which pruned models are worth having.
 
-As in `figures`, functions take plain numbers and return a matplotlib Figure. Accuracies, intervals and shares are
+As everywhere, functions take plain numbers and return a matplotlib Figure. Accuracies, intervals and shares are
 fractions of 1, times are in ms. (Longer than 200 lines: the chapter has seven figures, each with a layout of its own.)
 """
 

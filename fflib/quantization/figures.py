@@ -1,6 +1,6 @@
 """The figures of quantisation: what one scale costs, where activations are clipped, and what int8 saves.
 
-As in `figures`, functions take plain numbers and return a matplotlib Figure. Accuracies, intervals and errors are
+As everywhere, functions take plain numbers and return a matplotlib Figure. Accuracies, intervals and errors are
 fractions of 1. (Longer than 200 lines: the chapter has seven figures, each with a layout of its own.)
 """
 

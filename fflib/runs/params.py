@@ -25,6 +25,7 @@ from fflib.runs import param_files
 NOTEBOOKS = ROOT / "notebooks"
 TABLES = "10_tables"  # the closing chapter of a sweep, over all its runs; the book of one run ends before it
 BASELINE = "01_baseline"  # the chapter that leaves a run's teacher
+SELDOM_CHANGED = "# Seldom changed:"  # in a parameters cell: what stands below is hidden on the page
 RUN_KEYS = ("description", "hardware", "size", "after")  # of a run's own file; everything else there is a parameter
 
 

@@ -1,7 +1,6 @@
 """The figures of the graphs of chapter 6: what each variant takes, and in which operators the time goes.
 
-As in `figures`, functions take plain numbers and return a matplotlib Figure. Times are in ms. `figures_serving` draws
-with the same small functions: numbers, folded titles, room for the words beside a bar.
+As everywhere, functions take plain numbers and return a matplotlib Figure. Times are in ms.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 ONNX Runtime fuses when it loads a file, by level; its library `onnxruntime.transformers` fuses beforehand, by patterns
 that it looks for in exported graphs. FastFormers (2010.13382, section 4) lumps both with int8. Here each is apart.
 Nothing that the library makes is trusted: a fused attention believes the number of heads it is told, without a word.
+(Longer than 200 lines: the table of variants and what makes each stand together.)
 """
 
 from __future__ import annotations

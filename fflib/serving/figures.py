@@ -1,6 +1,6 @@
 """The figures of serving: how cores are divided, load, policies, and how many machines it takes.
 
-As in `figures`, functions take plain numbers and return a matplotlib Figure. Times are in ms, rates are per second,
+As everywhere, functions take plain numbers and return a matplotlib Figure. Times are in ms, rates are per second,
 shares are fractions of 1. (Longer than 200 lines: four figures, each with a layout of its own.)
 """
 

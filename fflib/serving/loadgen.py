@@ -2,6 +2,7 @@
 
 Single stream asks for latency without company, offline for throughput, and Poisson arrivals (MLPerf's server scenario)
 for what users see at a given rate. Every request must have exactly one outcome: answered, refused or failed.
+(Longer than 200 lines: three scenarios that share one record.)
 """
 
 from __future__ import annotations

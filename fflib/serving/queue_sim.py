@@ -3,7 +3,7 @@
 The model really computes every batch and its time is measured; only the *waiting* is virtual. The clock of the queue is
 moved on by arrivals and by service times, so an hour of light traffic costs no hour, and the result is what servers
 with this batcher would have shown. Queueing theory calls this a trace-driven simulation. Service times may also be
-given, which `fleet` does.
+given, which `capacity` does.
 """
 
 from __future__ import annotations

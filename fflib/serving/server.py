@@ -1,6 +1,6 @@
 """A server in one process: requests come one by one, wait in a bounded queue, and are answered in padded batches.
 
-Each predictor (an instance) has a thread. When its instance is free, the thread asks its policy, one of `policies`,
+Each predictor (an instance) has a thread. When its instance is free, the thread asks its policy, one of `scheduling`,
 what to take from the queue that all share; batches form while the instances are busy. A full queue refuses, so that the
 latency of what it holds stays bounded. (Longer than 200 lines: the queue's lock has to be reasoned about in one place.)
 """

@@ -1,6 +1,6 @@
 """The figures of the story: what the whole ladder buys, what it costs, and what each technique is worth in the end.
 
-As in `figures`, functions take plain numbers and return a matplotlib Figure. Accuracies are fractions of 1. A number
+As everywhere, functions take plain numbers and return a matplotlib Figure. Accuracies are fractions of 1. A number
 that is None or NaN was not measured: what needs it is left out; where nothing is left to draw, InputError is raised.
 (Longer than 200 lines: five figures, each with a layout of its own.)
 """

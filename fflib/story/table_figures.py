@@ -1,6 +1,6 @@
 """The figure of the tables: how many times as fast each task became, against what, and what was kept.
 
-As in `figures`, the function takes plain numbers and returns a matplotlib Figure; None is what was not measured.
+As everywhere, the function takes plain numbers and returns a matplotlib Figure; None is what was not measured.
 """
 
 from __future__ import annotations

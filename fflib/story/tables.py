@@ -1,6 +1,7 @@
 """The runs of a sweep side by side: accuracy, speed and cost by task, from what they left.
 
-Plain functions; nothing is measured here. A run that is missing or failed has no number. `tables_text` renders them.
+Plain functions; nothing is measured here. A run that is missing or failed has no number. `tables_markdown` renders them.
+(Longer than 200 lines: a function a column.)
 """
 
 from __future__ import annotations

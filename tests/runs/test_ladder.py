@@ -1,14 +1,11 @@
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from fflib import files
 from fflib.files import InputError
 from fflib.measure import cost
 from fflib.measure.timing import Check, Timing
-from fflib.runs import ladder, records
+from fflib.runs import ladder
 from fflib.runs.ladder import Rung
 
 DESIGN_COLUMNS = [
@@ -77,37 +74,6 @@ def test_the_papers_cost_column_comes_out_at_its_price():
 def test_retention_is_the_share_of_the_teachers_accuracy():
     scored = Rung("r", "", "m", "e", "fp32", "none", 1, 2).scored(0.81, (0.79, 0.83), 0.9)
     assert scored.retention == pytest.approx(0.9) and scored.accuracy_low == 0.79
-
-
-def test_a_missing_result_says_what_to_run(tmp_path):
-    with pytest.raises(InputError, match="run chapter 01_baseline first"):
-        records.current(tmp_path, "01_baseline")
-
-
-@pytest.mark.parametrize("text", ["", "{", '{"schema_version": 0}'])
-def test_a_damaged_result_is_refused(tmp_path, text):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "01_baseline.json").write_text(text)
-    with pytest.raises(InputError, match="delete it and run again"):
-        records.current(tmp_path, "01_baseline")
-
-
-def test_results_of_other_code_are_not_mixed_in(tmp_path):
-    (tmp_path / "results").mkdir()
-    record = {"schema_version": 1, "chapter": "09_story", "key": "old", "facts": {}, "rungs": [],
-              "parameters": {"run": "x", "run_dir": "y", "size": "smoke"}}  # fmt: skip
-    (tmp_path / "results" / "09_story.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match="other code"):
-        records.current(tmp_path, "09_story")
-
-
-def test_a_stale_or_damaged_result_is_set_aside_and_kept(tmp_path):
-    path = tmp_path / "results" / "01_baseline.json"
-    files.write_text(path, '{"key": "now"}')
-    assert not records.set_aside(tmp_path, "01_baseline", "now") and path.exists()
-    assert records.set_aside(tmp_path, "01_baseline", "later") and not path.exists()
-    assert path.with_suffix(".json.old").read_text() == '{"key": "now"}'
-    assert not records.set_aside(tmp_path, "02_batching", "now")
 
 
 def test_the_stack_of_a_rung_leaves_its_alternatives_out():

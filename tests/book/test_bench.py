@@ -1,0 +1,129 @@
+"""The bench: what a chapter gets of earlier ones, the rungs it adds, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from conftest import examples_of, tiny_classifier
+from matplotlib import pyplot as plt
+
+from fflib.book.bench import Bench
+from fflib.data import splits
+from fflib.data.metrics import Gold, Scored
+from fflib.files import InputError
+from fflib.measure.timing import Check, Timing
+from fflib.model import checkpoints
+from fflib.runs import params, provenance
+
+CHAPTER = "03_distillation"
+SPLIT = splits.text_split("docs", "test", [("a", "b"), ("c", "d")], Gold(np.array([0, 1])))
+
+
+def rung(name, stacks_on, per_s):
+    fields = {"model": "m", "engine": "e", "precision": "fp32", "batching": "none", "batch_size": 1, "model_mb": 3.0}
+    return {"rung": name, "stacks_on": stacks_on, "threads": 1, "throughput_per_s": per_s, **fields}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run whose first two chapters are there; returns a maker of benches."""
+    monkeypatch.setattr(provenance, "chapter_key", lambda *_: "now")
+    monkeypatch.setattr(splits, "load_split", lambda *arguments: SPLIT)
+    checkpoints.save(tiny_classifier(), tmp_path / "teacher", None)
+    first = {
+        "teacher": {"folder": str(tmp_path / "teacher"), "accuracy": 0.8},
+        "data_fingerprint": {"dev": SPLIT.fingerprint, "test": SPLIT.fingerprint},
+    }
+    records = {
+        "01_baseline": (first, [rung("teacher unpadded", "", 4.0)]),
+        "02_batching": ({"best": ["sorted", 2]}, []),
+    }
+    (tmp_path / "results").mkdir()
+    for chapter, (facts, rungs) in records.items():
+        record = {
+            "schema_version": 1,
+            "chapter": chapter,
+            "key": "now",
+            "facts": facts,
+            "rungs": rungs,
+            "parameters": {},
+        }
+        (tmp_path / "results" / f"{chapter}.json").write_text(json.dumps(record))
+    defaults = {name: one.default for name, one in params.declared(CHAPTER).items()}
+
+    def bench(chapter=CHAPTER, **values):
+        return Bench(chapter, defaults | {"run_dir": str(tmp_path), "threads": 1} | values)
+
+    return bench
+
+
+def timing(seconds=0.5):
+    return Timing(np.full((2, 2), seconds), np.array([1, 1]), checked=Check(0.0, 1.0, 2))
+
+
+def test_a_chapter_gets_what_earlier_ones_left(run):
+    bench = run()
+    assert bench.task.name == "docs" and bench.best_batching == ("sorted", 2) and bench.teacher_accuracy == 0.8
+    assert bench.rung("teacher unpadded")["throughput_per_s"] == 4.0
+    assert bench.load("teacher").encoder.config.hidden_size == 16
+    assert [list(batch) for batch in bench.best_plan(np.array([5, 1, 3]))] == [[1, 2], [0]]
+    with pytest.raises(InputError, match="left a rung 'other'"):
+        bench.rung("other")
+    with pytest.raises(InputError, match="run chapter 04_pruning first"):
+        bench.facts_of("04_pruning")
+
+
+def test_other_data_than_chapter_1_saw_is_refused(run, monkeypatch):
+    assert run().split("test") is SPLIT
+    monkeypatch.setattr(splits, "load_split", lambda *arguments: SPLIT.take([1]))
+    with pytest.raises(InputError, match="chapter 1 saw other dev data"):
+        run().split("dev")
+    assert len(run().split("train", 5)) == 1, "train is drawn by each chapter for itself"
+
+
+def test_a_parameter_of_a_wrong_type_is_refused(run):
+    with pytest.raises(InputError, match="rounds"):
+        run(rounds="many")
+
+
+def test_a_rung_has_what_was_measured_and_what_it_shares(run):
+    bench = run()
+    plan = [np.array([0, 1, 2]), np.array([3])]
+    added = bench.add_rung(
+        "student", timing(0.25), on="teacher unpadded", like="teacher unpadded", below=timing(0.5), model="small",
+        scored=Scored(0.76, 0.7, 0.8), plan=plan,
+    )  # fmt: skip
+    assert (added.model, added.engine, added.model_mb, added.batch_size, added.threads) == ("small", "e", 3.0, 2, 1)
+    assert added.throughput_per_s == 4 and added.anchor_per_s == 2 and added.evidence["check"]["n"] == 2
+    assert added.retention == pytest.approx(0.95) and added.usd_per_100m > 0
+    with pytest.raises(InputError, match="two rungs named 'student'"):
+        bench.add_rung("student", timing(), on="", like="teacher unpadded")
+    again = bench.add_rung("again", None, on="student", like="student", status="failed: no engine")
+    assert again.model == "small" and again.throughput_per_s is None and again.status == "failed: no engine"
+
+
+def test_what_is_saved_is_what_was_gathered_and_is_there_at_once(run, tmp_path):
+    bench = run()
+    bench.add_rung("student", timing(), on="teacher unpadded", like="teacher unpadded", below=timing())
+    assert "9.00" in bench.table([{"value": 9.0}], keep="rows").data
+    with plt.style.context("default"):
+        assert bench.figure(plt.figure(), "empty").axes == []
+    path = bench.save()
+    record = json.loads(path.read_text())
+    assert record["facts"]["rows"] == [{"value": 9.0}] and [one["rung"] for one in record["rungs"]] == ["student"]
+    assert record["key"] == "now" and record["machine"]["cpu"] and record["parameters"]["run_dir"] == str(tmp_path)
+    assert sorted(one.name for one in (tmp_path / "figures").iterdir()) == ["empty.png", "empty.svg"]
+
+
+def test_a_comparison_takes_the_chapters_rounds(run):
+    requests = examples_of((4, 6))
+    logits = np.eye(2, dtype=np.float32)
+
+    def predict(inputs):
+        return logits[[0 if row.sum() == 4 else 1 for row in inputs["attention_mask"]]]
+
+    bench = run(rounds=3)
+    assert bench.compare({"a": predict}, requests, logits)["a"].seconds.shape == (3, 2)
+    assert bench.compare({"a": predict}, requests, logits, rounds=1)["a"].seconds.shape == (1, 2)

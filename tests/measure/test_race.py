@@ -1,0 +1,59 @@
+"""Races: every way is checked before any is timed, each against its own answers, and keeps its check."""
+
+import numpy as np
+import pytest
+from conftest import examples_of
+
+from fflib.data import batching
+from fflib.files import InputError
+from fflib.measure import race
+from fflib.measure.timing import Variant
+
+REQUESTS = examples_of((5, 9, 3, 12))
+RIGHT = np.arange(8, dtype=np.float32).reshape(4, 2)
+
+
+def answering(logits, calls=None, name=""):
+    """A predictor that knows each request by its length; it notes how many it was given."""
+    by_length = dict(zip(REQUESTS.lengths, logits, strict=True))
+
+    def predict(inputs):
+        if calls is not None:
+            calls.append((name, len(inputs["input_ids"])))
+        return np.array([by_length[row.sum()] for row in inputs["attention_mask"]])
+
+    return predict
+
+
+def test_ways_are_checked_and_timed_and_compared():
+    found = race.race({"a": answering(RIGHT), "b": answering(RIGHT + 1e-4)}, REQUESTS, RIGHT, rounds=3)
+    assert list(found) == ["a", "b"] and found["a"].seconds.shape == (3, 4)
+    assert found["a"].checked.max_abs_difference == 0 and found["a"].checked.n == 4
+    assert found.largest_difference == pytest.approx(1e-4, rel=0.01)
+    assert found.speedup("a", "b") == found["a"].throughput_per_s / found["b"].throughput_per_s
+    (first, second) = found.rows(over="b")
+    assert second["times as fast as b"] == 1 and first["way"] == "a" and "requests/s" in found.table().data
+
+
+def test_nothing_is_timed_if_any_way_answers_wrongly():
+    calls = []
+    ways = {"right": answering(RIGHT, calls, "right"), "wrong": answering(RIGHT[::-1], calls, "wrong")}
+    with pytest.raises(AssertionError, match="wrong: a logit is off"):
+        race.race(ways, REQUESTS, RIGHT, rounds=50)
+    assert len(calls) == 8, "each was asked once, for the check"
+
+
+def test_each_way_has_its_own_answers_plan_and_tolerance():
+    pairs = batching.in_order(REQUESTS.lengths, 2)
+    ways = {"one": Variant("other name", answering(RIGHT), pairs), "two": answering(-RIGHT)}
+    found = race.race(ways, REQUESTS, {"one": RIGHT, "two": -RIGHT}, rounds=2)
+    assert found["one"].batch_sizes.tolist() == [2, 2] and found["two"].batch_sizes.tolist() == [1] * 4
+    found = race.race({"far": answering(RIGHT + 1)}, REQUESTS, RIGHT, 1, plan=pairs, tolerance=np.inf)
+    assert found["far"].checked.max_abs_difference == 1 and found["far"].checked.label_agreement == 1
+    with pytest.raises(AssertionError, match="labels agree"):
+        race.race({"x": answering(RIGHT[:, ::-1])}, REQUESTS, RIGHT, 1, tolerance=np.inf, agreement=0.5)
+
+
+def test_what_was_not_checked_is_not_timed():
+    with pytest.raises(InputError, match="not checked"):
+        race.timed([Variant("x", answering(RIGHT), batching.in_order(REQUESTS.lengths, 1))], REQUESTS, 1)

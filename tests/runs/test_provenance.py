@@ -1,0 +1,112 @@
+"""What a chapter's result depends on: all modules it imports, however deep, and no other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from modulefinder import ModuleFinder
+
+import pytest
+
+from fflib.files import ROOT, InputError
+from fflib.runs import params, provenance
+
+CHAPTERS = [*params.chapters(), params.TABLES]
+# Run in a copy of the project: the keys of all chapters before a module is changed, and after.
+KEYS = """
+import json, pathlib, sys
+from fflib.runs import params, provenance
+
+def keys():
+    provenance._import_graph.cache_clear()
+    defaults = {name: {key: one.default for key, one in params.declared(name).items()} for name in NAMES}
+    return {name: provenance.chapter_key(name, defaults[name]) for name in NAMES}
+
+NAMES = [*params.chapters(), params.TABLES]
+before = keys()
+module = pathlib.Path(sys.argv[1])
+module.write_text(module.read_text() + "\\nCHANGED = True\\n")
+print(json.dumps([name for name, key in keys().items() if key != before[name]]))
+"""
+
+
+def imported(chapter: str) -> set[str]:
+    """Name the modules that a chapter loads, by the standard library's own walk through compiled code."""
+    finder = ModuleFinder(path=[str(ROOT)])
+    code = compile(provenance.chapter_code(chapter), chapter, "exec")
+    finder.scan_code(code, finder.add_module("__main__"))
+    return {name for name in finder.modules if name.partition(".")[0] == "fflib"}
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_depends_on_what_python_itself_would_load(chapter):
+    assert set(provenance.modules_used(provenance.chapter_code(chapter))) == imported(chapter)
+
+
+@pytest.mark.parametrize(
+    "module", ["pruning/sublayers.py", "engine/int8_graph.py", "data/task.py", "data/__init__.py", "pruning/figures.py"]
+)
+def test_a_changed_module_makes_every_chapter_stale_that_loads_it_and_no_other(tmp_path, module):
+    for folder in ("fflib", "notebooks", "params"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "*.ipynb"))
+    name = f"fflib.{module.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__")
+    command = [sys.executable, "-c", KEYS, str(tmp_path / "fflib" / module)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    stale = [chapter for chapter in CHAPTERS if name in imported(chapter)]
+    assert json.loads(done.stdout) == stale
+    assert stale and (stale == CHAPTERS) == (name in ("fflib.data", "fflib.data.task"))
+
+
+def test_imports_of_every_form_are_followed():
+    forms = {
+        "from fflib.pruning import shape_search": "fflib.pruning.shape_search",
+        "from fflib.model.encoder import Encoder as E": "fflib.model.encoder",
+        "import fflib.measure.cores": "fflib.measure.cores",
+        "def later():\n    from fflib import files": "fflib.files",
+        "from fflib import pruning": "fflib.pruning",
+    }
+    for code, module in forms.items():
+        assert module in provenance.modules_used(code), code
+    assert {"fflib", "fflib.data", "fflib.measure.timing"} <= set(provenance.modules_used(next(iter(forms))))
+    assert not provenance.modules_used("import fflibrary, numpy\nfrom os import path")
+
+
+def test_what_fflib_does_not_have_is_refused_and_not_left_out():
+    for code in ("from fflib.nowhere import x", "from fflib.results import read", "import fflib.pages"):
+        with pytest.raises(InputError, match="which fflib does not have"):
+            provenance.modules_used(code)
+
+
+def test_the_instances_process_counts_though_it_is_started_by_name():
+    assert "fflib.serving.worker" in provenance.modules_used("from fflib.serving import instances")
+
+
+def test_the_key_changes_with_parameters_and_code_but_not_with_prose_or_place(monkeypatch):
+    values = params.load_run("docs-cpu", "smoke").chapter_values("09_story")
+    key = provenance.chapter_key("09_story", values)
+    assert provenance.chapter_key("09_story", values | {"run_dir": "elsewhere"}) == key
+    assert provenance.chapter_key("09_story", values | {"size": "full"}) != key
+    monkeypatch.setattr(provenance, "chapter_code", lambda chapter: "from fflib.runs import records\nx = 1")
+    assert provenance.chapter_key("09_story", values) != key
+
+
+def test_the_key_changes_with_the_data_wherever_they_lie(monkeypatch, tmp_path):
+    def key(task="RTE", source="auto"):
+        return provenance.chapter_key("01_baseline", {"task": task, "data_source": source})
+
+    def write(name, text):
+        (tmp_path / name / "RTE").mkdir(parents=True)
+        (tmp_path / name / "RTE" / "train.jsonl").write_text(text)
+        return str(tmp_path / name)
+
+    one, same, other = write("one", "{}\n"), write("same", "{}\n"), write("other", "{ }\n")
+    monkeypatch.setenv("FFLIB_SUPERGLUE", one)
+    assert key() == key(source=one) == key(source=same) == key(source=f"{one}/RTE")
+    docs = key("docs")
+    assert len({key(), key(source=other), key(source="hub"), key("BoolQ", one), docs}) == 5
+    (tmp_path / "one" / "RTE" / "train.jsonl").write_text("{}\n\n")
+    assert key() != key(source=same)
+    monkeypatch.delenv("FFLIB_SUPERGLUE")
+    assert key() == key(source="hub") and key("docs") == docs
