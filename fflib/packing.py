@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fflib import graph
 from fflib.data import TokenizedSplit
 from fflib.encoder import MASKED, Classifier, ClassifierOutput, read_words
 from fflib.files import InputError
@@ -173,3 +174,6 @@ class PackedClassifier(nn.Module):
         device = tokens["input_ids"].device
         batch = pack(requests, np.arange(2 * len(ids)).reshape(-1, 2).tolist())
         return {name: torch.from_numpy(array).to(device) for name, array in batch.inputs.items()}
+
+
+graph.WRITERS[PackedClassifier] = graph.packed  # for `export`
