@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fflib import encoder, export, half_layers, hardware, progress, runtime
+from fflib import encoder, export, graph, half_layers, hardware, progress, runtime
 from fflib.encoder import Classifier, EncoderConfig, LayerShape
 from fflib.files import InputError, cache_dir, check_known, content_hash, write_json
 from fflib.half_layers import KINDS, Kind, Name, Piece
@@ -130,7 +130,7 @@ def _key(model: Classifier, engine: str, threads: int, levels: tuple, *others: i
     machine = [card[name] for name in ("cpu", "cores", "cores_available", "instruction_sets", "system")]
     versions = [importlib.metadata.version(name) for name in packages]
     config = [model.encoder.config.to_dict(), model.classifier.out_features]
-    code = [Path(__file__), *(Path(module.__file__) for module in (half_layers, encoder, export, runtime))]
+    code = [Path(__file__), *(Path(module.__file__) for module in (half_layers, encoder, graph, export, runtime))]
     return content_hash(machine, versions, engine, threads, config, levels, others, *code)
 
 
