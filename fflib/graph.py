@@ -25,6 +25,7 @@ INTEGERS, FLOATS, TRUTHS = ir.DataType.INT64, ir.DataType.FLOAT, ir.DataType.BOO
 ROWS = ("batch", "length")
 GELUS = {"gelu": "none", "gelu_new": "tanh"}  # activations of a config, and ONNX's names of their approximations
 Shape = tuple[str | int, ...]
+Value = ir.Value  # in a graph: what an operator returns, a weight, or an input
 
 
 class Graph:
@@ -44,26 +45,26 @@ class Graph:
         self.config, self.op = config, self._builder.op
         self.inputs = {name: self._builder.input(name, kind, shape) for name, shape in inputs.items()}
 
-    def weight(self, parameter: Tensor, transposed: bool = False) -> ir.Value:
+    def weight(self, parameter: Tensor, transposed: bool = False) -> Value:
         """Add a parameter of the module under its name there; a matrix [outputs, inputs] may be turned."""
         array, name = parameter.detach().cpu().numpy(), self._names[parameter]
-        return self._builder.initializer(
-            ir.tensor(array.T, name=f"{name}.T") if transposed else ir.tensor(array, name=name)
-        )
+        if transposed:
+            array, name = array.T, f"{name}.T"
+        return self._builder.initializer(ir.tensor(array, name=name))
 
-    def linear(self, states: ir.Value, part: nn.Linear) -> ir.Value:
+    def linear(self, states: Value, part: nn.Linear) -> Value:
         """[batch, length, inputs] -> [batch, length, outputs]."""
         return self.op.Add(self.op.MatMul(states, self.weight(part.weight, transposed=True)), self.weight(part.bias))
 
-    def linear_of_rows(self, rows: ir.Value, part: nn.Linear) -> ir.Value:
+    def linear_of_rows(self, rows: Value, part: nn.Linear) -> Value:
         """[texts, inputs] -> [texts, outputs]: for a single matrix the product and its bias are one operator."""
         return self.op.Gemm(rows, self.weight(part.weight), self.weight(part.bias), transB=1)
 
-    def norm(self, states: ir.Value, part: nn.LayerNorm) -> ir.Value:
+    def norm(self, states: Value, part: nn.LayerNorm) -> Value:
         """[..., hidden] -> the same shape."""
         return self.op.LayerNormalization(states, self.weight(part.weight), self.weight(part.bias), epsilon=part.eps)
 
-    def finished(self, output: ir.Value, name: str) -> onnx.ModelProto:
+    def finished(self, output: Value, name: str) -> onnx.ModelProto:
         """Return the graph with one output, which gets a name."""
         self._builder.add_output(output, name)
         for node in self._builder.graph:
@@ -79,6 +80,22 @@ def whole(model: Classifier) -> onnx.ModelProto:
 def first_token(model: FirstTokenClassifier) -> onnx.ModelProto:
     """Write what `FirstTokenClassifier` computes, from the same inputs."""
     return _classifier(model, only_first=not model.encoder.config.spans)
+
+
+def _classifier(model: nn.Module, only_first: bool) -> onnx.ModelProto:
+    """Write a classifier whose last layer is computed for the first token alone, or for all."""
+    graph = Graph(model, model.encoder.config, dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), ROWS))
+    op, (ids, is_token, types) = graph.op, graph.inputs.values()
+    hidden = embeddings(graph, model.encoder.embeddings, ids, numbered(graph, ids), types)
+    padding = op.Sub(1.0, op.Cast(op.Unsqueeze(is_token, [1, 2]), to=FLOATS))
+    mask = op.Mul(padding, MASKED)  # [batch, 1, 1, length], for all heads and queries
+    for number, part in enumerate(model.encoder.layers, start=1):
+        is_last = number == len(model.encoder.layers)
+        queries = op.Gather(hidden, [0], axis=1) if is_last and only_first else hidden
+        hidden = layer(graph, part, queries, hidden, mask)
+    if graph.config.spans:
+        return head(graph, model, words(graph, hidden, types))
+    return head(graph, model, pooled(graph, model.encoder.pooler, op.Gather(hidden, 0, axis=1)))
 
 
 def packed(model: nn.Module) -> onnx.ModelProto:
@@ -101,43 +118,7 @@ def packed(model: nn.Module) -> onnx.ModelProto:
     return head(graph, model, words(graph, op.Gather(hidden, row), own_types))
 
 
-# By the very class: one derived from it may compute something else. `packing` adds its own.
-WRITERS: dict[type[nn.Module], Callable[[nn.Module], onnx.ModelProto]] = {
-    Classifier: whole,
-    FirstTokenClassifier: first_token,
-}
-PARTS = (
-    *(encoder.Encoder, encoder.Embeddings, encoder.Layer, encoder.Attention, encoder.FeedForward),
-    *(nn.ModuleList, nn.Embedding, nn.Linear, nn.LayerNorm, nn.Dropout),
-)
-
-
-def can_write(model: nn.Module) -> bool:
-    """Say whether `WRITERS` hold the graph of ``model``: it is one of ours in fp32, no part of which was exchanged.
-
-    As within `fake_quantization.fake_quantized`, where linear layers compute otherwise.
-    """
-    parts = list(model.modules())
-    known = all(type(part) in (*WRITERS, *PARTS) and "forward" not in vars(part) for part in parts)
-    return type(model) in WRITERS and known and {p.dtype for p in model.parameters()} == {torch.float32}
-
-
-def _classifier(model: nn.Module, only_first: bool) -> onnx.ModelProto:
-    """Write a classifier whose last layer is computed for the first token alone, or for all."""
-    graph = Graph(model, model.encoder.config, dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), ROWS))
-    op, (ids, is_token, types) = graph.op, graph.inputs.values()
-    hidden = embeddings(graph, model.encoder.embeddings, ids, numbered(graph, ids), types)
-    padding = op.Sub(1.0, op.Cast(op.Unsqueeze(is_token, [1, 2]), to=FLOATS))
-    mask = op.Mul(padding, MASKED)  # [batch, 1, 1, length], for all heads and queries
-    for left, part in zip(reversed(range(len(model.encoder.layers))), model.encoder.layers, strict=True):
-        queries = hidden if left or not only_first else op.Slice(hidden, [0], [1], [1])
-        hidden = layer(graph, part, queries, hidden, mask)
-    if graph.config.spans:
-        return head(graph, model, words(graph, hidden, types))
-    return head(graph, model, pooled(graph, model.encoder.pooler, op.Gather(hidden, 0, axis=1)))
-
-
-def numbered(graph: Graph, ids: ir.Value) -> ir.Value:
+def numbered(graph: Graph, ids: Value) -> Value:
     """Number the tokens as `encoder.Embeddings.positions`: [length] for BERT, [batch, length] for RoBERTa."""
     op, offset = graph.op, graph.config.position_offset
     if offset:
@@ -148,7 +129,7 @@ def numbered(graph: Graph, ids: ir.Value) -> ir.Value:
     return numbers
 
 
-def embeddings(graph: Graph, part: encoder.Embeddings, ids: ir.Value, positions: ir.Value, types: ir.Value) -> ir.Value:
+def embeddings(graph: Graph, part: encoder.Embeddings, ids: Value, positions: Value, types: Value) -> Value:
     """Word + position + token type, then LayerNorm: [batch, length] each -> [batch, length, hidden]."""
     op = graph.op
     if part.has_marks:
@@ -159,23 +140,23 @@ def embeddings(graph: Graph, part: encoder.Embeddings, ids: ir.Value, positions:
     return graph.norm(op.Add(op.Add(word, position), token_type), part.norm)
 
 
-def layer(graph: Graph, part: encoder.Layer, queries: ir.Value, hidden: ir.Value, mask: ir.Value) -> ir.Value:
+def layer(graph: Graph, part: encoder.Layer, queries: Value, hidden: Value, mask: Value) -> Value:
     """Let ``queries``, some or all of the states ``hidden``, pass a layer: [batch, queries, hidden] -> the same."""
     return feed_forward_half(graph, part, attention_half(graph, part, queries, hidden, mask))
 
 
-def attention_half(graph: Graph, part: encoder.Layer, queries: ir.Value, hidden: ir.Value, mask: ir.Value) -> ir.Value:
+def attention_half(graph: Graph, part: encoder.Layer, queries: Value, hidden: Value, mask: Value) -> Value:
     """Attention, residual, LayerNorm."""
     attended = attention(graph, part.attention, queries, hidden, mask)
     return graph.norm(graph.op.Add(queries, attended), part.attention_norm)
 
 
-def feed_forward_half(graph: Graph, part: encoder.Layer, hidden: ir.Value) -> ir.Value:
+def feed_forward_half(graph: Graph, part: encoder.Layer, hidden: Value) -> Value:
     """Feed-forward, residual, LayerNorm."""
     return graph.norm(graph.op.Add(hidden, feed_forward(graph, part.feed_forward, hidden)), part.feed_forward_norm)
 
 
-def attention(graph: Graph, part: encoder.Attention, queries: ir.Value, hidden: ir.Value, mask: ir.Value) -> ir.Value:
+def attention(graph: Graph, part: encoder.Attention, queries: Value, hidden: Value, mask: Value) -> Value:
     """Eq. 1 of Vaswani et al. (1706.03762): [batch, queries, hidden] -> the same shape; without heads, the bias."""
     if part.num_heads == 0:
         return graph.weight(part.output.bias)
@@ -188,7 +169,7 @@ def attention(graph: Graph, part: encoder.Attention, queries: ir.Value, hidden: 
     return graph.linear(op.Reshape(context, [0, 0, part.num_heads * part.head_size]), part.output)
 
 
-def feed_forward(graph: Graph, part: encoder.FeedForward, hidden: ir.Value) -> ir.Value:
+def feed_forward(graph: Graph, part: encoder.FeedForward, hidden: Value) -> Value:
     """Two products with the activation between them: [..., hidden] -> the same shape; without neurons, the bias."""
     if part.intermediate.out_features == 0:
         return graph.weight(part.output.bias)
@@ -197,12 +178,12 @@ def feed_forward(graph: Graph, part: encoder.FeedForward, hidden: ir.Value) -> i
     return graph.linear(op.Gelu(neurons, approximate=GELUS[name]) if name in GELUS else op.Relu(neurons), part.output)
 
 
-def pooled(graph: Graph, part: nn.Linear, first: ir.Value) -> ir.Value:
+def pooled(graph: Graph, part: nn.Linear, first: Value) -> Value:
     """The states of first tokens through the pooler and tanh: [texts, hidden] -> the same shape."""
     return graph.op.Tanh(graph.linear_of_rows(first, part))
 
 
-def words(graph: Graph, hidden: ir.Value, types: ir.Value) -> ir.Value:
+def words(graph: Graph, hidden: Value, types: Value) -> Value:
     """Read marked words as `encoder.read_words`: [texts, length, hidden] -> [texts, spans * hidden]."""
     op, numbers = graph.op, list(range(1, graph.config.spans + 1))
     marks = op.Unsqueeze(op.Div(types, SEGMENTS), [1])  # [texts, 1, length]
@@ -212,6 +193,26 @@ def words(graph: Graph, hidden: ir.Value, types: ir.Value) -> ir.Value:
     return op.Flatten(op.Where(occurs, largest, 0.0), axis=1)
 
 
-def head(graph: Graph, model: nn.Module, read: ir.Value) -> onnx.ModelProto:
+def head(graph: Graph, model: nn.Module, read: Value) -> onnx.ModelProto:
     """End the graph with the classifier on what it reads, [texts, width]."""
     return graph.finished(graph.linear_of_rows(read, model.classifier), "logits")
+
+
+# By the very class: one derived from it may compute something else. `packing` adds its own.
+WRITERS: dict[type[nn.Module], Callable[[nn.Module], onnx.ModelProto]] = {
+    Classifier: whole,
+    FirstTokenClassifier: first_token,
+}
+OURS = (encoder.Encoder, encoder.Embeddings, encoder.Layer, encoder.Attention, encoder.FeedForward)
+PARTS = (*OURS, nn.ModuleList, nn.Embedding, nn.Linear, nn.LayerNorm, nn.Dropout)
+
+
+def can_write(model: nn.Module) -> bool:
+    """Say whether `WRITERS` know ``model``: one of ours in fp32, each part of which computes what its class does.
+
+    Linear layers within `fake_quantization.fake_quantized` do not, nor does what somebody put in the place of a part.
+    """
+    if type(model) not in WRITERS or {parameter.dtype for parameter in model.parameters()} != {torch.float32}:
+        return False
+    known = (type(model), *PARTS)
+    return all(type(part) in known and "forward" not in vars(part) for part in model.modules())
