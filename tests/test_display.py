@@ -62,3 +62,8 @@ def test_what_is_shown_is_still_python(function):
 def test_several_functions_are_shown_one_after_the_other():
     text = display.source(batching.in_order, batching.sorted_by_length).data
     assert text.count("```python") == 2 and text.index("in_order") < text.index("sorted_by_length")
+
+
+def test_a_table_leaves_empty_what_was_not_measured():
+    shown = display.table([{"a": 1.234, "b": None, "c": float("nan"), "d": 7}]).data
+    assert "1.23" in shown and "None" not in shown and "nan" not in shown and "| 7" in shown

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_reference import CHAPTERS, be_current, files_of, make_run, picture, png, splits
+from small_runs import CHAPTERS, be_current, files_of, make_run, picture, png, splits
 
 from fflib.book import readme, reference, reference_sweep
 from fflib.files import InputError, write_json

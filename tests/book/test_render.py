@@ -38,7 +38,7 @@ def baseline() -> nbformat.NotebookNode:
     noise = new_output("stream", name="stderr", text="a warning of a library")
     cells = [
         new_markdown_cell("# 1 · The baseline"),
-        code("seed: int = 0\nsize: str = 'smoke'", tags=("parameters",)),
+        code("seed: int = 0  # of all\n# Seldom changed:\nsize: str = 'smoke'", tags=("parameters",)),
         code("seed = 7", tags=("injected-parameters",)),
         new_markdown_cell("## Measure it"),
         code("draw()", figure(), noise),
@@ -104,11 +104,24 @@ def test_figures_have_alternative_texts(run_folder: Path) -> None:
     assert all(re.search(r'alt="[^"]', tag) for tag in re.findall(r"<img\b[^>]*>", chapter))
 
 
-def test_parameters_are_behind_toggles_and_stderr_is_left_out(run_folder: Path) -> None:
+def test_the_parameters_that_readers_turn_are_seen_the_others_behind_toggles(run_folder: Path) -> None:
     html = page(run_folder, "01_baseline")
     assert html.count("<details") == 2
-    assert "Parameters, with their defaults" in html and "Parameters of this run" in html
-    assert "a warning of a library" not in html
+    assert "Parameters that are seldom changed" in html and "Parameters of this run" in html
+    seen, hidden = (
+        re.sub("<details.*?</details>", "", html, flags=re.DOTALL),
+        re.findall("(?s)<details.*?</details>", html),
+    )
+    assert "# of all" in seen and "smoke" not in seen and "smoke" in hidden[0]
+
+
+def test_a_chapter_with_few_parameters_shows_all(tmp_path: Path) -> None:
+    cell = code("seed: int = 0", tags=("parameters",))
+    assert render._parameters_apart(cell) == [cell]
+
+
+def test_what_libraries_write_to_stderr_is_left_out(run_folder: Path) -> None:
+    assert "a warning of a library" not in page(run_folder, "01_baseline")
 
 
 def test_tables_and_formulas_need_no_script(run_folder: Path) -> None:

@@ -5,8 +5,7 @@ import huggingface_hub
 import numpy as np
 import pyarrow.parquet
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from small_tokenizer import make_tokenizer
 
 from fflib import download
 from fflib.data import sources
@@ -16,7 +15,6 @@ from fflib.data.splits import load_split, tokenize
 from fflib.files import InputError
 
 SUPERGLUE = os.environ.get("FFLIB_SUPERGLUE", "")
-WORDS = ["is", "it", "a", "river", "or", "the", "sea", "stone", "tree", "bird", "does", "have", "no"]
 
 
 @pytest.fixture(autouse=True)
@@ -43,16 +41,6 @@ def superglue(tmp_path):
 @pytest.fixture
 def tokenizer():
     return make_tokenizer()
-
-
-def make_tokenizer(extra=()):
-    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[CLS]", "[SEP]", "[UNK]", *WORDS, *extra])}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]")
 
 
 def make_split(texts):

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from test_objective import classifier
+from small_classifier import classifier
 
 from fflib.distillation import ablation
 from fflib.distillation.objective import Objectives

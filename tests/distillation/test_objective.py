@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import examples_of, tiny_classifier
+from small_classifier import classifier
 from torch.nn import functional as F
 
 from fflib.data import batching
@@ -9,8 +10,7 @@ from fflib.data.metrics import Gold
 from fflib.distillation import losses, objective, teacher
 from fflib.distillation.objective import Distillation, Objectives
 from fflib.files import InputError
-from fflib.model import encoder, training
-from fflib.model.encoder import Classifier
+from fflib.model import training
 from fflib.model.training import Recipe
 
 EXAMPLES = examples_of([4 + i % 7 for i in range(24)], seed=5)
@@ -21,15 +21,6 @@ INSIDE = Objectives(embedding=1.0, hidden=1.0, attention=1.0)  # TinyBERT's firs
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("FFLIB_CACHE", str(tmp_path))
-
-
-def classifier(layers=2, heads=2, hidden=16, seed=0, num_labels=2) -> Classifier:
-    torch.manual_seed(seed)
-    config = encoder.EncoderConfig.uniform(layers, heads, hidden, 24, vocab_size=50, max_position_embeddings=64)
-    model = Classifier(config, num_labels).eval()
-    for parameter in model.parameters():  # BERT's initial weights are so small that all students look alike
-        parameter.data *= 5
-    return model
 
 
 def inputs():

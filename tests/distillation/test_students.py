@@ -1,7 +1,7 @@
 import pytest
 import torch
 from conftest import examples_of
-from test_objective import classifier
+from small_classifier import classifier
 
 from fflib.distillation import students, teacher
 from fflib.distillation.objective import Objectives

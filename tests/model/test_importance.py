@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import examples_of
-from test_pruning import SHAPES, TRAIN, classifier, close, double, gates_of, inputs_of, logits_of, some
+from small_models import SHAPES, TRAIN, classifier, close, double, gates_of, inputs_of, logits_of, some
 from torch import Tensor
 from torch.nn import functional as F
 

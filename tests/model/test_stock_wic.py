@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from test_data import make_tokenizer
+from small_tokenizer import make_tokenizer
 from torch import Tensor, nn
 
 from fflib.data import batching, splits

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import examples_of, tiny_classifier
-from test_objective import classifier
+from small_classifier import classifier
 
 from fflib.data import batching
 from fflib.distillation import losses, teacher

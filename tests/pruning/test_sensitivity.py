@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import examples_of
 from scipy.special import rel_entr, softmax
-from test_pruning import classifier
+from small_models import classifier
 
 from fflib.model import importance, slicing, training
 from fflib.pruning import sensitivity

@@ -1,7 +1,6 @@
 import pytest
+from drawing import LONG, checked, filled, parts, texts, words_of
 from matplotlib import pyplot as plt
-from matplotlib.colors import same_color
-from test_figures_quantization import checked, parts, texts
 
 from fflib.measure.operators import group_operators
 from fflib.plotting import BLUE
@@ -10,15 +9,6 @@ from fflib.runtime import fusions
 
 NAMES = ("no optimisation", "basic", "extended", "all", "attention fused", "skip-LayerNorm fused", "embedding fused")
 NAMES += ("bias+GELU fused", "the paper's recipe", "this book's")
-LONG = "a way of serving with a name that goes on for longer than anyone would like"
-
-
-def filled(bar, color):
-    return same_color(bar.get_facecolor(), color)
-
-
-def words_of(figure):
-    return [" ".join(text.get_text().split()) for text in parts(figure, "words", plt.Text)]
 
 
 NUMBERS = {0: "0", 0.01234: "0.0123", 4.567: "4.57", 89.44: "89.4", 99.96: "100", 999.9: "1,000", 123456: "123,456"}

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
+from drawing import LONG, checked, filled, inside, parts, texts, words_of
 from matplotlib import pyplot as plt
-from test_figures_graphs import LONG, filled, words_of
-from test_figures_quantization import checked, inside, parts, texts
 
 from fflib.plotting import BLUE, VERMILION
 from fflib.serving import figures as drawn

@@ -3,9 +3,9 @@ from functools import cache
 
 import numpy as np
 import pytest
+from drawing import checked, parts, texts
 from matplotlib import pyplot as plt
 from matplotlib.colors import same_color
-from test_figures_quantization import checked, parts, texts
 
 from fflib.files import InputError
 from fflib.plotting import BLUE, VERMILION

@@ -1,7 +1,7 @@
 import pytest
+from drawing import checked, parts, texts
 from matplotlib import pyplot as plt
 from matplotlib.colors import same_color
-from test_figures_quantization import checked, parts, texts
 
 from fflib.files import InputError
 from fflib.story import fastformers, tables_markdown
