@@ -1,7 +1,7 @@
 """What a free server takes from the requests that wait: a policy looks at the queue and chooses a batch.
 
-A policy knows no clock but the time it is given, so the same one decides in simulations (`queue_sim`, `capacity`) and in the
-real `server`. Token budgets are those of the padded batch: its rows times the tokens of its longest request.
+A policy knows no clock but the time it is given, so the same one decides in simulations (`queue_sim`, `capacity`) and
+in the real `server`. Token budgets are those of the padded batch: its rows times the tokens of its longest request.
 """
 
 from __future__ import annotations

@@ -79,16 +79,16 @@ def test_what_cannot_be_fitted(rows, lengths, seconds, message):
 
 
 @pytest.mark.parametrize(
-    ("service", "servers", "wait"),
+    ("service", "instances", "wait"),
     [
         (CONSTANT, 1, 0.5),  # Pollaczek and Khinchine: half of what exponential times make
         (EXPONENTIAL, 1, 1.0),
         (EXPONENTIAL, 2, 1 / 3),  # Erlang C
     ],
 )
-def test_simulated_waits_are_those_of_theory(service, servers, wait):
+def test_simulated_waits_are_those_of_theory(service, instances, wait):
     """At half of capacity, in units of one service; within 3 standard errors or more."""
-    load = capacity.simulate(50 * servers, 20_000, LENGTHS, service, servers)
+    load = capacity.simulate(50 * instances, 20_000, LENGTHS, service, instances)
     assert load.latency_ms.mean() / 10 - 1 == pytest.approx(wait, abs=0.15)
     assert load.utilisation == pytest.approx(0.5, rel=0.05)
     assert len(load.answers) == 20_000

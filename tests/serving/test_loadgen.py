@@ -353,15 +353,3 @@ def test_the_summary_is_what_was_measured():
         np.percentile(np.arange(1000) + 1, 99)
     )
     assert (few.summary["p50_ms"], few.summary["answered_per_s"], few.summary["refused_share"]) == (2.0, 1.5, 0.0)
-
-
-def test_something_happens_once_when_enough_are_answered():
-    seen = []
-    with Server([echo], scheduling.one_by_one, 8) as server:
-        thread = loadgen.when_answered(server, 10, lambda: seen.append(server.answered))
-        loadgen.offline(server, EXAMPLES, ORDER[:5])
-        thread.join(0.05)
-        assert seen == [] and thread.is_alive()
-        loadgen.offline(server, EXAMPLES, ORDER)
-        thread.join(LONG_S)
-    assert len(seen) == 1 and seen[0] >= 10
