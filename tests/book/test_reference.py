@@ -40,7 +40,7 @@ TEXTS = {
     "test": [("numbers", "in winter the ferry leaves at seven and at nine but never on a sunday")],
 }
 EVERY_CHAPTER = params.chapters
-CHAPTERS = ["00_introduction", "01_baseline", "03_distillation", "04_pruning", "06_runtime", "09_story"]
+CHAPTERS = ["00_introduction", "01_baseline", "03_distillation", "04_pruning", "07_serving", "09_story"]
 LOOK_ALIKES = "see outputs/tmp/x, https://example.org/tmp/y and /tmpfiles/z"
 MACHINE_PATH = re.compile(r"(?<![\w.~:/>-])(?:/(?:home|root|Users|tmp|var|work|mnt|media|opt|private|usr)/\w|~/\w)")
 
@@ -96,7 +96,7 @@ def rungs_of() -> dict[str, list[Rung]]:
     return {
         "01_baseline": [made("reference padded", "", 1.0), made("reference unpadded", "reference padded", 2.0)],
         "03_distillation": [small],
-        "06_runtime": [chosen, made("aside", "small", 9.0)],
+        "07_serving": [chosen, made("aside", "small", 9.0)],
     }
 
 
@@ -114,7 +114,7 @@ def make_run(folder: Path, task="docs", name="docs-cpu") -> Path:
         more = {
             "01_baseline": {"teacher": {"accuracy": 0.8, "folder": str(folder / "models")}, "flag": True, "n": 10**7},
             "04_pruning": {"goes_on_from": "small"},
-            "06_runtime": {"goes_on_from": "chosen"},
+            "07_serving": {"goes_on_from": "chosen"},
             "09_story": {"goes_on_from": "aside"},  # the story shows rungs, it chooses none
         }.get(chapter, {})
         record = {
@@ -418,7 +418,7 @@ def output_of(kind: str, text: str):
         (lambda run: add_fact(run, worst=[{"text": f"...{PART}..."}]), "results/03_distillation.json"),
         (lambda run: add_fact(run, words=PART.split()), "results/03_distillation.json"),
         (lambda run: add_fact(run, losses={PART: 0.5}), "results/03_distillation.json"),
-        (lambda run: change_record(run, "06_runtime", parameters={"x": PART}), "results/06_runtime.json"),
+        (lambda run: change_record(run, "07_serving", parameters={"x": PART}), "results/07_serving.json"),
         (write("ladder.md", f"| {PART} |"), "ladder.md"),
     ],
 )
@@ -501,8 +501,8 @@ def test_a_missing_reference_names_those_there_are(two, tmp_path):
     ("path", "content"),
     [
         ("about.json", "{"), ("about.json", "{}"), ("about.json", "[]"), ("ladder.csv", ""), ("ladder.csv", "rung\nx"),
-        ("ladder.csv", None), ("results/06_runtime.json", ""), ("results/06_runtime.json", "[]"),
-        ("ladder.csv", "\0\"\n'"), ("results/06_runtime.json", '{"chapter": "06", "facts": {"goes_on_from": "no"}}'),
+        ("ladder.csv", None), ("results/07_serving.json", ""), ("results/07_serving.json", "[]"),
+        ("ladder.csv", "\0\"\n'"), ("results/07_serving.json", '{"chapter": "07", "facts": {"goes_on_from": "no"}}'),
     ],
 )  # fmt: skip
 def test_a_damaged_reference_names_the_others(two, path, content):

@@ -28,7 +28,8 @@ needs_pinning = pytest.mark.skipif(not cores.can_pin(), reason="this system pins
 DIVIDE = cores.divide
 SCRIPT = """
 import os, signal, sys
-from fflib import cores, instances
+from fflib.measure import cores
+from fflib.serving import instances
 cores.divide = lambda instances, threads_each, hyper_threads: [cores.physical_cores()[:1]] * instances
 with instances.start(sys.argv[1], 2, 1) as pair:
     if sys.argv[2] == "SIGINT":
