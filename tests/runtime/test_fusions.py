@@ -116,7 +116,7 @@ def test_the_heads_before_pruning_give_wrong_logits_and_no_error(capfd):
 def test_a_wrong_graph_is_never_given_away(monkeypatch, make, graphs, model, tmp_path):
     half = slicing.slice_model(model_of(), heads=[[0, 2], [1, 3]])
     graphs = make(half)
-    monkeypatch.setattr(fusions, "_heads", lambda model: (4, 32))
+    monkeypatch.setattr(fusions, "heads_of", lambda model: (4, 32))
     with pytest.raises(AssertionError, match="logits are off"):
         graphs.optimised(VARIANTS["+ attention"])
     path = export.save_onnx(half, tmp_path / "half.onnx")
