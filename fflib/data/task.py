@@ -1,6 +1,6 @@
 """What a task is: how a record becomes examples, which labels there are, how answers are scored, what was published.
 
-Everything downstream (tokenising, training, measuring) asks a `Task`, never its name. Which tasks there are: ``registry``.
+Everything downstream (tokenising, training, measuring) asks a `Task`, never its name. Which there are: ``registry``.
 """
 
 from __future__ import annotations

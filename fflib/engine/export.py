@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from torch import Tensor, nn
 
 from fflib.data.task import SEGMENTS
+from fflib.engine import graph
 from fflib.files import InputError, atomic_path, content_hash
 from fflib.model import cache, encoder
 from fflib.model import config as encoder_config
@@ -57,19 +58,25 @@ def to_onnx(
         names = {"input_names": list(inputs), "output_names": list(output_names)}
         options = {"dynamo": True, "dynamic_shapes": axes, "verbose": False}
         program = torch.onnx.export(module, kwargs=dict(inputs), **names, **options)
-    proto = program.model_proto  # made anew at each access
-    graph = proto.graph
-    # `quantize_dynamic` trips over noted shapes of the weights it replaces. Those of other values stay: ONNX Runtime
-    # fuses some operators only where it is told that two values have the same shape.
-    weights = {tensor.name for tensor in graph.initializer}
-    noted = [value for value in graph.value_info if value.name not in weights]
-    del graph.value_info[:]
-    graph.value_info.extend(noted)
+    return _without_shapes_of_weights(program.model_proto)  # made anew at each access
+
+
+def _without_shapes_of_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Forget them: `quantize_dynamic` trips over noted shapes of the weights it replaces.
+
+    Those of other values stay: ONNX Runtime fuses some operators only where it is told that two have the same shape.
+    """
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    noted = [value for value in proto.graph.value_info if value.name not in weights]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(noted)
     return proto
 
 
 def graph_of(model: nn.Module) -> onnx.ModelProto:
-    """Return the graph that `save_onnx` writes, unchecked."""
+    """Return the graph that `save_onnx` writes, unchecked: that of `graph` for our own models, else the exporter's."""
+    if graph.can_write(model):
+        return _without_shapes_of_weights(graph.WRITERS[type(model)](model))
     return to_onnx(_LogitsOnly(model), example_inputs(model), ["logits"], getattr(model, "dimensions", None))
 
 
@@ -120,9 +127,9 @@ def notes(graph: str | Path | onnx.ModelProto) -> dict[str, str]:
 
 
 def _fingerprint(weights: str, model_code: str) -> str:
-    """Hash all that decides the graph: the weights, the code of the model and of this module, the exporter."""
+    """Hash all that decides the graph: the weights, the code of the model and of what writes it, the exporter."""
     versions = [importlib.metadata.version(name) for name in ("torch", "onnx", "onnxscript")]
-    code = [Path(file) for file in (__file__, encoder.__file__, encoder_config.__file__, model_code)]
+    code = [Path(file) for file in (__file__, graph.__file__, encoder.__file__, encoder_config.__file__, model_code)]
     return content_hash(weights, versions, *code)
 
 

@@ -42,7 +42,9 @@ def readers(graph: onnx.GraphProto) -> dict[str, str]:
     words = {}
     for name, nodes in found.items():
         biases = [bias_of[node.output[0]] for node in nodes if node.output[0] in bias_of]
-        words[name] = ", ".join(b.removeprefix("model.encoder.").removesuffix(".bias") for b in biases) or name
+        words[name] = (
+            ", ".join(b.removeprefix("model.").removeprefix("encoder.").removesuffix(".bias") for b in biases) or name
+        )
     return words
 
 

@@ -16,7 +16,7 @@ from fflib import progress
 from fflib.data import batching, metrics
 from fflib.data.splits import TokenizedSplit
 from fflib.files import InputError
-from fflib.measure import energy
+from fflib.measure import cost
 
 Predictor = Callable[[dict[str, np.ndarray]], np.ndarray]
 # Requests and a plan to the logits of its batches, the seconds from the first start to the last end, and of each batch
@@ -104,7 +104,7 @@ class Timing:
     @property
     def wh_per_1k(self) -> float | None:
         """Watt-hours of a thousand requests, of the median round; None where nothing counts energy."""
-        return None if self.joules is None else energy.wh_per_1k(np.median(self.joules), self.batch_sizes.sum())
+        return None if self.joules is None else cost.wh_per_1k(np.median(self.joules), self.batch_sizes.sum())
 
     def throughput_interval(
         self, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
@@ -156,7 +156,7 @@ def time_interleaved(
         _time_batch(variant, examples, max(variant.plan, key=lambda group: lengths[group].max()))
     rng = np.random.default_rng(seed)
     samples: dict[str, list[list[float]]] = {variant.name: [] for variant in variants}
-    spent = energy.Tally(samples)
+    spent = cost.Tally(samples)
     bar = progress.bar(rounds * len(variants), "time", "pass")
     for _ in range(rounds):
         for i in rng.permutation(len(variants)):
@@ -189,7 +189,7 @@ def time_at_once(
         AssertionError: a logit differs by more than ``tolerance``; nothing is returned then.
     """
     rng = np.random.default_rng(seed)
-    walls, seconds, spent = {name: [] for name in ways}, {name: [] for name in ways}, energy.Tally(ways)
+    walls, seconds, spent = {name: [] for name in ways}, {name: [] for name in ways}, cost.Tally(ways)
     bar = progress.bar((rounds + 1) * len(ways), "time at once", "pass")
     for warm in range(rounds + 1):
         for name in rng.permutation(list(ways)):

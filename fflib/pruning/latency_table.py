@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from fflib import progress
-from fflib.engine import export, predictors
+from fflib.engine import export, graph, predictors
 from fflib.files import InputError, cache_dir, check_known, content_hash, write_json
 from fflib.measure import cores, hardware
 from fflib.model import encoder
@@ -134,7 +134,7 @@ def _key(model: Classifier, engine: str, threads: int, levels: tuple, *others: i
     machine = [card[name] for name in ("cpu", "cores", "cores_available", "instruction_sets", "system")]
     versions = [importlib.metadata.version(name) for name in packages]
     config = [model.encoder.config.to_dict(), model.classifier.out_features]
-    code = [Path(__file__), *(Path(module.__file__) for module in (sublayers, encoder, export, predictors))]
+    code = [Path(__file__), *(Path(module.__file__) for module in (sublayers, encoder, graph, export, predictors))]
     return content_hash(machine, versions, engine, threads, config, levels, others, *code)
 
 

@@ -1,7 +1,6 @@
 """Half layers by themselves: attention with some heads kept, feed-forward with some neurons, ready to be timed.
 
-On ONNX Runtime each is a graph of its own. An export takes seconds, so there is one: of a layer that is larger than all
-that are wanted. The others are cut from its graph, and every one is compared with PyTorch before it is handed out.
+On ONNX Runtime each is a graph of its own, and every one is compared with PyTorch before it is handed out.
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ from typing import Literal
 
 import numpy as np
 import onnx
-import onnx.utils
 import onnxruntime
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fflib.engine import export, predictors
+from fflib.engine import export, graph, predictors
 from fflib.model import slicing
 from fflib.model.encoder import MASKED, Classifier, EncoderConfig, Layer, LayerShape
 
@@ -32,23 +30,6 @@ TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 TOLERANCE = 1e-4  # of logits and of normalised states
 CHECKED = (2, 7)  # requests and tokens of the batch that the graphs are checked on
 SESSIONS = 3  # of each graph, in turn: where its weights lie in memory favours a session, or not, as long as it lives
-SMALLEST = 11  # of the exported layer's sizes: not a number that stands in a graph for something else, as an axis does
-
-
-class _Everything(nn.Module):
-    """All pieces in one graph: a model, it without layers, the mask, and the states of a chain of half layers."""
-
-    def __init__(self, whole: Classifier, rest: Classifier, layers: Sequence[Layer]) -> None:
-        super().__init__()
-        self.whole, self.rest, self.layers = whole, rest, nn.ModuleList(layers)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> tuple[Tensor, ...]:
-        tokens = (input_ids, attention_mask, token_type_ids)
-        states = [self.whole.encoder.embeddings(input_ids, token_type_ids)]
-        mask = (1 - attention_mask[:, None, None, :].to(states[0].dtype)) * MASKED
-        for layer, kind in itertools.product(self.layers, KINDS):
-            states.append(half(layer, kind, states[-1], mask))
-        return self.whole(*tokens).logits, self.rest(*tokens).logits, mask, *states
 
 
 def half(layer: Layer, kind: Kind, state: Tensor, mask: Tensor) -> Tensor:
@@ -79,10 +60,9 @@ def pieces(
         AssertionError: the output of a graph differs from PyTorch's by more than 1e-4.
     """
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # PyTorch warns of layers without units
-        big = _larger(model.encoder.config, max(heads), max(neurons), seed)
+        big = _largest(model.encoder.config, max(heads), max(neurons), seed)
         layers = {("attention", n): _cut(big, n, 0) for n in heads}
         layers |= {("feed_forward", n): _cut(big, 0, n) for n in neurons}
-        nothing = _cut(big, 0, 0)
         whole, rest = slicing.slice_model(model), slicing.slice_model(model, layers=[])
     in_torch = {
         ("whole", 0): _torch_piece(lambda *tokens: whole(*tokens).logits, TOKENS),
@@ -91,7 +71,7 @@ def pieces(
     in_torch |= {name: _torch_piece(partial(half, layer, name[0]), ("state", "mask")) for name, layer in layers.items()}
     if engine == "pytorch":
         return in_torch
-    in_onnx = _onnx_pieces(_Everything(whole, rest, [big.encoder.layers[0], nothing]), list(in_torch), threads)
+    in_onnx = _onnx_pieces({"whole": whole, "rest": rest}, layers, threads)
     batch = inputs(model.encoder.config, *CHECKED)
     for name, piece in in_onnx.items():
         off = float(np.abs(piece(batch) - in_torch[name](batch)).max())
@@ -99,18 +79,15 @@ def pieces(
     return in_onnx
 
 
-def _larger(config: EncoderConfig, heads: int, neurons: int, seed: int) -> Classifier:
-    """One layer with more units than are wanted, whose sizes nothing else in its graph has: `_resize` goes by them."""
-    hidden, size = config.hidden_size, config.layers[0].head_size
-    heads = next(n for n in itertools.count(max(heads + 1, SMALLEST)) if not {n, n * size} & {hidden, size})
-    taken = {hidden, size, heads, heads * size}
-    neurons = next(n for n in itertools.count(max(neurons + 1, SMALLEST)) if n not in taken)
-    tiny = {"vocab_size": config.pad_token_id + 1, "layers": (LayerShape(heads, size, neurons),)}
+def _largest(config: EncoderConfig, heads: int, neurons: int, seed: int) -> Classifier:
+    """One layer with as many units as are wanted at most."""
+    shape = LayerShape(heads, config.layers[0].head_size, neurons)
+    tiny = {"vocab_size": config.pad_token_id + 1, "layers": (shape,)}  # a model, for `pruning` to cut
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         big = Classifier(replace(config, **tiny), num_labels=2)
         for parameter in big.parameters():  # attention far from uniform, so that a wrong graph would show
-            parameter.data += torch.randn_like(parameter) / hidden**0.5
+            parameter.data += torch.randn_like(parameter) / config.hidden_size**0.5
     return big.eval()
 
 
@@ -126,49 +103,30 @@ def _torch_piece(function: Callable[..., Tensor], names: Sequence[str]) -> Piece
     return run
 
 
-def _onnx_pieces(everything: _Everything, names: Sequence[Name], threads: int) -> dict[Name, Piece]:
-    """Export once and cut out each piece. The chain is the larger layer, then one without any units."""
-    example = inputs(everything.whole.encoder.config, *export.TRACED)
-    tokens = {name: torch.from_numpy(example[name]) for name in TOKENS}  # no two the same tensor: they would be merged
-    states = [f"state_{i}" for i in range(2 * len(everything.layers) + 1)]
-    proto = export.to_onnx(everything, tokens, ["whole", "rest", "mask", *states])
-    graphs, attention = onnx.utils.Extractor(proto), everything.layers[0].attention
-    heads, width = attention.num_heads, attention.output.in_features
-    neurons, found = everything.layers[0].feed_forward.intermediate.out_features, {}
-    for kind, count in names:
-        if kind not in KINDS:
-            graph = graphs.extract_model([*TOKENS], [kind])
-        else:
-            first = KINDS.index(kind) + 2 * (count == 0)
-            # The tokens as well: a graph takes the numbers of rows and of tokens from them.
-            graph = graphs.extract_model([states[first], "mask", *TOKENS], [states[first + 1]])
-            sizes = {heads: count, width: count * attention.head_size} if kind == "attention" else {neurons: count}
-            _resize(graph.graph, sizes)
-        found[kind, count] = _onnx_piece([predictors.onnx_session(graph, threads) for _ in range(SESSIONS)])
-    return found
+def _onnx_pieces(models: Mapping[str, Classifier], layers: Mapping[Name, Layer], threads: int) -> dict[Name, Piece]:
+    config = models["whole"].encoder.config
+    graphs = {(name, 0): export.graph_of(model) for name, model in models.items()}
+    graphs |= {(kind, n): _half_graph(layer, kind, config) for (kind, n), layer in layers.items()}
+    return {
+        name: _onnx_piece([predictors.onnx_session(proto, threads) for _ in range(SESSIONS)])
+        for name, proto in graphs.items()
+    }
 
 
-def _resize(graph: onnx.GraphProto, sizes: Mapping[int, int]) -> None:
-    """Keep the first units only: whatever is of a size among the keys, or says that size, gets the new one."""
-    for tensor in graph.initializer:
-        array = onnx.numpy_helper.to_array(tensor)
-        if array.dtype == np.int64:
-            array = np.array([sizes.get(n, n) for n in array.flat], np.int64).reshape(array.shape)
-        else:
-            array = np.array(array[tuple(slice(sizes.get(n, n)) for n in array.shape)], order="C")
-        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-    for value in graph.value_info:
-        for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_value in sizes:
-                dim.dim_value = sizes[dim.dim_value]
+def _half_graph(layer: Layer, kind: Kind, config: EncoderConfig) -> onnx.ModelProto:
+    """Write what `half` computes, from "state" and "mask"."""
+    shapes = {"state": (*graph.ROWS, config.hidden_size), "mask": ("batch", 1, 1, "length")}
+    written = graph.Graph(layer, config, shapes, graph.FLOATS)
+    state, mask = written.inputs.values()
+    if kind == "attention":
+        return written.finished(graph.attention_half(written, layer, state, state, mask), "states")
+    return written.finished(graph.feed_forward_half(written, layer, state), "states")
 
 
 def _onnx_piece(sessions: Sequence[onnxruntime.InferenceSession]) -> Piece:
-    # The state that a piece starts from is named for its place in the chain.
-    names = {node.name: "state" if node.name.startswith("state") else node.name for node in sessions[0].get_inputs()}
-    turns = itertools.cycle(sessions)
+    names, turns = [node.name for node in sessions[0].get_inputs()], itertools.cycle(sessions)
 
     def run(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        return next(turns).run(None, {name: arrays[source] for name, source in names.items()})[0]
+        return next(turns).run(None, {name: arrays[name] for name in names})[0]
 
     return run

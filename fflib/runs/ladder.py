@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fflib.files import InputError, atomic_path, resolve
-from fflib.measure import cost, energy
+from fflib.measure import cost
 from fflib.measure.timing import Check, Timing
 
 COLUMNS = (  # of ladder.csv, a public interface: names and order stay
@@ -59,7 +59,7 @@ class Rung:
         self.n_requests, self.throughput_per_s = timing.n_requests, timing.throughput_per_s
         self.usd_per_100m = cost.usd_per_100m(timing.throughput_per_s, usd_per_hour)
         self.energy_wh_per_1k = timing.wh_per_1k
-        self.energy_source = "" if timing.wh_per_1k is None else energy.COUNTED
+        self.energy_source = "" if timing.wh_per_1k is None else cost.COUNTED
         self.evidence |= {
             "batch_seconds": np.round(timing.seconds, 6).tolist(),
             "batch_sizes": timing.batch_sizes.tolist(),
@@ -116,12 +116,12 @@ def ladder(rungs: Sequence[Mapping[str, Any]], watts_per_core: float | None = No
 def _with_energy(table: pd.DataFrame, watts_per_core: float) -> pd.DataFrame:
     guessed = table["energy_wh_per_1k"].isna() & table["throughput_per_s"].notna()
     values = [
-        energy.estimated_wh_per_1k(watts_per_core, row.threads * row.instances, row.throughput_per_s)
+        cost.estimated_wh_per_1k(watts_per_core, row.threads * row.instances, row.throughput_per_s)
         for row in table[guessed].itertuples()
     ]
     table["energy_wh_per_1k"] = table["energy_wh_per_1k"].astype(float)
     table.loc[guessed, "energy_wh_per_1k"] = values
-    table.loc[guessed, "energy_source"] = energy.estimated(watts_per_core)
+    table.loc[guessed, "energy_source"] = cost.estimated(watts_per_core)
     return table
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fflib.engine import graph
 from fflib.model.encoder import MASKED, Attention, Classifier, ClassifierOutput, Layer, read_words
 
 
@@ -59,3 +60,6 @@ def _look_at_all(attention: Attention, first: Tensor, hidden: Tensor, mask: Tens
     )
     scores = (query * attention.head_size**-0.5) @ key.transpose(-1, -2) + mask
     return attention.output((scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2))
+
+
+graph.WRITERS[FirstTokenClassifier] = graph.first_token  # for `export`

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fflib.data.metrics import Gold
 from fflib.data.splits import TokenizedSplit
+from fflib.engine import graph
 from fflib.files import InputError
 from fflib.measure.timing import Predictor, Together
 from fflib.model.encoder import MASKED, Classifier, ClassifierOutput, read_words
@@ -173,3 +174,6 @@ class PackedClassifier(nn.Module):
         device = tokens["input_ids"].device
         batch = pack(requests, np.arange(2 * len(ids)).reshape(-1, 2).tolist())
         return {name: torch.from_numpy(array).to(device) for name, array in batch.inputs.items()}
+
+
+graph.WRITERS[PackedClassifier] = graph.packed  # for `export`

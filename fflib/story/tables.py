@@ -1,6 +1,6 @@
 """The runs of a sweep side by side: accuracy, speed and cost by task, from what they left.
 
-Plain functions; nothing is measured here. A run that is missing or failed has no number. `tables_markdown` renders them.
+Plain functions; nothing is measured here. A run that is missing or failed has no number. `tables_markdown` renders.
 (Longer than 200 lines: a function a column.)
 """
 

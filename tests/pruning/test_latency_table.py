@@ -152,7 +152,7 @@ def test_another_machine_engine_or_setting_has_another_table(untimed, monkeypatc
         latency_table.measure_table(model or tiny(), engine, **SETTINGS | others)
         return len(untimed)
 
-    monkeypatch.setattr(sublayers, "_onnx_pieces", lambda everything, names, threads: {("whole", 0): None})
+    monkeypatch.setattr(sublayers, "_onnx_pieces", lambda models, layers, threads: {("whole", 0): None})
     monkeypatch.setattr(
         sublayers,
         "pieces",

@@ -7,7 +7,7 @@ import pytest
 from conftest import examples_of
 
 from fflib.data import batching
-from fflib.measure import energy
+from fflib.measure import cost
 from fflib.measure import timing as measure
 from fflib.runs import ladder
 
@@ -24,7 +24,7 @@ def test_all_packages_are_added_and_nothing_else(tmp_path):
     first = package(tmp_path, "intel-rapl:0", 100)
     second = package(tmp_path, "intel-rapl:1", 50, kind="package-1")
     part = package(tmp_path, "intel-rapl:0:0", 7, kind="core")  # part of package 0: counted already
-    meter = energy.meter(tmp_path)
+    meter = cost.meter(tmp_path)
     before = meter.read()
     first.write_text("300\n"), second.write_text("80\n"), part.write_text("900\n")
     assert meter.joules_since(before) == pytest.approx((200 + 30) / 1e6)
@@ -32,27 +32,27 @@ def test_all_packages_are_added_and_nothing_else(tmp_path):
 
 def test_a_counter_that_starts_again(tmp_path):
     counter = package(tmp_path, "intel-rapl:0", 990, largest=999)
-    meter = energy.meter(tmp_path)
+    meter = cost.meter(tmp_path)
     before = meter.read()
     counter.write_text("15\n")  # 990 ... 999, 0 ... 15
     assert meter.joules_since(before) == pytest.approx(25 / 1e6)
 
 
 def test_no_meter_where_there_is_none_or_it_cannot_be_read(tmp_path):
-    assert energy.meter(tmp_path / "none") is None
+    assert cost.meter(tmp_path / "none") is None
     other = tmp_path / "dtpm" / "other"
     other.mkdir(parents=True)
-    assert energy.meter(tmp_path / "dtpm") is None  # another kind of power limit
+    assert cost.meter(tmp_path / "dtpm") is None  # another kind of power limit
     counter = package(tmp_path / "locked", "intel-rapl:0", 1)
     counter.unlink()
     counter.mkdir()  # not readable as a file, whoever runs the tests
-    assert energy.meter(tmp_path / "locked") is None
+    assert cost.meter(tmp_path / "locked") is None
 
 
 def test_estimates_by_hand():
     # 8 W for 1,000 requests at 100 a second: 80 J
-    assert energy.estimated_wh_per_1k(4.0, 2, 100.0) == pytest.approx(80 / 3600)
-    assert energy.wh_per_1k(3600.0, 500) == pytest.approx(2.0)
+    assert cost.estimated_wh_per_1k(4.0, 2, 100.0) == pytest.approx(80 / 3600)
+    assert cost.wh_per_1k(3600.0, 500) == pytest.approx(2.0)
 
 
 class _Falling:
@@ -77,7 +77,7 @@ def variant_of(examples):
 
 
 def test_timings_carry_the_joules_of_each_round(monkeypatch):
-    monkeypatch.setattr(energy, "meter", lambda: _Falling())
+    monkeypatch.setattr(cost, "meter", lambda: _Falling())
     examples = examples_of([3, 4, 5])
     variant = variant_of(examples)
     timing = measure.time_interleaved([variant], examples, rounds=3)["one"]
@@ -93,7 +93,7 @@ def test_timings_carry_the_joules_of_each_round(monkeypatch):
 
 
 def test_no_meter_no_joules(monkeypatch):
-    monkeypatch.setattr(energy, "meter", lambda: None)
+    monkeypatch.setattr(cost, "meter", lambda: None)
     examples = examples_of([3, 4, 5])
     timing = measure.time_interleaved([variant_of(examples)], examples, rounds=2)["one"]
     assert timing.joules is None and timing.wh_per_1k is None
@@ -104,7 +104,7 @@ def test_no_meter_no_joules(monkeypatch):
 def test_a_package_without_a_range_is_left_out(tmp_path):
     (package(tmp_path, "intel-rapl:0", 5).parent / "max_energy_range_uj").unlink()
     second = package(tmp_path, "intel-rapl:1", 50, kind="package-1")
-    meter = energy.meter(tmp_path)
+    meter = cost.meter(tmp_path)
     assert meter.files == (second,) and len(meter.ranges) == 1
 
 
@@ -120,7 +120,7 @@ def rung(name, **values):
 
 
 def test_the_ladder_estimates_what_was_not_counted_and_says_so():
-    counted = {"energy_wh_per_1k": 0.5, "energy_source": energy.COUNTED}
+    counted = {"energy_wh_per_1k": 0.5, "energy_source": cost.COUNTED}
     failed = {"throughput_per_s": None, "stacks_on": "one core"}
     rows = [
         rung("one core", threads=1),
@@ -131,5 +131,5 @@ def test_the_ladder_estimates_what_was_not_counted_and_says_so():
     table = ladder.ladder(rows, watts_per_core=36.0).set_index("rung")
     assert table["energy_wh_per_1k"].tolist()[:3] == pytest.approx([1.0, 2.0, 0.5])
     assert np.isnan(table.loc["failed", "energy_wh_per_1k"]) and table.loc["failed", "energy_source"] == ""
-    assert table["energy_source"].tolist()[:3] == ["estimated: 36 W a busy core"] * 2 + [energy.COUNTED]
+    assert table["energy_source"].tolist()[:3] == ["estimated: 36 W a busy core"] * 2 + [cost.COUNTED]
     assert ladder.ladder(rows)["energy_wh_per_1k"].isna().sum() == 3, "no estimate unless it is asked for"

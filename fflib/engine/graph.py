@@ -1,0 +1,214 @@
+"""The ONNX graph of the encoder, written operator by operator: what `encoder` computes, in the words of a runtime.
+
+PyTorch's exporter comes to this graph by running a model on stand-ins for tensors and translating what it saw, which
+takes seconds each time. The graph is known beforehand; here it stands, to be read beside `encoder`. Products, weights
+and the order of the operators are the exporter's; it stays in `export.to_onnx`, for any other model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import onnx
+import torch
+from onnxscript import GraphBuilder, ir
+from torch import Tensor, nn
+
+from fflib.data.task import SEGMENTS
+from fflib.model import encoder
+from fflib.model.config import EncoderConfig
+from fflib.model.encoder import MASKED, Classifier
+
+OPSET, IR_VERSION = 20, 10  # those that PyTorch's exporter writes
+INTEGERS, FLOATS, TRUTHS = ir.DataType.INT64, ir.DataType.FLOAT, ir.DataType.BOOL
+ROWS = ("batch", "length")
+GELUS = {"gelu": "none", "gelu_new": "tanh"}  # activations of a config, and ONNX's names of their approximations
+Shape = tuple[str | int, ...]
+Value = ir.Value  # in a graph: what an operator returns, a weight, or an input
+
+
+class Graph:
+    """A graph while it is written: ``op.Name(inputs)`` adds an operator; a weight is added where it is read.
+
+    Attributes:
+        config: of the encoder.
+        op: ONNX's operators; a number among their inputs becomes a constant.
+        inputs: of the graph, by name.
+    """
+
+    def __init__(
+        self, module: nn.Module, config: EncoderConfig, inputs: Mapping[str, Shape], kind: ir.DataType = INTEGERS
+    ) -> None:
+        self._builder = GraphBuilder(ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="encoder"))
+        self._names = {parameter: name for name, parameter in module.named_parameters()}
+        self.config, self.op = config, self._builder.op
+        self.inputs = {name: self._builder.input(name, kind, shape) for name, shape in inputs.items()}
+
+    def weight(self, parameter: Tensor, transposed: bool = False) -> Value:
+        """Add a parameter of the module under its name there; a matrix [outputs, inputs] may be turned."""
+        array, name = parameter.detach().cpu().numpy(), self._names[parameter]
+        if transposed:
+            array, name = array.T, f"{name}.T"
+        return self._builder.initializer(ir.tensor(array, name=name))
+
+    def linear(self, states: Value, part: nn.Linear) -> Value:
+        """[batch, length, inputs] -> [batch, length, outputs]."""
+        return self.op.Add(self.op.MatMul(states, self.weight(part.weight, transposed=True)), self.weight(part.bias))
+
+    def linear_of_rows(self, rows: Value, part: nn.Linear) -> Value:
+        """[texts, inputs] -> [texts, outputs]: for a single matrix the product and its bias are one operator."""
+        return self.op.Gemm(rows, self.weight(part.weight), self.weight(part.bias), transB=1)
+
+    def norm(self, states: Value, part: nn.LayerNorm) -> Value:
+        """[..., hidden] -> the same shape."""
+        return self.op.LayerNormalization(states, self.weight(part.weight), self.weight(part.bias), epsilon=part.eps)
+
+    def finished(self, output: Value, name: str) -> onnx.ModelProto:
+        """Return the graph with one output, which gets a name."""
+        self._builder.add_output(output, name)
+        for node in self._builder.graph:
+            node.metadata_props.clear()  # the builder's notes on Python modules, of which there are none
+        return ir.to_proto(ir.Model(self._builder.graph, ir_version=IR_VERSION))
+
+
+def whole(model: Classifier) -> onnx.ModelProto:
+    """Write what `Classifier` computes: input_ids, attention_mask, token_type_ids [batch, length] -> logits."""
+    return _classifier(model, only_first=False)
+
+
+def first_token(model: nn.Module) -> onnx.ModelProto:
+    """Write what `first_token.FirstTokenClassifier` computes, from the same inputs."""
+    return _classifier(model, only_first=not model.encoder.config.spans)
+
+
+def _classifier(model: nn.Module, only_first: bool) -> onnx.ModelProto:
+    """Write a classifier whose last layer is computed for the first token alone, or for all."""
+    graph = Graph(model, model.encoder.config, dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), ROWS))
+    op, (ids, is_token, types) = graph.op, graph.inputs.values()
+    hidden = embeddings(graph, model.encoder.embeddings, ids, numbered(graph, ids), types)
+    padding = op.Sub(1.0, op.Cast(op.Unsqueeze(is_token, [1, 2]), to=FLOATS))
+    mask = op.Mul(padding, MASKED)  # [batch, 1, 1, length], for all heads and queries
+    for number, part in enumerate(model.encoder.layers, start=1):
+        is_last = number == len(model.encoder.layers)
+        queries = op.Gather(hidden, [0], axis=1) if is_last and only_first else hidden
+        hidden = layer(graph, part, queries, hidden, mask)
+    if graph.config.spans:
+        return head(graph, model, words(graph, hidden, types))
+    return head(graph, model, pooled(graph, model.encoder.pooler, op.Gather(hidden, 0, axis=1)))
+
+
+def packed(model: nn.Module) -> onnx.ModelProto:
+    """Write what `packing.PackedClassifier` computes, from the ``inputs`` of a `packing.PackedBatch`."""
+    rows = dict.fromkeys(("input_ids", "token_type_ids", "segments", "positions"), ROWS)
+    graph = Graph(model, model.encoder.config, rows | {"firsts": ("requests", 2)})
+    op, (ids, types, segments, positions, firsts) = graph.op, graph.inputs.values()
+    if graph.config.position_offset:
+        positions = op.Add(positions, graph.config.position_offset)
+    hidden = embeddings(graph, model.encoder.embeddings, ids, positions, types)
+    seen = op.Equal(op.Unsqueeze(segments, [1, 3]), op.Unsqueeze(segments, [1, 2]))
+    mask = op.Mul(op.Cast(op.Not(seen), to=FLOATS), MASKED)  # [batch, 1, length, length], for all heads
+    for part in model.encoder.layers:
+        hidden = layer(graph, part, hidden, hidden, mask)
+    if not graph.config.spans:
+        return head(graph, model, pooled(graph, model.encoder.pooler, op.GatherND(hidden, firsts)))
+    row = op.Gather(firsts, 0, axis=1)  # of each request
+    is_own = op.Equal(op.Gather(segments, row), op.Unsqueeze(op.GatherND(segments, firsts), [1]))
+    own_types = op.Mul(op.Gather(types, row), op.Cast(is_own, to=INTEGERS))  # no marks of others in its row
+    return head(graph, model, words(graph, op.Gather(hidden, row), own_types))
+
+
+def numbered(graph: Graph, ids: Value) -> Value:
+    """Number the tokens as `encoder.Embeddings.positions`: [length] for BERT, [batch, length] for RoBERTa."""
+    op, offset = graph.op, graph.config.position_offset
+    if offset:
+        is_token = op.Cast(op.Not(op.Equal(ids, graph.config.pad_token_id)), to=INTEGERS)
+        return op.Add(op.Mul(op.CumSum(is_token, 1), is_token), offset - 1)
+    numbers = op.Range(0, op.Squeeze(op.Shape(ids, start=1, end=2)), 1)
+    numbers.shape = ir.Shape(ROWS[1:])  # the builder notes 0 numbers where it cannot know how many
+    return numbers
+
+
+def embeddings(graph: Graph, part: encoder.Embeddings, ids: Value, positions: Value, types: Value) -> Value:
+    """Word + position + token type, then LayerNorm: [batch, length] each -> [batch, length, hidden]."""
+    op = graph.op
+    if part.has_marks:
+        types = op.Mod(types, SEGMENTS)
+    word = op.Gather(graph.weight(part.word.weight), ids)
+    position = op.Gather(graph.weight(part.position.weight), positions)
+    token_type = op.Gather(graph.weight(part.token_type.weight), types)
+    return graph.norm(op.Add(op.Add(word, position), token_type), part.norm)
+
+
+def layer(graph: Graph, part: encoder.Layer, queries: Value, hidden: Value, mask: Value) -> Value:
+    """Let ``queries``, some or all of the states ``hidden``, pass a layer: [batch, queries, hidden] -> the same."""
+    return feed_forward_half(graph, part, attention_half(graph, part, queries, hidden, mask))
+
+
+def attention_half(graph: Graph, part: encoder.Layer, queries: Value, hidden: Value, mask: Value) -> Value:
+    """Attention, residual, LayerNorm."""
+    attended = attention(graph, part.attention, queries, hidden, mask)
+    return graph.norm(graph.op.Add(queries, attended), part.attention_norm)
+
+
+def feed_forward_half(graph: Graph, part: encoder.Layer, hidden: Value) -> Value:
+    """Feed-forward, residual, LayerNorm."""
+    return graph.norm(graph.op.Add(hidden, feed_forward(graph, part.feed_forward, hidden)), part.feed_forward_norm)
+
+
+def attention(graph: Graph, part: encoder.Attention, queries: Value, hidden: Value, mask: Value) -> Value:
+    """Eq. 1 of Vaswani et al. (1706.03762): [batch, queries, hidden] -> the same shape; without heads, the bias."""
+    if part.num_heads == 0:
+        return graph.weight(part.output.bias)
+    op, heads = graph.op, [0, 0, part.num_heads, part.head_size]  # 0: as many as there are
+    query = op.Transpose(op.Reshape(graph.linear(queries, part.query), heads), perm=[0, 2, 1, 3])
+    key = op.Transpose(op.Reshape(graph.linear(hidden, part.key), heads), perm=[0, 2, 3, 1])
+    value = op.Transpose(op.Reshape(graph.linear(hidden, part.value), heads), perm=[0, 2, 1, 3])
+    scores = op.Add(op.MatMul(op.Mul(query, part.head_size**-0.5), key), mask)
+    context = op.Transpose(op.MatMul(op.Softmax(scores, axis=-1), value), perm=[0, 2, 1, 3])
+    return graph.linear(op.Reshape(context, [0, 0, part.num_heads * part.head_size]), part.output)
+
+
+def feed_forward(graph: Graph, part: encoder.FeedForward, hidden: Value) -> Value:
+    """Two products with the activation between them: [..., hidden] -> the same shape; without neurons, the bias."""
+    if part.intermediate.out_features == 0:
+        return graph.weight(part.output.bias)
+    op, neurons = graph.op, graph.linear(hidden, part.intermediate)
+    name = graph.config.activation
+    return graph.linear(op.Gelu(neurons, approximate=GELUS[name]) if name in GELUS else op.Relu(neurons), part.output)
+
+
+def pooled(graph: Graph, part: nn.Linear, first: Value) -> Value:
+    """The states of first tokens through the pooler and tanh: [texts, hidden] -> the same shape."""
+    return graph.op.Tanh(graph.linear_of_rows(first, part))
+
+
+def words(graph: Graph, hidden: Value, types: Value) -> Value:
+    """Read marked words as `encoder.read_words`: [texts, length, hidden] -> [texts, spans * hidden]."""
+    op, numbers = graph.op, list(range(1, graph.config.spans + 1))
+    marks = op.Unsqueeze(op.Div(types, SEGMENTS), [1])  # [texts, 1, length]
+    inside = op.Unsqueeze(op.Equal(marks, op.Unsqueeze(numbers, [1])), [3])  # [texts, spans, length, 1]
+    largest = op.ReduceMax(op.Where(inside, op.Unsqueeze(hidden, [1]), MASKED), [2], keepdims=0)
+    occurs = op.Cast(op.ReduceMax(op.Cast(inside, to=INTEGERS), [2], keepdims=0), to=TRUTHS)
+    return op.Flatten(op.Where(occurs, largest, 0.0), axis=1)
+
+
+def head(graph: Graph, model: nn.Module, read: Value) -> onnx.ModelProto:
+    """End the graph with the classifier on what it reads, [texts, width]."""
+    return graph.finished(graph.linear_of_rows(read, model.classifier), "logits")
+
+
+# By the very class: one derived from it may compute something else. `first_token` and `packing` add their own.
+WRITERS: dict[type[nn.Module], Callable[[nn.Module], onnx.ModelProto]] = {Classifier: whole}
+OURS = (encoder.Encoder, encoder.Embeddings, encoder.Layer, encoder.Attention, encoder.FeedForward)
+PARTS = (*OURS, nn.ModuleList, nn.Embedding, nn.Linear, nn.LayerNorm, nn.Dropout)
+
+
+def can_write(model: nn.Module) -> bool:
+    """Say whether `WRITERS` know ``model``: one of ours in fp32, each part of which computes what its class does.
+
+    Linear layers within `qat.fake_quantized` do not, nor does what somebody put in the place of a part.
+    """
+    if type(model) not in WRITERS or {parameter.dtype for parameter in model.parameters()} != {torch.float32}:
+        return False
+    known = (type(model), *PARTS)
+    return all(type(part) in known and "forward" not in vars(part) for part in model.modules())
