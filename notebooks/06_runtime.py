@@ -150,8 +150,8 @@ bench.table([{"model": name} | row for name, row in work.items()])
 # %%
 first_token_model = first_token.FirstTokenClassifier(model)
 folder = bench.folder / "models" / "onnx" / "served"
-chapter_5s = files.resolve(quantised["onnx"]).parent if recipe else folder.with_name("whole")
-whole = export.save_onnx(model, chapter_5s / "model.onnx")
+chapter_5_folder = files.resolve(quantised["onnx"]).parent if recipe else folder.with_name("whole")
+whole = export.save_onnx(model, chapter_5_folder / "model.onnx")
 first = export.save_onnx(first_token_model, folder / "model.onnx")
 graphs = fusions.Graphs(model, whole, first)
 variants = built_graphs.in_every_run(graphs_tried)
@@ -421,7 +421,7 @@ answers = served.answers(
 
 # %%
 below = bench.facts_of("05_quantization")["goes_on_from"]
-rung = bench.add_rung(
+bench.add_rung(
     "first token",
     replace(final_race["first token"], checked=answers.check),
     on=below,

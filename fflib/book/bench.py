@@ -102,10 +102,7 @@ class Bench(Inputs):
         rounds: int = 0,
         **options: Any,
     ) -> Race:
-        """Time ``ways`` that answer several batches at the same time; see `race.race_at_once`.
-
-        ``rounds`` 0 takes the parameter of that name.
-        """
+        """As `compare`, of ways that answer several batches at the same time; see `race.race_at_once`."""
         _ = self.threads  # set them before anything is timed
         return races.race_at_once(ways, requests, expected, rounds or self.values["rounds"], plans, **options)
 

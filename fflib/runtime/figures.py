@@ -72,7 +72,7 @@ def graph_variants(rows: Sequence[Row], caption: str = "") -> plt.Figure:
 
 
 def _variant(panel: plt.Axes, y: int, row: Row) -> None:
-    """Draw the bar and the interval of one variant; beside it its time, and how far off it is if it may not be served."""
+    """Draw the bar and the interval of one variant; beside it its time, and how far off it is if it is not served."""
     fill = {"color": BLUE if row["default"] else PLAIN}
     if not row["kept"]:
         fill = {"color": "white", "edgecolor": VERMILION, "hatch": "////"}
