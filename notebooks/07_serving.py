@@ -163,9 +163,12 @@ bench.facts["division"] = next(row for row in bench.facts["divisions"] if row["c
 caption = f"{bench.caption}; one request at a time for each instance"
 show(bench.figure(figures.divisions(drawn, caption), "divisions"))
 gain = bench.facts["instances_gain"] = core_split.gain(rows, bench.threads)
+found = "On one core there is one instance."
+if gain:
+    found = f"Several instances answer {gain:.2f} times as much as one with all threads. One on each core answer "
+    found += f"{core_split.of_the_bound(rows):.0%} of the bound of 7.2."
 Markdown(
-    f"Several instances answer {gain:.2f} times as much as one with all threads, and {core_split.of_the_bound(rows):.0%} of "
-    f"the bound of 7.2. For {goal}: **{division[0]} x {division[1]}**, as {kind}. "
+    f"{found} For {goal}: **{division[0]} x {division[1]}**, as {kind}. "
     f"`python -m fflib.serving.core_split --run {run} --write NAME` keeps that as hardware parameters."
 )
 

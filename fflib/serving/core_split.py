@@ -92,10 +92,11 @@ def chosen(rows: Sequence[Mapping[str, Any]], goal: str, instances: int, threads
     return asked[0] if asked else best(rows, goal)
 
 
-def gain(rows: Sequence[Mapping[str, Any]], threads: int) -> float:
-    """Return how many times as much the best of several instances answer as one on ``threads``; NaN: one core only."""
+def gain(rows: Sequence[Mapping[str, Any]], threads: int) -> float | None:
+    """Return how many times as much the best of several instances answer as one on ``threads``; None: one core only."""
+    several = [row["throughput_per_s"] for row in rows if row["instances"] > 1]
     one = max(row["throughput_per_s"] for row in rows if (row["instances"], row["threads"]) == (1, threads))
-    return max((row["throughput_per_s"] for row in rows if row["instances"] > 1), default=float("nan")) / one
+    return max(several) / one if several else None
 
 
 def of_the_bound(rows: Sequence[Mapping[str, Any]]) -> float:
