@@ -41,7 +41,7 @@ TEXTS = {
 }
 
 
-CHAPTERS = ["00_introduction", "01_baseline", "03_distillation", "04_pruning", "06_runtime", "09_story"]
+CHAPTERS = ["00_introduction", "01_baseline", "03_distillation", "04_pruning", "07_serving", "09_story"]
 
 
 LOOK_ALIKES = "see outputs/tmp/x, https://example.org/tmp/y and /tmpfiles/z"
@@ -82,7 +82,7 @@ def rungs_of() -> dict[str, list[Rung]]:
     return {
         "01_baseline": [made("reference padded", "", 1.0), made("reference unpadded", "reference padded", 2.0)],
         "03_distillation": [small],
-        "06_runtime": [chosen, made("aside", "small", 9.0)],
+        "07_serving": [chosen, made("aside", "small", 9.0)],
     }
 
 
@@ -100,7 +100,7 @@ def make_run(folder: Path, task="docs", name="docs-cpu") -> Path:
         more = {
             "01_baseline": {"teacher": {"accuracy": 0.8, "folder": str(folder / "models")}, "flag": True, "n": 10**7},
             "04_pruning": {"goes_on_from": "small"},
-            "06_runtime": {"goes_on_from": "chosen"},
+            "07_serving": {"goes_on_from": "chosen"},
             "09_story": {"goes_on_from": "aside"},  # the story shows rungs, it chooses none
         }.get(chapter, {})
         record = {

@@ -29,7 +29,7 @@ from fflib.model import checkpoints
 from fflib.runs import cli, params, records
 from fflib.runs import ladder as rungs
 
-CHAPTER = "06_runtime"
+CHAPTER = "07_serving"
 TEMPLATES = Path(__file__).parent / "template"
 SESSION_ENTRIES = ("session.intra_op.allow_spinning", "optimization.disable_specified_optimizers")
 REQUIRED = ("onnxruntime", "tokenizers", "numpy")
@@ -44,7 +44,7 @@ def build(run: params.Run) -> Path:
     It holds model.onnx, tokenizer.json, classify.py, config.json, README.md (the model card) and requirements.txt.
 
     Raises:
-        InputError: the run has no current result of chapter 6, or the model or tokenizer it names cannot be read.
+        InputError: the run has no current result of chapter 7, or the model or tokenizer it names cannot be read.
         AssertionError: classify.py sees other tokens or gives other logits than this package; nothing is written then.
     """
     records = _records(run)
@@ -70,10 +70,10 @@ def build(run: params.Run) -> Path:
 
 
 def _records(run: params.Run) -> list[dict[str, Any]]:
-    """Read what the chapters up to chapter 6 left; its own record is the last one."""
+    """Read what the chapters up to chapter 7 left; its own record is the last one."""
     if not (run.folder / "results" / f"{CHAPTER}.json").exists():
         raise InputError(f"run '{run.name}' in {shown(run.folder)} has not chosen a model yet; run make book first")
-    return records.all_current(run.folder, before="09")
+    return records.all_current(run.folder, before="08")
 
 
 def _tokenizer_json(tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:

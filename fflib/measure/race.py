@@ -12,7 +12,7 @@ from fflib import display
 from fflib.data import batching
 from fflib.data.splits import TokenizedSplit
 from fflib.measure import timing
-from fflib.measure.timing import Predictor, Timing, Variant
+from fflib.measure.timing import Predictor, Timing, Together, Variant
 
 Expected = np.ndarray | Mapping[str, np.ndarray]  # logits [n, classes], the same for all ways or those of each
 
@@ -69,6 +69,32 @@ def race(
         for variant in variants
     ]
     return timed(checked, requests, rounds, seed)
+
+
+def race_at_once(
+    ways: Mapping[str, Together],
+    requests: TokenizedSplit,
+    expected: Expected,
+    rounds: int,
+    plans: batching.Plan | Mapping[str, batching.Plan],
+    tolerance: float = 1e-3,
+    seed: int = 0,
+) -> Race:
+    """Let every way answer all batches of its plan at the same time, way by way, see `timing.time_at_once`.
+
+    Args:
+        ways: what answers a whole plan, such as several instances.
+        requests: what they are asked.
+        expected: the logits they have to give, in every round.
+        plans: the batches, the same for all ways or those of each.
+        tolerance: by how much a logit may differ.
+
+    Raises:
+        AssertionError: a way does not give the answers expected; nothing is returned then.
+    """
+    plan_of = plans if isinstance(plans, Mapping) else dict.fromkeys(ways, plans)
+    expected_of = expected if isinstance(expected, Mapping) else dict.fromkeys(ways, expected)
+    return Race(timing.time_at_once(ways, requests, plan_of, expected_of, rounds, tolerance, seed))
 
 
 def timed(variants: Sequence[Variant], requests: TokenizedSplit, rounds: int, seed: int = 0) -> Race:

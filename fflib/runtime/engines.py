@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -11,10 +14,12 @@ import onnxruntime
 import torch
 from torch import nn
 
+from fflib.data.splits import TokenizedSplit
 from fflib.engine import predictors
 from fflib.engine.export import save_onnx
 from fflib.files import InputError, check_known
 from fflib.measure import cores, hardware
+from fflib.measure.race import Race
 from fflib.measure.timing import Predictor
 from fflib.quantization import recipes
 from fflib.runtime import openvino
@@ -60,6 +65,61 @@ def serve(model: nn.Module, engine: str, threads: int, folder: str | Path) -> tu
         path = recipes.quantize(path, path.with_name(f"{INT8}.onnx"), recipes.get_recipe(INT8))
     session = predictors.onnx_session(path, threads)
     return predictors.onnx_predictor(session), f"ONNX Runtime {onnxruntime.__version__}"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model on an engine, and the seconds it took to load or compile it there; None where that was not timed."""
+
+    predict: Predictor
+    seconds: float | None = None
+
+
+def load_all(
+    model: nn.Module, engines: Sequence[str], threads: int, folder: str | Path
+) -> tuple[dict[str, Loaded], dict[str, str]]:
+    """Load ``model`` on each of ``engines`` that is here, see `serve`; the second dict says why others are not."""
+    loaded, absent = {}, {}
+    for engine in engines:
+        if reason := missing(engine):
+            absent[engine] = reason
+            continue
+        start = time.perf_counter()
+        predict, _ = serve(model, engine, threads, folder)
+        loaded[engine] = Loaded(predict, time.perf_counter() - start)
+    return loaded, absent
+
+
+def openvino_graphs(whole: Path, first_token: Path, texts: TokenizedSplit, folder: Path) -> dict[str, Path]:
+    """Return the files that OpenVINO is given: both graphs in fp32, and its own int8 of the second, made here.
+
+    Args:
+        whole, first_token: ONNX files of a model.
+        texts: what calibrates int8, all of them.
+        folder: keeps the int8 graph.
+    """
+    int8 = openvino.save(openvino.quantize(first_token, texts, len(texts)), folder / "openvino-int8.xml")
+    return {
+        "OpenVINO fp32, whole graph": whole,
+        "OpenVINO fp32, first token graph": first_token,
+        "OpenVINO int8, first token graph": int8,
+    }
+
+
+def rows(race: Race, loaded: Mapping[str, Loaded]) -> list[dict[str, object]]:
+    """Return a row an engine: its times, the labels it keeps, and what it took to load."""
+    return [
+        {
+            "engine": name,
+            "ms": 1e3 / timing.throughput_per_s,
+            "p50 ms": timing.latency_p50_ms,
+            "p95 ms": timing.latency_p95_ms,
+            "labels kept %": 100 * timing.checked.label_agreement,
+            "largest change": timing.checked.max_abs_difference,
+            "to load or compile, s": loaded[name].seconds,
+        }
+        for name, timing in race.items()
+    ]
 
 
 def _pytorch(model: nn.Module, threads: int, compiled: bool) -> tuple[Predictor, str]:

@@ -52,8 +52,8 @@ PAPER = "the paper's recipe"  # the variant that the default is weighed against,
 def graph_variants(rows: Sequence[Row], caption: str = "") -> plt.Figure:
     """Draw the time of each variant of a graph with its interval, in a panel a model.
 
-    ``rows`` hold model, variant, ms, low, high, off (largest difference of a logit), kept (the answers are right) and
-    default. The default is coloured; variants that answer wrong are hatched.
+    ``rows`` hold model, variant, ms, low, high, off (largest difference of a logit), kept (it may be served) and
+    default. The default is coloured; variants that keep too few labels are hatched.
     """
     models, variants = by_model(rows), list(dict.fromkeys(row["variant"] for row in rows))
     size = (8.4, 1.6 + 0.4 * len(variants))
@@ -72,35 +72,35 @@ def graph_variants(rows: Sequence[Row], caption: str = "") -> plt.Figure:
 
 
 def _variant(panel: plt.Axes, y: int, row: Row) -> None:
-    """Draw the bar and the interval of one variant, and write its time beside it and how wrong it is, if it is."""
+    """Draw the bar and the interval of one variant; beside it its time, and how far off it is if it is not served."""
     fill = {"color": BLUE if row["default"] else PLAIN}
     if not row["kept"]:
         fill = {"color": "white", "edgecolor": VERMILION, "hatch": "////"}
     panel.barh(y, row["ms"], 0.66, gid="bar", **fill)
     panel.plot([row["low"], row["high"]], [y, y], color=BLACK, lw=1.6, marker="|", ms=5, gid="interval")
-    words = f"{number(row['ms'])} ms" + f", wrong:\nlogits off by {number(row['off'])}" * (not row["kept"])
+    words = f"{number(row['ms'])} ms" + f", not served:\nlogits off by {number(row['off'])}" * (not row["kept"])
     look = {"weight": "bold" if row["default"] else "normal", "color": BLACK if row["kept"] else DARK, **BESIDE}
     panel.annotate(words, (max(row["high"], row["ms"]), y), linespacing=1.0, **look)
 
 
 def _verdict(models: Mapping[str, Sequence[Row]]) -> str:
-    """Say whether each default answers right, whether a right variant is clearly faster, or what the paper's takes."""
+    """Say whether a default keeps too few labels, whether another is clearly faster, or what the paper's takes."""
     pairs = [(own, row) for own in models.values() for row in own if row["default"]]
-    hatched = "hatched: wrong answers" * any(not row["kept"] for own in models.values() for row in own)
+    hatched = "hatched: timed, not served" * any(not row["kept"] for own in models.values() for row in own)
     if not pairs:
         return "What each variant of the graph takes" + f" ({hatched})" * bool(hatched)
     key, of = f"; {hatched}" * bool(hatched) + ")", f" of {len(pairs)} models"
     if wrong := sum(not row["kept"] for _, row in pairs):
-        return "The default answers wrong" + f" for {wrong}{of}" * (len(pairs) > 1) + f" (bold{key}"
-    gains = {}  # of the fastest graph that answers right, where its interval is clear of the default's
+        return "The default keeps too few labels" + f" for {wrong}{of}" * (len(pairs) > 1) + f" (bold{key}"
+    gains = {}  # of the fastest graph that may be served, where its interval is clear of the default's
     for i, (own, default) in enumerate(pairs):
         for row in own:
             if row["kept"] and row["high"] < default["low"]:
                 gains[i] = max(gains.get(i, 0), default["ms"] / row["ms"])
     if not gains:
-        claim = _against_the_paper(pairs) or "No graph that answers right is clearly faster than the default"
+        claim = _against_the_paper(pairs) or "No graph that may be served is clearly faster than the default"
         return f"{claim} (blue{key}"
-    claim = f"Another graph that answers right is {span(*gains.values())} times as fast as the default"
+    claim = f"Another graph that may be served is {span(*gains.values())} times as fast as the default"
     return claim + f" for {len(gains)}{of}" * (len(pairs) > 1) + f" (blue{key}"
 
 

@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 import torch
@@ -24,8 +25,9 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 from torch import Tensor, nn
 
 from fflib.engine import export, int8_graph, sessions
-from fflib.files import InputError, check_known
+from fflib.files import InputError, atomic_path, check_known
 from fflib.measure.timing import Predictor
+from fflib.model import cache
 from fflib.model.encoder import Classifier
 
 LEVELS = {
@@ -116,7 +118,7 @@ class Graphs:
         return _integers(proto, weight_bits) if weight_bits else proto
 
     def _fused(self, variant: Variant) -> onnx.ModelProto:
-        heads = _heads(self._model) if variant.heads else HEADS_BY_ITSELF
+        heads = heads_of(self._model) if variant.heads else HEADS_BY_ITSELF
         name = f"{variant.library} {heads}"
         if name not in self._made:
             if "traced" not in self._made:
@@ -192,6 +194,34 @@ def legacy_onnx(model: Classifier) -> onnx.ModelProto:
         return onnx.load(path)
 
 
+def told(
+    proto: onnx.ModelProto, heads: tuple[int, int], inputs: dict[str, np.ndarray], expected: np.ndarray, threads: int
+) -> dict[str, object]:
+    """Fuse attention with ``heads`` told, see `fused`, and say what becomes of the logits ``expected``.
+
+    Returns:
+        A row: the number of heads, how many attentions were fused, and the largest change of a logit or the error.
+    """
+    graph = fused(proto, ("attention",), *heads)
+    count = sum(node.op_type == "Attention" for node in graph.graph.node)
+    row: dict[str, object] = {"heads": heads[0], "attentions fused": count}
+    try:
+        logits = sessions.onnx_predictor(sessions.onnx_session(graph, threads))(inputs)
+    except (InputError, RuntimeError) as error:
+        return row | {"error": str(error).splitlines()[0][:80]}
+    return row | {"largest change of a logit": float(np.abs(logits - expected).max())}
+
+
+def save(proto: onnx.ModelProto, path: str | Path, model: Classifier) -> Path:
+    """Write a graph of ``model`` with the note of its weights, so that `export.check_belongs` knows it again."""
+    noted, path = onnx.ModelProto(), Path(path)
+    noted.CopyFrom(proto)
+    helper.set_model_props(noted, export.notes(proto) | {"weights": cache.weights_hash(model)})
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(noted.SerializeToString())
+    return path
+
+
 class _Positional(nn.Module):
     """The older exporter gives inputs by position only."""
 
@@ -203,8 +233,11 @@ class _Positional(nn.Module):
         return self.model(input_ids, attention_mask, token_type_ids).logits
 
 
-def _heads(model: Classifier) -> tuple[int, int]:
-    """Return the number of heads, and heads times head size, which the library wants to be the same in all layers."""
+def heads_of(model: Classifier) -> tuple[int, int]:
+    """Return the number of heads, and heads times head size, which the library wants to be the same in all layers.
+
+    InputError: they are not.
+    """
     shapes = {(layer.num_heads, layer.num_heads * layer.head_size) for layer in model.encoder.config.layers}
     if len(shapes) > 1 or (0, 0) in shapes:
         raise InputError("layers differ in their heads or have none; the library fuses attention only where all agree")

@@ -164,6 +164,13 @@ def load(path: Graph) -> openvino.Model:
         raise InputError(f"{path} is missing or is no readable graph ({reason}); export it again") from error
 
 
+def save(graph: openvino.Model, path: Path) -> Path:
+    """Write a graph as OpenVINO's own file, an .xml with its weights in a .bin beside it; fp32 stays fp32."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _package("openvino").save_model(graph, path, compress_to_fp16=False)
+    return path
+
+
 @functools.cache
 def _trial() -> str:
     """Use OpenVINO in a process of its own: on some AMD guests it dies of SIGFPE (openvino, issue 35943)."""

@@ -1,17 +1,20 @@
 """How many machines a given traffic needs: service times fitted to measured batches, then simulated load.
 
 A simulation takes seconds where a load test takes hours, and the answer is only as good as the measured service times.
+(Longer than 200 lines: the service times, the simulation and the search stand and fall together.)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import optimize
 
+from fflib.data.batching import Plan
 from fflib.files import InputError
 from fflib.serving import queue_sim, scheduling
 from fflib.serving.queue_sim import ServedLoad
@@ -20,6 +23,7 @@ from fflib.serving.scheduling import Policy
 SECONDS_PER_DAY = 86_400
 LIGHT_PER_S = 1e-3  # even where a request takes a second, at most one in a thousand finds the machine busy
 SPANS = 100  # times the bound that a simulation must last
+WITHIN = 1.5  # a simulation claims to hit a measured percentile within this factor
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,18 @@ class ServiceTimes:
         coefficients = optimize.nnls(relative / scale, np.ones_like(seconds))[0] / scale
         return cls(*coefficients.tolist(), seconds / (terms @ coefficients))
 
+    @classmethod
+    def of_batches(cls, lengths: np.ndarray, timed: Sequence[tuple[Plan, np.ndarray]]) -> ServiceTimes:
+        """Fit to the batches of several plans for texts of ``lengths`` [n].
+
+        ``timed`` holds each plan with its seconds [rounds, batches], whose medians count.
+        """
+        batches = [batch for plan, _ in timed for batch in plan]
+        seconds = np.concatenate([np.median(seconds, axis=0) for _, seconds in timed])
+        rows = np.array([len(batch) for batch in batches])
+        longest = np.array([lengths[batch].max() for batch in batches])
+        return cls.fit(rows, longest, seconds)
+
     def seconds(self, rows: int, length: int) -> float:
         """Predict the seconds of a batch."""
         return self.call_s + rows * length * (self.token_s + self.pair_s * length)
@@ -73,7 +89,7 @@ def simulate(
     count: int,
     lengths: np.ndarray,
     service: ServiceTimes,
-    servers: int = 1,
+    instances: int = 1,
     policy: Policy | list[Policy] = scheduling.one_by_one,
     queue_limit: int | None = None,
     seed: int = 0,
@@ -83,7 +99,7 @@ def simulate(
     Args:
         rate_per_s: arrivals per second.
         lengths: tokens of real requests, from which the simulated ones are drawn, [m].
-        service: how long a batch takes on one of the ``servers`` (instances of the model that share the queue).
+        service: how long a batch takes on one of the ``instances`` of the model, which share the queue.
         policy, queue_limit: as in `queue_sim.replay`; an answer is the index of its request.
 
     With the same ``seed`` two rates see the same requests, nearer or farther apart. It starts with an empty queue.
@@ -98,7 +114,15 @@ def simulate(
     def serve(indices: list[int]) -> tuple[list[int], float]:
         return indices, service.draw(len(indices), int(tokens[indices].max()), rng)
 
-    return queue_sim.replay(arrivals, tokens, policy, serve, servers, queue_limit)
+    return queue_sim.replay(arrivals, tokens, policy, serve, instances, queue_limit)
+
+
+def holds(ratios: Sequence[float]) -> bool:
+    """Say whether ``ratios``, simulated over measured percentiles, are all `WITHIN` what a simulation claims.
+
+    Without any it was not checked, and does not hold.
+    """
+    return len(ratios) > 0 and all(1 / WITHIN <= ratio <= WITHIN for ratio in ratios)
 
 
 @dataclass(frozen=True)
@@ -148,6 +172,40 @@ def machines_needed(
         needed = math.ceil(SPANS * p99_ms / 1e3 * peak_per_s / high)
         raise InputError(f"a simulation of {len(best.latency_ms)} requests is too short; simulate about {needed}")
     return Fleet(high, peak_per_s / high, _p99_ms(best), best.utilisation)
+
+
+def fleets(
+    requests_per_day: float,
+    peak_factor: float,
+    p99_ms: float,
+    usd_per_hour: float,
+    machines: Mapping[str, Callable[[float], ServedLoad]],
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Find the smallest fleet for each way to serve, given as the load on one machine at a rate per s.
+
+    The other arguments are those of `machines_needed`, and the price of one machine.
+
+    Returns:
+        Rows for `figures.fleet`, and by way why no number of machines holds the bound.
+    """
+    rows, impossible = [], {}
+    for way, simulate_one in machines.items():
+        try:
+            needed = machines_needed(requests_per_day, peak_factor, p99_ms, simulate_one)
+        except InputError as error:
+            impossible[way] = str(error)
+            continue
+        rows.append(
+            {
+                "way": way,
+                "machines": needed.machines,
+                "p99_ms": needed.p99_ms,
+                "rate_per_machine_per_s": needed.rate_per_machine_per_s,
+                "busy": needed.utilisation,
+                "usd_per_day": needed.machines * 24 * usd_per_hour,
+            }
+        )
+    return rows, impossible
 
 
 def _p99_ms(load: ServedLoad) -> float:

@@ -22,13 +22,12 @@ from fflib.data import batching
 from fflib.data.splits import TokenizedSplit
 from fflib.engine import predictors
 from fflib.files import InputError, atomic_path, check_known, shown
-from fflib.measure import cores
-from fflib.measure import timing as measure
+from fflib.measure import cores, race
 from fflib.runs import cli, param_files, params, records
 from fflib.serving import instances
 
 GOALS = ("throughput", "latency")
-CHAPTER = "06_runtime"
+CHAPTER = "07_serving"
 
 
 def divisions(cores: int) -> list[tuple[int, int]]:
@@ -65,8 +64,7 @@ def study(
         for count, each, kind, halves in tried:
             started = instances.start(graph, count, each, kind, hyper_threads=halves)
             ways[str((count, each, kind, halves))] = predictors.together(stack.enter_context(started))
-        alike = [dict.fromkeys(ways, value) for value in (plan, expected)]
-        timings = measure.time_at_once(ways, examples, *alike, rounds, tolerance)
+        timings = race.race_at_once(ways, examples, expected, rounds, plan, tolerance)
     rows = []
     for division in tried:
         row = dict(zip(("instances", "threads", "kind", "hyper_threads"), division, strict=True))
@@ -84,8 +82,32 @@ def best(rows: Sequence[Mapping[str, Any]], goal: str) -> Mapping[str, Any]:
     check_known("goal", [goal], GOALS)
     rows = [row for row in rows if not row.get("hyper_threads")]
     if not rows:
-        raise InputError("no division was measured; run chapter 6 first")
+        raise InputError("no division was measured; run chapter 7 first")
     return max(rows, key=lambda row: row["throughput_per_s"] if goal == "throughput" else -row["p95_ms"])
+
+
+def chosen(rows: Sequence[Mapping[str, Any]], goal: str, instances: int, threads: int) -> Mapping[str, Any]:
+    """Return the row of ``instances`` with ``threads`` each if it was measured, else the `best` for the goal."""
+    asked = [row for row in rows if (row["instances"], row["threads"]) == (instances, threads)]
+    return asked[0] if asked else best(rows, goal)
+
+
+def gain(rows: Sequence[Mapping[str, Any]], threads: int) -> float | None:
+    """Return how many times as much the best of several instances answer as one on ``threads``; None: one core only."""
+    several = [row["throughput_per_s"] for row in rows if row["instances"] > 1]
+    one = max(row["throughput_per_s"] for row in rows if (row["instances"], row["threads"]) == (1, threads))
+    return max(several) / one if several else None
+
+
+def of_the_bound(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Return what an instance on each core answers, as a share of what as many would that share nothing.
+
+    Of the kind that comes nearer; 1 on a machine with one core.
+    """
+    single = [row for row in rows if row["threads"] == 1 and not row.get("hyper_threads")]
+    alone = {row["kind"]: row["throughput_per_s"] for row in single if row["instances"] == 1}
+    most = max(row["instances"] for row in single)
+    return max(row["throughput_per_s"] / (most * alone[row["kind"]]) for row in single if row["instances"] == most)
 
 
 def write_hardware(name: str, row: Mapping[str, Any], base: Mapping[str, Any], goal: str, machine: str) -> Path:
@@ -99,7 +121,7 @@ def write_hardware(name: str, row: Mapping[str, Any], base: Mapping[str, Any], g
     if path.exists():
         raise InputError(f"{shown(path)} is there already; give another name, or delete it first")
     values = dict(base) | {"instances": row["instances"], "instance_threads": row["threads"]}
-    told = f"# {machine}: the division of its cores with the best {goal}, as chapter 6 measured it.\n"
+    told = f"# {machine}: the division of its cores with the best {goal}, as chapter 7 measured it.\n"
     with atomic_path(path) as temporary:
         temporary.write_text(told + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return path

@@ -20,7 +20,7 @@ import numpy as np
 from fflib.engine import sessions
 from fflib.files import ROOT, InputError, check_known
 from fflib.measure import cores
-from fflib.serving import worker
+from fflib.serving import instance_process
 
 if TYPE_CHECKING:
     from fflib.measure.timing import Predictor
@@ -147,9 +147,9 @@ class ProcessInstance:
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 ours.setsockopt(socket.SOL_SOCKET, option, _timeval(self.timeout_s))
             self._connection = Connection(ours.detach())
-            command = [sys.executable, "-m", worker.__name__, str(theirs.fileno()), str(self._graph)]
+            command = [sys.executable, "-m", instance_process.__name__, str(theirs.fileno()), str(self._graph)]
             command += [str(len(self.cpus)), ",".join(map(str, self.cpus))]
-            # From the project's root, so that the worker imports this very fflib.
+            # From the project's root, so that the process imports this very fflib.
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd=ROOT)
 
     @contextmanager

@@ -7,10 +7,10 @@ for what users see at a given rate. Every request must have exactly one outcome:
 
 from __future__ import annotations
 
+import math
 import queue
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -41,6 +41,7 @@ class Load:
     failed: np.ndarray
     span_s: float
     lateness_ms: np.ndarray
+    busy_s: float = math.nan
 
     @property
     def answered(self) -> int:
@@ -67,6 +68,18 @@ class Load:
             "p99_ms": self.percentile_ms(99) if self.answered >= 500 else None,
             "answered_per_s": self.throughput_per_s,
             "refused_share": self.refused_share,
+        }
+
+    def p95_by_length(self, lengths: np.ndarray, middle: int) -> dict[str, float]:
+        """Return the 95th percentile of requests under ``middle`` tokens and of the others, of ``lengths`` [n].
+
+        Where all are of one kind, every one of them stands for both.
+        """
+        is_short = lengths < middle
+        kinds = {"short_p95_ms": is_short, "long_p95_ms": ~is_short}
+        return {
+            name: float(np.percentile(self.latency_ms[mine if mine.any() else ~mine], 95))
+            for name, mine in kinds.items()
         }
 
     def percentile_ms(self, q: float) -> float:
@@ -116,19 +129,6 @@ def poisson(
             bar.update()
     # What was really offered: a drawn stream is a little denser or thinner than its rate.
     return trial.load(len(order) / (due_s[-1] - start_s))
-
-
-def when_answered(server: Server, count: int, act: Callable[[], object]) -> threading.Thread:
-    """Call ``act`` once, in a thread of its own, as soon as ``count`` requests are answered; join it afterwards."""
-
-    def wait() -> None:
-        while server.answered < count:
-            time.sleep(1e-3)
-        act()
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    return thread
 
 
 def knee(loads: Sequence[Load]) -> int:

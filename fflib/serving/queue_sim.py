@@ -1,7 +1,7 @@
-"""Requests that arrive one by one: a batcher in front of one server, or of several that share its queue.
+"""Requests that arrive one by one: a batcher in front of one instance, or of several that share its queue.
 
 The model really computes every batch and its time is measured; only the *waiting* is virtual. The clock of the queue is
-moved on by arrivals and by service times, so an hour of light traffic costs no hour, and the result is what servers
+moved on by arrivals and by service times, so an hour of light traffic costs no hour, and the result is what instances
 with this batcher would have shown. Queueing theory calls this a trace-driven simulation. Service times may also be
 given, which `capacity` does.
 """
@@ -30,7 +30,7 @@ class ServedLoad:
     """What one load test saw.
 
     Latencies [n] are in ms, waiting included, NaN where a request was refused; ``span_s`` is from the first arrival to
-    the last answer, ``busy_s`` [servers] the time each server computed, ``answers`` by the index of the request.
+    the last answer, ``busy_s`` [instances] the time each instance computed, ``answers`` by the index of the request.
     """
 
     latency_ms: np.ndarray
@@ -58,7 +58,7 @@ class ServedLoad:
 
     @property
     def utilisation(self) -> float:
-        """Part of the span in which a server computed, the mean of all servers."""
+        """Part of the span in which an instance computed, the mean of all instances."""
         return float(self.busy_s.mean()) / self.span_s
 
 
@@ -94,12 +94,12 @@ def serve(
     lengths: np.ndarray,
     policy: Policy | Sequence[Policy],
     run: Callable[[list[int]], Sequence[Any]],
-    servers: int = 1,
+    instances: int = 1,
     queue_limit: int | None = None,
 ) -> ServedLoad:
     """Serve requests on a model whose time is measured, and return every latency.
 
-    ``run`` computes the answers [batch, ...] of the requests with the given indices. Several servers are measured one
+    ``run`` computes the answers [batch, ...] of the requests with the given indices. Several instances are measured one
     at a time, as if none slowed another down. Everything else is as in `replay`.
     """
 
@@ -108,7 +108,7 @@ def serve(
         results = run(indices)
         return results, time.perf_counter() - start
 
-    return replay(arrivals_s, lengths, policy, service, servers, queue_limit)
+    return replay(arrivals_s, lengths, policy, service, instances, queue_limit)
 
 
 def replay(
@@ -116,7 +116,7 @@ def replay(
     lengths: np.ndarray,
     policy: Policy | Sequence[Policy],
     service: Service,
-    servers: int = 1,
+    instances: int = 1,
     queue_limit: int | None = None,
 ) -> ServedLoad:
     """Move the queue's clock through requests ``0..n-1`` and return every latency.
@@ -124,30 +124,32 @@ def replay(
     Args:
         arrivals_s: arrival times in s, ascending, [n].
         lengths: tokens of each request, [n].
-        policy: called with the queue and the time when a server is free and requests wait, see `scheduling.Policy`.
-            One for all servers, or a sequence with one for each.
+        policy: called with the queue and the time when an instance is free and requests wait, see `scheduling.Policy`.
+            One for all instances, or a sequence with one for each.
         service: serves a batch and says how long that took.
-        servers: how many share the queue; the first to be free acts first.
+        instances: how many share the queue; the first to be free acts first.
         queue_limit: how many may wait; who finds the queue full is refused. None: all may.
 
     Raises:
         InputError: bad arguments, a policy that waits for a time that has passed, or requests that no policy takes.
     """
-    policies = [policy] * servers if callable(policy) else list(policy)
-    _check(arrivals_s, lengths, policies, servers, queue_limit)
+    policies = [policy] * instances if callable(policy) else list(policy)
+    _check(arrivals_s, lengths, policies, instances, queue_limit)
     arrivals = [*np.asarray(arrivals_s, float).tolist(), math.inf]  # the last one never comes
     queue, pending, end_s = _LongQueue(np.asarray(lengths).tolist()), 0, arrivals[0]
-    latency_ms, busy_s = np.full(len(arrivals_s), np.nan), np.zeros(servers)
+    latency_ms, busy_s = np.full(len(arrivals_s), np.nan), np.zeros(instances)
     sizes: list[int] = []
     answers: dict[int, Any] = {}
-    acting = [(arrivals[0], server) for server in range(servers)]  # a heap: when each server looks at the queue next
+    acting = [
+        (arrivals[0], instance) for instance in range(instances)
+    ]  # a heap: when each instance looks at the queue next
     while acting:
-        now, server = heapq.heappop(acting)
+        now, instance = heapq.heappop(acting)
         while arrivals[pending] <= now:
             if queue_limit is None or len(queue.waiting) < queue_limit:
                 queue.add(pending, arrivals[pending])
             pending += 1
-        decision = policies[server](queue, now) if queue.waiting else []
+        decision = policies[instance](queue, now) if queue.waiting else []
         if isinstance(decision, WaitUntil):
             if not decision.time_s > now:
                 raise InputError(f"a policy waits until {decision.time_s} s at {now} s; let it take a request instead")
@@ -159,25 +161,27 @@ def replay(
             for (index, arrived), result in zip(taken, results, strict=True):
                 latency_ms[index], answers[index] = (acts_s - arrived) * 1e3, result
             sizes.append(len(taken))
-            busy_s[server] += seconds
+            busy_s[instance] += seconds
             end_s = max(end_s, acts_s)
         else:
             acts_s = arrivals[pending]
         if acts_s < math.inf:
-            heapq.heappush(acting, (acts_s, server))
+            heapq.heappush(acting, (acts_s, instance))
     if queue.waiting:
-        raise InputError(f"no policy takes a request of {queue.length(0)} tokens; give a server one that does")
+        raise InputError(f"no policy takes a request of {queue.length(0)} tokens; give an instance one that does")
     return ServedLoad(latency_ms, np.array(sizes), end_s - arrivals[0], busy_s, answers)
 
 
 def _check(
-    arrivals_s: np.ndarray, lengths: np.ndarray, policies: list[Policy], servers: int, queue_limit: int | None
+    arrivals_s: np.ndarray, lengths: np.ndarray, policies: list[Policy], instances: int, queue_limit: int | None
 ) -> None:
     if not len(arrivals_s) or len(arrivals_s) != len(lengths):
         raise InputError(f"{len(arrivals_s)} arrivals for {len(lengths)} lengths; give as many, and at least one")
     if not np.isfinite(arrivals_s).all() or (np.diff(arrivals_s) < 0).any():
         raise InputError("arrival times go back or are not finite; sort them")
-    if servers < 1 or len(policies) != servers:
-        raise InputError(f"{len(policies)} policies for {servers} servers; give a server or more, and one policy each")
+    if instances < 1 or len(policies) != instances:
+        raise InputError(
+            f"{len(policies)} policies for {instances} instances; give an instance or more, and one policy each"
+        )
     if queue_limit is not None and queue_limit < 1:
         raise InputError(f"queue_limit is {queue_limit}, so all are refused; give at least 1, or None")

@@ -127,3 +127,15 @@ def test_a_comparison_takes_the_chapters_rounds(run):
     bench = run(rounds=3)
     assert bench.compare({"a": predict}, requests, logits)["a"].seconds.shape == (3, 2)
     assert bench.compare({"a": predict}, requests, logits, rounds=1)["a"].seconds.shape == (1, 2)
+
+
+def test_ways_at_once_take_the_chapters_rounds_too(run):
+    requests, logits = examples_of((4, 6)), np.eye(2, dtype=np.float32)
+    plan = [np.array([0, 1])]
+
+    def way(examples, plan):
+        return [logits[group] for group in plan], 1.0, [1.0]
+
+    bench = run(rounds=3)
+    assert bench.compare_at_once({"a": way}, requests, logits, plans=plan)["a"].wall_s.shape == (3,)
+    assert bench.compare_at_once({"a": way}, requests, logits, plans={"a": plan}, rounds=1)["a"].wall_s.shape == (1,)

@@ -315,7 +315,7 @@ def output_of(kind: str, text: str):
         (lambda run: add_fact(run, worst=[{"text": f"...{PART}..."}]), "results/03_distillation.json"),
         (lambda run: add_fact(run, words=PART.split()), "results/03_distillation.json"),
         (lambda run: add_fact(run, losses={PART: 0.5}), "results/03_distillation.json"),
-        (lambda run: change_record(run, "06_runtime", parameters={"x": PART}), "results/06_runtime.json"),
+        (lambda run: change_record(run, "07_serving", parameters={"x": PART}), "results/07_serving.json"),
         (write("ladder.md", f"| {PART} |"), "ladder.md"),
     ],
 )
@@ -398,8 +398,8 @@ def test_a_missing_reference_names_those_there_are(two, tmp_path):
     ("path", "content"),
     [
         ("about.json", "{"), ("about.json", "{}"), ("about.json", "[]"), ("ladder.csv", ""), ("ladder.csv", "rung\nx"),
-        ("ladder.csv", None), ("results/06_runtime.json", ""), ("results/06_runtime.json", "[]"),
-        ("ladder.csv", "\0\"\n'"), ("results/06_runtime.json", '{"chapter": "06", "facts": {"goes_on_from": "no"}}'),
+        ("ladder.csv", None), ("results/07_serving.json", ""), ("results/07_serving.json", "[]"),
+        ("ladder.csv", "\0\"\n'"), ("results/07_serving.json", '{"chapter": "07", "facts": {"goes_on_from": "no"}}'),
     ],
 )  # fmt: skip
 def test_a_damaged_reference_names_the_others(two, path, content):

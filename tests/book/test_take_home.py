@@ -135,7 +135,7 @@ def marks_of(task: Task, texts: dict[str, str]) -> dict[str, int | str]:
 
 
 def make_run(name: str, served: Path, tmp_path: Path) -> params.Run:
-    """What a run leaves that chose a model in chapter 6: the results, and data to check the model on."""
+    """What a run leaves that chose a model in chapter 7: the results, and data to check the model on."""
     task = registry.get_task(name)
     (tmp_path / "data" / name).mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -153,7 +153,7 @@ def make_run(name: str, served: Path, tmp_path: Path) -> params.Run:
     chosen = {"onnx": str(served / GRAPH), "tokenizer": str(served), "rung": "served"}
     write_record(run, "01_baseline", {"teacher": "an/teacher", **common}, baseline)
     write_record(run, "03_distillation", {"teacher": "an/teacher", "student_from": "a/student", **common}, later)
-    write_record(run, "06_runtime", common, [last], served=chosen)
+    write_record(run, "07_serving", common, [last], served=chosen)
     write_record(run, "09_story", {"size": "smoke"}, [])
     return run
 
@@ -385,7 +385,7 @@ def test_a_script_that_answers_otherwise_is_not_put_in_place(boolq, tmp_path, mo
 
 
 def test_a_run_without_a_chosen_model(boolq):
-    (boolq.folder / "results" / "06_runtime.json").unlink()
+    (boolq.folder / "results" / "07_serving.json").unlink()
     with pytest.raises(InputError, match="has not chosen a model yet; run make book first"):
         take_home.build(boolq)
 
@@ -410,7 +410,7 @@ def test_a_model_that_cannot_be_read(boolq, served, tmp_path, damage):
     else:
         whole = graph.read_bytes()
         graph.write_bytes(whole[: len(whole) // 2] if damage == "cut short" else b"")
-    change_record(boolq, "06_runtime", onnx=str(graph), tokenizer=str(folder))
+    change_record(boolq, "07_serving", onnx=str(graph), tokenizer=str(folder))
     with pytest.raises(InputError, match=words) as error:
         take_home.build(boolq)
     assert "\n" not in str(error.value)

@@ -57,3 +57,23 @@ def test_each_way_has_its_own_answers_plan_and_tolerance():
 def test_what_was_not_checked_is_not_timed():
     with pytest.raises(InputError, match="not checked"):
         race.timed([Variant("x", answering(RIGHT), batching.in_order(REQUESTS.lengths, 1))], REQUESTS, 1)
+
+
+def at_once(logits, wall_s=1.0):
+    def answer(examples, plan):
+        return [logits[group] for group in plan], wall_s, [wall_s / len(plan)] * len(plan)
+
+    return answer
+
+
+def test_ways_that_answer_at_once_take_one_plan_or_each_their_own():
+    pairs, single = (batching.in_order(REQUESTS.lengths, size) for size in (2, 1))
+    ways = {"one": at_once(RIGHT, 2.0), "two": at_once(RIGHT, 1.0)}
+    found = race.race_at_once(ways, REQUESTS, RIGHT, 3, pairs)
+    assert list(found) == ["one", "two"] and found["one"].batch_sizes.tolist() == [2, 2]
+    assert found.speedup("two", "one") == 2 and found["two"].wall_s.tolist() == [1.0] * 3
+    expected = {"one": RIGHT, "two": RIGHT + 0.5}
+    with pytest.raises(AssertionError, match="two: a logit is off by 0.5"):
+        race.race_at_once(ways, REQUESTS, expected, 1, {"one": pairs, "two": single})
+    own = race.race_at_once(ways, REQUESTS, expected, 1, {"one": pairs, "two": single}, tolerance=1.0, seed=3)
+    assert own["two"].batch_sizes.tolist() == [1] * 4

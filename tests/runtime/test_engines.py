@@ -14,6 +14,8 @@ from fflib.data import batching
 from fflib.engine import export
 from fflib.files import InputError
 from fflib.measure import hardware
+from fflib.measure.race import Race
+from fflib.measure.timing import Check, Timing
 from fflib.runtime import engines, openvino
 from fflib.runtime.first_token import FirstTokenClassifier
 
@@ -67,3 +69,32 @@ def test_refusals(served, monkeypatch):
     monkeypatch.setattr(openvino, "missing", lambda: "not installed: openvino; install it")
     with pytest.raises(InputError, match="not installed: openvino"):
         engines.serve(model, "openvino", 1, folder)
+
+
+def test_engines_are_loaded_side_by_side_and_who_is_missing_is_told(served, monkeypatch):
+    model, folder, wanted = served
+    monkeypatch.setattr(openvino, "missing", lambda: "not installed: openvino; install it")
+    loaded, absent = engines.load_all(model, ["pytorch", "openvino", "onnxruntime"], 1, folder)
+    assert list(loaded) == ["pytorch", "onnxruntime"] and absent == {"openvino": "not installed: openvino; install it"}
+    assert all(one.seconds > 0 and np.abs(one.predict(INPUTS) - wanted).max() < 1e-5 for one in loaded.values())
+
+
+def test_rows_say_how_fast_an_engine_is_and_what_it_keeps():
+    timing = Timing(np.full((2, 4), 0.002), np.ones(4, int), checked=Check(0.25, 0.75, 4))
+    loaded = {"a": engines.Loaded(None, 1.5), "b": engines.Loaded(None)}
+    first, second = engines.rows(Race({"a": timing, "b": timing}), loaded)
+    assert first == {
+        "engine": "a", "ms": pytest.approx(2.0), "p50 ms": pytest.approx(2.0), "p95 ms": pytest.approx(2.0),
+        "labels kept %": 75.0, "largest change": 0.25, "to load or compile, s": 1.5,
+    }  # fmt: skip
+    assert second["to load or compile, s"] is None
+
+
+def test_the_peer_gets_both_graphs_and_makes_its_own_integers(tmp_path, monkeypatch):
+    texts, asked = examples_of([5, 9]), []
+    monkeypatch.setattr(openvino, "quantize", lambda path, texts, n: asked.append((path, n)) or "graph")
+    monkeypatch.setattr(openvino, "save", lambda graph, path: path if graph == "graph" else None)
+    graphs = engines.openvino_graphs(tmp_path / "whole.onnx", tmp_path / "first.onnx", texts, tmp_path)
+    assert asked == [(tmp_path / "first.onnx", 2)]
+    names = ["whole.onnx", "first.onnx", "openvino-int8.xml"]
+    assert [path.name for path in graphs.values()] == names and all(name.startswith("OpenVINO") for name in graphs)

@@ -45,7 +45,7 @@ GRAPHS = {"three": THREE, "one": variants("student", 5, default=0, names=NAMES[:
 
 
 @pytest.mark.parametrize("rows", GRAPHS.values(), ids=GRAPHS)
-def test_each_variant_has_its_bar_and_interval_and_says_if_it_is_wrong(rows):
+def test_each_variant_has_its_bar_and_interval_and_says_if_it_may_not_be_served(rows):
     figure = checked(drawn.graph_variants(rows, "caption"))
     models, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "variant"))
     assert len(figure.axes) == len(models) and "caption" in texts(figure)
@@ -55,7 +55,7 @@ def test_each_variant_has_its_bar_and_interval_and_says_if_it_is_wrong(rows):
         own = [row for row in rows if row["model"] == model]
         assert panel.get_title(loc="left").split() == model.split() and panel.get_xlim()[0] == 0
         words = words_of(panel)
-        assert words.count("not measured") == len(names) - len(own) == sum("not" in word for word in words)
+        assert words.count("not measured") == len(names) - len(own) == sum("not measured" in word for word in words)
         words = [word for word in words if word != "not measured"]
         drawings = parts(panel, "bar", plt.Rectangle), parts(panel, "interval")
         for bar, line, said, row in zip(*drawings, words, own, strict=True):
@@ -63,7 +63,7 @@ def test_each_variant_has_its_bar_and_interval_and_says_if_it_is_wrong(rows):
             assert line.get_xdata().tolist() == [row["low"], row["high"]]
             assert (bar.get_hatch() is not None) == (not row["kept"])
             assert filled(bar, BLUE) == (row["default"] and row["kept"])
-            wrong = ", wrong: logits off by 4.3" * (not row["kept"])
+            wrong = ", not served: logits off by 4.3" * (not row["kept"])
             assert said == f"{drawn.number(row['ms'])} ms{wrong}"
         # The words stand within their panel, so that no panel's words reach the next.
         boxes = [plt.Text.get_window_extent(text) for text in parts(panel, "words", plt.Text)]
@@ -76,15 +76,15 @@ def title(*rows):
 
 def test_the_title_says_whether_the_default_is_right_and_the_fastest():
     best, second = variants("a", 5, names=NAMES[:2], default=1), variants("b", 5, names=NAMES[:2], default=0)
-    assert title(*best) == "No graph that answers right is clearly faster than the default (blue)"
+    assert title(*best) == "No graph that may be served is clearly faster than the default (blue)"
     assert "is 1.1 times as fast as the default (blue)" in title(*second)
     assert "1.1 times as fast as the default for 1 of 2 models (blue)" in title(*best, *second)
     second[1]["high"] = second[0]["low"]  # the intervals touch: not clearly faster
     assert title(*second).startswith("No graph")
-    wrong = variants("b", 5, (1,), 0, NAMES[:2])  # the faster one answers wrong
-    assert title(*wrong).startswith("No graph") and title(*wrong).endswith("(blue; hatched: wrong answers)")
-    assert "The default answers wrong (bold; hatched" in title(*variants("c", 5, (1,), 1, NAMES[:2]))
-    assert "wrong for 1 of 2 models" in title(*best, *variants("c", 5, (1,), 1, NAMES[:2]))
+    wrong = variants("b", 5, (1,), 0, NAMES[:2])  # the faster one keeps too few labels
+    assert title(*wrong).startswith("No graph") and title(*wrong).endswith("(blue; hatched: timed, not served)")
+    assert "The default keeps too few labels (bold; hatched" in title(*variants("c", 5, (1,), 1, NAMES[:2]))
+    assert "too few labels for 1 of 2 models" in title(*best, *variants("c", 5, (1,), 1, NAMES[:2]))
     assert title(*variants("c", 5, default=9, names=NAMES[:2])) == "What each variant of the graph takes"
     assert title(*best, *second) in texts(drawn.graph_variants(best + second))
 
@@ -100,13 +100,15 @@ def test_the_title_weighs_a_default_that_nothing_beats_against_the_papers_recipe
     unlike = "for student, fp32, 3.1 times for teacher and 2.0 times for student, int8 (blue)"
     assert title(*fp32, *pair("teacher", 3.14), *int8).endswith(unlike)
     wrong = pair("student, int8", 2, kept=False)
-    assert title(*fp32, *wrong) == f"This book's graph is {both[:-1]}; hatched: wrong answers)"
+    assert title(*fp32, *wrong) == f"This book's graph is {both[:-1]}; hatched: timed, not served)"
     # A default that is not clearly faster everywhere, or is beaten, is not praised.
     for other in (pair("student, int8", 2, low=5.05), pair("student, int8", 1), int8[:1]):
-        assert title(*fp32, *other).startswith("No graph that answers right is clearly faster")
+        assert title(*fp32, *other).startswith("No graph that may be served is clearly faster")
     beaten = title(*fp32, *int8, variant("student, int8", "all", 4))
-    assert beaten == "Another graph that answers right is 1.2 times as fast as the default for 1 of 2 models (blue)"
-    assert title(*fp32, int8[0] | {"kept": False}, int8[1]).startswith("The default answers wrong for 1 of 2 models")
+    assert beaten == "Another graph that may be served is 1.2 times as fast as the default for 1 of 2 models (blue)"
+    assert title(*fp32, int8[0] | {"kept": False}, int8[1]).startswith(
+        "The default keeps too few labels for 1 of 2 models"
+    )
     assert title(*fp32, *int8) in texts(drawn.graph_variants([*fp32, *int8]))
     assert drawn.PAPER == fusions.PAPER
 

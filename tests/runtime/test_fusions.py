@@ -116,7 +116,7 @@ def test_the_heads_before_pruning_give_wrong_logits_and_no_error(capfd):
 def test_a_wrong_graph_is_never_given_away(monkeypatch, make, graphs, model, tmp_path):
     half = slicing.slice_model(model_of(), heads=[[0, 2], [1, 3]])
     graphs = make(half)
-    monkeypatch.setattr(fusions, "_heads", lambda model: (4, 32))
+    monkeypatch.setattr(fusions, "heads_of", lambda model: (4, 32))
     with pytest.raises(AssertionError, match="logits are off"):
         graphs.optimised(VARIANTS["+ attention"])
     path = export.save_onnx(half, tmp_path / "half.onnx")
@@ -131,3 +131,28 @@ def test_refusals(graphs, make):
         graphs.optimised(Variant(session=("everything",)))
     with pytest.raises(InputError, match="layers differ in their heads"):
         make(model_of((4, 2))).optimised(VARIANTS["+ attention"])
+
+
+def test_told_says_what_becomes_of_the_logits(model):
+    halved = slicing.slice_model(model, heads=[range(0, 4, 2)] * 2)
+    exported, expected = fusions.legacy_onnx(halved), predictors.torch_predictor(halved)(INPUTS)
+    has, had = fusions.heads_of(halved), fusions.heads_of(model)
+    assert (has, had) == ((2, 16), (4, 32))
+    right = fusions.told(exported, has, INPUTS, expected, 1)
+    assert right["heads"] == 2 and right["attentions fused"] == 2 and right["largest change of a logit"] < 1e-4
+    wrong = fusions.told(exported, had, INPUTS, expected, 1)
+    assert wrong["heads"] == 4 and ("error" in wrong or wrong["largest change of a logit"] > 1e-3)
+    blind = fusions.told(exported, fusions.HEADS_BY_ITSELF, INPUTS, expected, 1)
+    assert blind["attentions fused"] == 0
+
+
+def test_a_saved_graph_is_known_again(model, graphs, tmp_path):
+    proto = graphs.optimised(VARIANTS[fusions.TOLD])
+    path = fusions.save(proto, tmp_path / "paper" / "model.onnx", model)
+    export.check_belongs(path, model)
+    with pytest.raises(InputError, match="not exported from these weights"):
+        export.check_belongs(path, model_of((2, 2)))
+    np.testing.assert_allclose(
+        predictors.onnx_predictor(predictors.onnx_session(path, 1))(INPUTS),
+        predictors.onnx_predictor(predictors.onnx_session(proto, 1))(INPUTS),
+    )

@@ -216,7 +216,7 @@ def test_no_telemetry(needs_peer, tmp_path):
     """In a process of its own: under pytest, NNCF keeps silent anyway."""
     code = """
 import os
-from fflib import openvino_peer
+from fflib.runtime import openvino as openvino_peer
 before = dict(os.environ)
 openvino, nncf = (openvino_peer._package(name) for name in ("openvino", "nncf"))
 assert dict(os.environ) == before
@@ -234,3 +234,8 @@ print(openvino_telemetry.Telemetry().consent, type(nncf.telemetry.decorator.tele
     )
     assert child.stdout.split() == ["False", "MagicMock"]
     assert not (tmp_path / "intel").exists()
+
+
+def test_a_saved_graph_answers_as_before(needs_peer, path, expected, tmp_path):
+    saved = openvino.save(openvino.load(path), tmp_path / "own" / "graph.xml")
+    np.testing.assert_allclose(openvino.predictor(saved, 1)(BATCHES[0]), expected(BATCHES[0]), atol=1e-4)

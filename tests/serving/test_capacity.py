@@ -62,6 +62,35 @@ def test_no_coefficient_is_negative():
     assert fitted.call_s > 0
 
 
+def test_the_fit_takes_the_batches_of_plans_by_their_medians():
+    rows, lengths, seconds = made_up(0, noise=0.0, count=12)
+    of_texts, plans = [], []
+    for count, length in zip(rows, lengths, strict=True):
+        plans.append(np.arange(len(of_texts), len(of_texts) + count))
+        of_texts += [length] * count
+    halves = (plans[:5], seconds[:5]), (plans[5:], seconds[5:])
+    timed = [(plan, np.stack([9 * own, own, own / 9])) for plan, own in halves]
+    fitted = ServiceTimes.of_batches(np.array(of_texts), timed)
+    np.testing.assert_allclose([fitted.call_s, fitted.token_s, fitted.pair_s], [CALL_S, TOKEN_S, PAIR_S], rtol=1e-6)
+
+
+def test_a_simulation_holds_only_where_it_was_checked_and_is_near():
+    assert capacity.holds([1.0, 1.4, 0.7])
+    assert not capacity.holds([1.0, 1.6]) and not capacity.holds([0.6]) and not capacity.holds([])
+
+
+def test_each_way_has_its_fleet_or_a_reason():
+    def one(service):
+        return lambda rate: capacity.simulate(rate, 20_000, LENGTHS, service)
+
+    machines = {"fast": one(CONSTANT), "slow": one(ServiceTimes(10.0, 0.0, 0.0, np.ones(1)))}
+    rows, impossible = capacity.fleets(86_400 * 500, 2.0, 100.0, 0.5, machines)
+    (row,) = rows
+    assert row["way"] == "fast" and row["usd_per_day"] == row["machines"] * 12
+    assert row["p99_ms"] <= 100 and row["machines"] * row["rate_per_machine_per_s"] == pytest.approx(1000)
+    assert list(impossible) == ["slow"] and "even at light load" in impossible["slow"]
+
+
 @pytest.mark.parametrize(
     ("rows", "lengths", "seconds", "message"),
     [
@@ -79,16 +108,16 @@ def test_what_cannot_be_fitted(rows, lengths, seconds, message):
 
 
 @pytest.mark.parametrize(
-    ("service", "servers", "wait"),
+    ("service", "instances", "wait"),
     [
         (CONSTANT, 1, 0.5),  # Pollaczek and Khinchine: half of what exponential times make
         (EXPONENTIAL, 1, 1.0),
         (EXPONENTIAL, 2, 1 / 3),  # Erlang C
     ],
 )
-def test_simulated_waits_are_those_of_theory(service, servers, wait):
+def test_simulated_waits_are_those_of_theory(service, instances, wait):
     """At half of capacity, in units of one service; within 3 standard errors or more."""
-    load = capacity.simulate(50 * servers, 20_000, LENGTHS, service, servers)
+    load = capacity.simulate(50 * instances, 20_000, LENGTHS, service, instances)
     assert load.latency_ms.mean() / 10 - 1 == pytest.approx(wait, abs=0.15)
     assert load.utilisation == pytest.approx(0.5, rel=0.05)
     assert len(load.answers) == 20_000

@@ -10,7 +10,7 @@ from fflib.data import batching
 from fflib.engine import export, predictors
 from fflib.files import InputError
 from fflib.measure import cores, timing
-from fflib.runs import param_files, params, results
+from fflib.runs import param_files, params, records
 from fflib.serving import core_split
 
 ROWS = [
@@ -36,13 +36,31 @@ def test_the_goal_decides():
     assert core_split.best([*ROWS, half_cores], "throughput") is ROWS[1]
     with pytest.raises(InputError, match="no goal 'cost'; there are throughput, latency"):
         core_split.best(ROWS, "cost")
-    with pytest.raises(InputError, match="run chapter 6 first"):
+    with pytest.raises(InputError, match="run chapter 7 first"):
         core_split.best([], "latency")
+
+
+def test_what_was_asked_for_wins_if_it_was_measured():
+    assert core_split.chosen(ROWS, "throughput", 0, 1) is ROWS[1]
+    assert core_split.chosen(ROWS, "throughput", 1, 1) is ROWS[2]
+    assert core_split.chosen(ROWS, "latency", 7, 1) is ROWS[0]
+
+
+def test_the_gain_of_instances_and_what_they_lack_to_the_bound():
+    rows = [row | {"kind": "thread"} for row in ROWS]
+    assert core_split.gain(rows, 2) == pytest.approx(320 / 200)
+    assert core_split.of_the_bound(rows) == pytest.approx(320 / (2 * 170))
+    processes = [row | {"kind": "process", "throughput_per_s": 0.9 * row["throughput_per_s"]} for row in ROWS[:2]]
+    processes += [ROWS[2] | {"kind": "process", "throughput_per_s": 150.0}]
+    half = {"instances": 4, "threads": 1, "throughput_per_s": 900.0, "kind": "thread", "hyper_threads": True}
+    assert core_split.of_the_bound([*rows, *processes, half]) == pytest.approx(288 / 300)
+    one_core = [{"instances": 1, "threads": 1, "throughput_per_s": 5.0, "kind": "thread"}]
+    assert core_split.of_the_bound(one_core) == 1 and core_split.gain(one_core, 1) is None
 
 
 @pytest.fixture
 def measured(tmp_path, monkeypatch):
-    """A folder of parameters, and a chapter 6 that has run."""
+    """A folder of parameters, and a chapter 7 that has run."""
     copied = tmp_path / "params"
     for kind in ("", "hardware", "size"):
         (copied / kind).mkdir()
@@ -50,7 +68,7 @@ def measured(tmp_path, monkeypatch):
             (copied / kind / path.name).write_text(path.read_text())
     monkeypatch.setattr(param_files, "PARAMS", copied)
     record = {"facts": {"divisions": ROWS}, "machine": {"cpu": "A Processor"}}
-    monkeypatch.setattr(results, "read", lambda folder, chapter: record)
+    monkeypatch.setattr(records, "current", lambda folder, chapter: record)
     return copied
 
 
@@ -62,7 +80,7 @@ def test_the_best_division_becomes_hardware(measured, capsys):
     assert written == mine | {"instances": 1, "instance_threads": 2}
     assert "A Processor" in path.read_text() and "latency" in path.read_text()
     run = params.load_run("docs-cpu", hardware="my-laptop")  # every name is a parameter of some chapter
-    assert run.chapter_values("06_runtime")["instance_threads"] == 2
+    assert run.chapter_values("07_serving")["instance_threads"] == 2
     assert "make book HARDWARE=my-laptop" in capsys.readouterr().out
 
 
@@ -78,7 +96,7 @@ def test_nothing_is_overwritten_and_names_are_names(measured, capsys):
 def test_a_run_without_the_chapter(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FFLIB_OUTPUTS", str(tmp_path))
     assert core_split.main(["--write", "mine"]) == 2
-    assert "run chapter 06_runtime first" in capsys.readouterr().err
+    assert "run chapter 07_serving first" in capsys.readouterr().err
 
 
 def test_a_study_times_every_division_and_checks_its_answers(tmp_path):

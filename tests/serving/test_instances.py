@@ -28,7 +28,8 @@ needs_pinning = pytest.mark.skipif(not cores.can_pin(), reason="this system pins
 DIVIDE = cores.divide
 SCRIPT = """
 import os, signal, sys
-from fflib import cores, instances
+from fflib.measure import cores
+from fflib.serving import instances
 cores.divide = lambda instances, threads_each, hyper_threads: [cores.physical_cores()[:1]] * instances
 with instances.start(sys.argv[1], 2, 1) as pair:
     if sys.argv[2] == "SIGINT":
@@ -73,17 +74,17 @@ def pair(graph):
 @pytest.fixture(autouse=True)
 def _nothing_left_behind(pair):
     yield
-    assert workers() == {instance.pid for instance in pair if instance.pid}
+    assert processes() == {instance.pid for instance in pair if instance.pid}
 
 
-def workers() -> set[int]:
-    """The worker processes of this process that are there, dead ones included that nobody has waited for."""
+def processes() -> set[int]:
+    """The instances' processes of this process that are there, dead ones included that nobody has waited for."""
     children = psutil.Process().children()
-    return {child.pid for child in children if child.status() == psutil.STATUS_ZOMBIE or is_worker(child)}
+    return {child.pid for child in children if child.status() == psutil.STATUS_ZOMBIE or is_instance(child)}
 
 
-def is_worker(process: psutil.Process) -> bool:
-    return "fflib.serving.worker" in process.cmdline()
+def is_instance(process: psutil.Process) -> bool:
+    return "fflib.serving.instance_process" in process.cmdline()
 
 
 def same(answers, expected) -> None:
@@ -108,7 +109,7 @@ def test_processes_answer_in_order(pair, expected):
 def test_threads_answer_in_order(graph, pair, expected):
     with instances.start(graph, 2, 1, kind="thread") as predictors:
         same(runtime.in_parallel(predictors, BATCHES * 5)[0], expected * 5)
-        assert len(workers()) == 2  # none but those of the pair
+        assert len(processes()) == 2  # none but those of the pair
 
 
 def test_one_process_shared_by_threads(pair, expected):
@@ -145,7 +146,7 @@ def test_threads_are_pinned_while_they_work(graph, monkeypatch):
     assert os.sched_getaffinity(0) == before
 
 
-def test_a_worker_is_light(pair):
+def test_a_process_is_light(pair):
     process = psutil.Process(pair[1].pid)
     if psutil.LINUX:
         loaded = " ".join(region.path for region in process.memory_maps())
@@ -155,7 +156,7 @@ def test_a_worker_is_light(pair):
 
 
 def test_the_light_modules_import_no_pytorch():
-    code = "import sys, fflib.serving.worker, fflib.serving.instances; "
+    code = "import sys, fflib.serving.instance_process, fflib.serving.instances; "
     code += "print({'torch', 'onnx', 'transformers'} & {*sys.modules})"
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert said.stdout == "set()\n"
@@ -301,7 +302,7 @@ def test_bad_input_kills_nothing(pair, expected, change, reason):
     assert (instance.pid, instance.restarts) == before
 
 
-def test_a_worker_does_not_heed_ctrl_c(pair, expected):
+def test_a_process_does_not_heed_ctrl_c(pair, expected):
     instance = pair[0]
     before = instance.pid, instance.restarts
     os.kill(instance.pid, signal.SIGINT)
@@ -363,7 +364,7 @@ def test_all_processes_end_with_the_block(graph, error):
     with pytest.raises(error), instances.start(graph, 2, 1) as made:
         pids = {instance.pid for instance in made}
         os.kill(made[0].pid, signal.SIGSTOP)
-        assert pids < workers()
+        assert pids < processes()
         raise error
     assert not any(psutil.pid_exists(pid) for pid in pids)
     with pytest.raises(InputError, match="has ended; call it inside the block"):
@@ -391,7 +392,7 @@ def test_the_block_is_left_while_a_request_waits(graph):
 
 @pytest.mark.parametrize("end", ["SIGINT", "SIGKILL"])
 def test_no_process_outlives_its_parent(graph, end):
-    """Ctrl-C at a terminal reaches the whole group, here while a stopped worker is asked; kill -9 one process only."""
+    """Ctrl-C at a terminal reaches the whole group, here while a stopped process is asked; kill -9 one process only."""
     script = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, graph, end],
         cwd=ROOT,
@@ -413,5 +414,5 @@ def test_no_process_outlives_its_parent(graph, end):
     finally:
         script.kill()
         script.wait()
-    assert errors.count("Traceback") == (end == "SIGINT")  # its own: the workers say nothing
+    assert errors.count("Traceback") == (end == "SIGINT")  # its own: the processes say nothing
     assert errors.strip().endswith("KeyboardInterrupt") or end == "SIGKILL"

@@ -355,13 +355,11 @@ def test_the_summary_is_what_was_measured():
     assert (few.summary["p50_ms"], few.summary["answered_per_s"], few.summary["refused_share"]) == (2.0, 1.5, 0.0)
 
 
-def test_something_happens_once_when_enough_are_answered():
-    seen = []
-    with Server([echo], scheduling.one_by_one, 8) as server:
-        thread = loadgen.when_answered(server, 10, lambda: seen.append(server.answered))
-        loadgen.offline(server, EXAMPLES, ORDER[:5])
-        thread.join(0.05)
-        assert seen == [] and thread.is_alive()
-        loadgen.offline(server, EXAMPLES, ORDER)
-        thread.join(LONG_S)
-    assert len(seen) == 1 and seen[0] >= 10
+def test_the_short_and_the_long_have_their_own_percentiles():
+    lengths = np.array([5, 50, 6, 60])
+    load = load_of([1.0, 10.0, 2.0, 20.0])
+    assert load.p95_by_length(lengths, 10) == {
+        "short_p95_ms": pytest.approx(1.95), "long_p95_ms": pytest.approx(19.5)
+    }  # fmt: skip
+    alike = load.p95_by_length(lengths, 5)
+    assert alike["short_p95_ms"] == alike["long_p95_ms"] == np.percentile([1, 10, 2, 20], 95)

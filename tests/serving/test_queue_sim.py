@@ -100,7 +100,7 @@ def test_poisson_arrivals_have_the_rate_and_the_spread():
     assert gaps.std() == pytest.approx(gaps.mean(), rel=0.03)  # exponential gaps: standard deviation = mean
 
 
-# Several servers, a bounded queue, and the formulas
+# Several instances, a bounded queue, and the formulas
 
 
 def random_load(seed, count=20_000, rate_per_s=1.0):
@@ -108,9 +108,9 @@ def random_load(seed, count=20_000, rate_per_s=1.0):
     return queue_sim.poisson_arrivals(rate_per_s, count, rng), rng.integers(5, 60, count), rng.exponential(1.0, count)
 
 
-def first_come_first_served(arrivals_s, seconds, servers):
+def first_come_first_served(arrivals_s, seconds, instances):
     """Latency in ms by Kiefer and Wolfowitz's recursion: each request goes to the server that is free first."""
-    free_s, latency_ms = np.zeros(servers), []
+    free_s, latency_ms = np.zeros(instances), []
     for arrived, service in zip(arrivals_s, seconds, strict=True):
         first = free_s.argmin()
         free_s[first] = max(free_s[first], arrived) + service
@@ -118,15 +118,15 @@ def first_come_first_served(arrivals_s, seconds, servers):
     return latency_ms
 
 
-@pytest.mark.parametrize("servers", [1, 2, 5])
-def test_one_by_one_is_first_come_first_served(servers):
-    arrivals, lengths, seconds = random_load(seed=servers, count=3000, rate_per_s=0.9 * servers)
-    served = queue_sim.replay(arrivals, lengths, scheduling.one_by_one, taking(seconds), servers)
-    np.testing.assert_allclose(served.latency_ms, first_come_first_served(arrivals, seconds, servers))
-    assert served.busy_s.shape == (servers,)
+@pytest.mark.parametrize("instances", [1, 2, 5])
+def test_one_by_one_is_first_come_first_served(instances):
+    arrivals, lengths, seconds = random_load(seed=instances, count=3000, rate_per_s=0.9 * instances)
+    served = queue_sim.replay(arrivals, lengths, scheduling.one_by_one, taking(seconds), instances)
+    np.testing.assert_allclose(served.latency_ms, first_come_first_served(arrivals, seconds, instances))
+    assert served.busy_s.shape == (instances,)
     assert served.busy_s.sum() == pytest.approx(seconds.sum())
     assert served.span_s == pytest.approx((arrivals + served.latency_ms / 1e3).max() - arrivals[0])
-    assert served.utilisation == pytest.approx(seconds.sum() / served.span_s / servers)
+    assert served.utilisation == pytest.approx(seconds.sum() / served.span_s / instances)
     assert served.answers == {i: i for i in range(3000)}
 
 
@@ -143,7 +143,7 @@ def test_waiting_is_as_queueing_theory_says():
     constant = np.ones(20_000)
     regular = queue_sim.replay(arrivals, lengths, scheduling.one_by_one, taking(constant))
     assert waiting_s(regular, constant) == pytest.approx(load / (1 - load) / 2, rel=0.2)
-    two = queue_sim.replay(arrivals / 2, lengths, scheduling.one_by_one, taking(seconds), servers=2)
+    two = queue_sim.replay(arrivals / 2, lengths, scheduling.one_by_one, taking(seconds), instances=2)
     assert waiting_s(two, seconds) == pytest.approx(load**2 / (1 - load**2), rel=0.2)  # Erlang C of two
 
 
@@ -180,15 +180,15 @@ def test_a_bounded_queue_by_hand():
     assert (served.span_s, served.throughput_per_s, served.utilisation) == (3.0, 1.0, 1.0)
 
 
-def test_two_servers_by_hand():
+def test_two_instances_by_hand():
     arrivals, seconds = np.array([0.0, 0.0, 0.5, 0.6]), np.array([1.0, 3.0, 1.0, 1.0])
-    served = queue_sim.replay(arrivals, np.full(4, 9), scheduling.one_by_one, taking(seconds), servers=2)
+    served = queue_sim.replay(arrivals, np.full(4, 9), scheduling.one_by_one, taking(seconds), instances=2)
     np.testing.assert_allclose(served.latency_ms, [1000, 3000, 1500, 2400])
     assert served.busy_s.tolist() == [3.0, 3.0]
 
 
-def test_measured_servers_share_the_queue_too():
-    served = queue_sim.serve(np.zeros(4), LENGTHS[:4], scheduling.one_by_one, np.array, servers=2, queue_limit=3)
+def test_measured_instances_share_the_queue_too():
+    served = queue_sim.serve(np.zeros(4), LENGTHS[:4], scheduling.one_by_one, np.array, instances=2, queue_limit=3)
     assert served.refused == 1
     assert {index: int(answer) for index, answer in served.answers.items()} == {0: 0, 1: 1, 2: 2}
     assert served.busy_s.min() > 0
@@ -197,16 +197,16 @@ def test_measured_servers_share_the_queue_too():
 def test_a_patient_server_leaves_the_queue_to_one_that_has_waited():
     """The first batch is taken at the oldest's deadline, by one server; the other then sees the newcomer alone."""
     arrivals = np.array([0.0, 0.02, 0.06])
-    served = queue_sim.replay(arrivals, LENGTHS[:3], scheduling.adaptive(100, 0.05), taking(np.ones(3)), servers=2)
+    served = queue_sim.replay(arrivals, LENGTHS[:3], scheduling.adaptive(100, 0.05), taking(np.ones(3)), instances=2)
     np.testing.assert_allclose(served.latency_ms, [1050, 1030, 1050])
     assert served.batch_sizes.tolist() == [2, 1]
 
 
 def test_each_server_has_its_class_of_lengths():
-    """Two servers that share a queue by length are two queues: each is as if the other did not exist."""
+    """Two instances that share a queue by length are two queues: each is as if the other did not exist."""
     arrivals, lengths, seconds = random_load(seed=3, count=2000)
     by_length = [scheduling.within(200, 0, 30), scheduling.within(200, 30, 10**9)]
-    served = queue_sim.replay(arrivals, lengths, by_length, taking(seconds), servers=2)
+    served = queue_sim.replay(arrivals, lengths, by_length, taking(seconds), instances=2)
     for server, mine in enumerate([lengths < 30, lengths >= 30]):
         alone = queue_sim.replay(arrivals[mine], lengths[mine], scheduling.adaptive(200), taking(seconds[mine]))
         np.testing.assert_allclose(served.latency_ms[mine], alone.latency_ms)
@@ -254,7 +254,7 @@ def test_the_long_queue_keeps_its_lengths_in_step():
         seen.append(len(queue.waiting))
         return policy(queue, now_s)
 
-    served = queue_sim.replay(arrivals, lengths, watching, taking(seconds), servers=2, queue_limit=300)
+    served = queue_sim.replay(arrivals, lengths, watching, taking(seconds), instances=2, queue_limit=300)
     assert max(seen) == 300
     assert sorted(served.answers) == np.flatnonzero(~np.isnan(served.latency_ms)).tolist()
 
@@ -290,8 +290,8 @@ def test_waiting_for_now_or_the_past_is_refused(until_s):
         ({"arrivals_s": np.zeros(4)}, "4 arrivals for 5 lengths"),
         ({"arrivals_s": np.array([0, 1, 2, 3, 2.9])}, "sort them"),
         ({"arrivals_s": np.array([0, 1, 2, 3, math.nan])}, "sort them"),
-        ({"servers": 0}, "0 servers"),
-        ({"servers": 3, "policy": [scheduling.one_by_one] * 2}, "2 policies for 3 servers"),
+        ({"instances": 0}, "0 instances"),
+        ({"instances": 3, "policy": [scheduling.one_by_one] * 2}, "2 policies for 3 instances"),
         ({"queue_limit": 0}, "queue_limit is 0"),
     ],
 )

@@ -56,18 +56,18 @@ def outputs(tmp_path, monkeypatch):
 
 
 def make_run(folder: Path, task="BoolQ", size="standard", machine=(), counts=(), guess=0.6, limits=()) -> str:
-    """Write what a whole run leaves and return its name; the rungs are those of chapters 1 and 6."""
+    """Write what a whole run leaves and return its name; the rungs are those of chapters 1 and 7."""
     made = ladder()
     limits = {"n_train": 0, "n_test": 1500, "seeds": [0], "teacher": "small", **dict(limits)}
     rungs.write_ladder(folder, rungs.ladder(made, WATTS))
     for i, chapter in enumerate(CHAPTERS):
-        facts = {"01_baseline": {"n_examples": dict(counts)}, "06_runtime": {"goes_on_from": "instances"}}
+        facts = {"01_baseline": {"n_examples": dict(counts)}, "07_serving": {"goes_on_from": "instances"}}
         facts["09_story"] = {"speedups": {"most_frequent_answer": guess}}
         record = {
             "chapter": chapter, "key": "k", "written": f"2026-11-20T10:0{i}:00+00:00", "seconds": 60.0,
             "parameters": {"run": folder.name, "task": task, "size": size, **limits},
             "machine": {**MACHINE, **dict(machine)}, "facts": facts.get(chapter, {}),
-            "rungs": {"01_baseline": made[:4], "06_runtime": made[4:]}.get(chapter, []),
+            "rungs": {"01_baseline": made[:4], "07_serving": made[4:]}.get(chapter, []),
         }  # fmt: skip
         path = folder / "results" / f"{chapter}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def test_the_numbers_of_a_run_follow_from_its_ladder(outputs):
     assert tuple(row) == tables.COLUMNS and row["status"] == "ok" and row["most_frequent"] == 0.6
 
 
-def test_the_speed_ups_are_those_of_chapter_7(outputs):
+def test_the_speed_ups_are_those_of_the_story(outputs):
     make_run(outputs / "boolq")
     entry = tables.gather(["boolq"])[0]
     told = list(story.speedups(entry.side.ladder, "instances", 1.0, 1.0).values())
@@ -215,7 +215,7 @@ def test_runs_of_several_machines_are_told_and_share_no_seconds(outputs):
 
 def test_a_run_whose_chapters_come_from_two_machines_is_of_both(outputs):
     make_run(outputs / "boolq")
-    path = outputs / "boolq" / "results" / "06_runtime.json"
+    path = outputs / "boolq" / "results" / "07_serving.json"
     path.write_text(path.read_text().replace("A Processor", "Another one"))
     assert tables.machines(rows_of("boolq")) == ["A Processor, Another one, 2 cores"]
 

@@ -1,4 +1,6 @@
-"""The process of one instance: ``python -m fflib.serving.worker FD GRAPH THREADS CPU,CPU,...``; `instances` starts it.
+"""The process of one instance; `instances` starts it, by the command of the next line.
+
+python -m fflib.serving.instance_process FD GRAPH THREADS CPU,CPU,...
 
 Over the socket FD it says that it is ready (None), or why not (a text). Then it answers each request, a pickled dict of
 arrays, with logits or the text of an error, until the other end is closed: so it never outlives who started it.

@@ -1,0 +1,115 @@
+"""The graphs of `fusions`, made and loaded, ready to be compared; and what a comparison of them says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from fflib.engine import predictors
+from fflib.files import InputError
+from fflib.measure.race import Race
+from fflib.measure.timing import Predictor
+from fflib.quantization import recipes
+from fflib.runtime import fusions, served
+
+PRECISIONS = ("fp32", "int8")
+
+
+@dataclass(frozen=True, eq=False)
+class BuiltGraph:
+    """A graph by a recipe of `fusions.VARIANTS`, and how many operators of each kind the session leaves of it."""
+
+    variant: str
+    precision: str  # one of `PRECISIONS`
+    proto: onnx.ModelProto
+    predict: Predictor
+    operators: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        """What it is called in a comparison: "this book's, int8"."""
+        return name_of(self.variant, self.precision)
+
+    @property
+    def fused(self) -> int:
+        """How many of its operators stand for several others."""
+        return sum(self.operators.get(operator, 0) for operator in fusions.FUSED_OPERATORS)
+
+    def operators_ms(self, inputs: Mapping[str, np.ndarray], threads: int) -> dict[str, float]:
+        """Return the time in ms of each kind of operator in one request, see `predictors.node_ms`."""
+        settings = fusions.options(fusions.VARIANTS[self.variant], threads)
+        return predictors.node_ms(self.proto, settings, dict(inputs), by="operator")
+
+
+def name_of(variant: str, precision: str) -> str:
+    """Return what a graph is called in a comparison."""
+    return f"{variant}, {precision}"
+
+
+def in_every_run(asked: Sequence[str]) -> list[str]:
+    """Return the recipes ``asked`` for and those of which the text speaks, each once."""
+    return [*asked, *(name for name in fusions.SHOWN if name not in asked)]
+
+
+def build(
+    graphs: fusions.Graphs, variants: Iterable[str], threads: int
+) -> tuple[dict[str, BuiltGraph], dict[str, str]]:
+    """Make each of ``variants`` in both `PRECISIONS` and load it.
+
+    Returns:
+        The graphs by their `name_of`, and, by recipe, why one cannot be made of this model.
+    """
+    built, impossible = {}, {}
+    for variant in variants:
+        for precision in PRECISIONS:
+            try:
+                graph = _built(graphs, variant, precision, threads)
+            except InputError as error:  # layers with unlike heads
+                impossible[variant] = str(error)
+            else:
+                built[graph.name] = graph
+    return built, impossible
+
+
+def _built(graphs: fusions.Graphs, variant: str, precision: str, threads: int) -> BuiltGraph:
+    recipe = fusions.VARIANTS[variant]
+    proto = graphs.optimised(recipe, recipes.safe_weight_bits() if precision == "int8" else 0)
+    return BuiltGraph(variant, precision, proto, *fusions.serve(proto, recipe, threads))
+
+
+def papers_best(race: Race) -> str:
+    """Return the form of the paper's recipe that is the fastest in int8."""
+    forms = [variant for variant in fusions.PAPERS if name_of(variant, "int8") in race]
+    return max(forms, key=lambda variant: race[name_of(variant, "int8")].throughput_per_s)
+
+
+def gain(race: Race, variant: str, over: str) -> dict[str, float]:
+    """Return how many times as fast as ``over`` a variant is, in each precision."""
+    return {precision: race.speedup(name_of(variant, precision), name_of(over, precision)) for precision in PRECISIONS}
+
+
+def rows(race: Race, built: Mapping[str, BuiltGraph], model: str, min_agreement: float) -> list[dict[str, Any]]:
+    """Return a row a graph, for records and for `figures.graph_variants`; times in ms."""
+    return [_row(race, graph, model, min_agreement) for graph in built.values()]
+
+
+def _row(race: Race, graph: BuiltGraph, model: str, min_agreement: float) -> dict[str, Any]:
+    timing = race[graph.name]
+    high, low = (1e3 / per_s for per_s in timing.throughput_interval())
+    return {
+        "model": f"{model}, {graph.precision}",
+        "variant": graph.variant,
+        "ms": 1e3 / timing.throughput_per_s,
+        "low": min(low, high),
+        "high": max(low, high),
+        "off": timing.checked.max_abs_difference,
+        "kept": served.verdict(timing.checked, min_agreement) == served.CHECKED,
+        "default": graph.variant == fusions.BOOK,
+        "operators": sum(graph.operators.values()),
+        "fused": graph.fused,
+        "labels kept": timing.checked.label_agreement,
+    }

@@ -1,0 +1,90 @@
+"""The file that is served: in the integers that chapter 5 chose, and judged by the labels that it keeps.
+
+In fp32 a logit is that of the model, up to the order of additions. In eight bits it is not, so labels are counted
+instead; who keeps too few of them may be timed, but is not served.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fflib.data import batching, metrics
+from fflib.data.splits import TokenizedSplit
+from fflib.engine import export
+from fflib.measure import timing
+from fflib.measure.timing import Check, Predictor, Variant
+from fflib.quantization import calibration, recipes
+
+CHECKED, NOT_SERVED = "checked", "timed, not served"
+WRONG = 0.5  # what keeps fewer labels than that is not rounded but wrong: it is not even timed
+IN_FP32 = 0.999  # of the labels; the order of additions may turn one that hangs in the balance
+ON_TEST = 0.85  # dev chose the recipe by a stricter rule; test is a guard against another model
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What is said to all of test, logits [n, classes], and how that compares with what the model says."""
+
+    logits: np.ndarray
+    check: Check
+
+
+def in_integers(source: Path, recipe: str, texts: TokenizedSplit, threads: int) -> Path:
+    """Return the file of ``source`` in a recipe of `recipes.RECIPES`, calibrated on ``texts`` where it needs them.
+
+    It lies beside ``source`` and is made once; without a recipe it is ``source`` itself.
+    """
+    if not recipe:
+        return source
+    wanted = recipes.get_recipe(recipe)
+    seen = calibration.Calibration(recipes.load(source), texts, threads) if wanted.calibrated else None
+    with export.quiet():  # what this processor cannot do, chapter 5 has said already
+        return recipes.quantize(source, source.with_name(f"{recipe}.onnx"), wanted, seen)
+
+
+def judged(variant: Variant, requests: TokenizedSplit, expected: np.ndarray) -> Variant:
+    """Compare a way in eight bits with the logits ``expected`` [n, classes], by labels; `verdict` says what follows.
+
+    AssertionError: it keeps fewer than half of them, and so is wrong, not rounded.
+    """
+    return timing.check(variant, requests, expected, tolerance=np.inf, agreement=WRONG)
+
+
+def verdict(check: Check, min_agreement: float) -> str:
+    """Say whether what was timed may be served: it keeps ``min_agreement`` of the labels, or it does not."""
+    return CHECKED if check.label_agreement >= min_agreement else NOT_SERVED
+
+
+def labels_to_keep(recipe: str, min_agreement: float) -> float:
+    """Return the share of the model's labels that the served file has to give on test."""
+    return min(ON_TEST, min_agreement) if recipe else IN_FP32
+
+
+def tolerance(recipe: str, logits: np.ndarray) -> float:
+    """Return by how much an answer may differ from ``logits`` while it is timed.
+
+    In eight bits it is wide: labels are judged elsewhere, but an answer to another text would stand out.
+    """
+    return max(1.0, 0.3 * float(np.ptp(logits))) if recipe else 1e-3
+
+
+def answers(
+    predict: Predictor, test: TokenizedSplit, expected: np.ndarray, batches: tuple[str, int], at_least: float
+) -> Answers:
+    """Answer all of ``test`` in ``batches``, a kind of `batching.PLANS` and its size, and compare with the model.
+
+    Args:
+        expected: the model's logits, [n, classes].
+        at_least: the share of the model's labels that have to stay, see `labels_to_keep`.
+
+    Raises:
+        AssertionError: fewer do.
+    """
+    plan = batching.PLANS[batches[0]](test.lengths, batches[1])
+    logits = Variant("all of test", predict, plan).logits(test)
+    kept = metrics.kept(logits, expected, test.gold)
+    assert kept >= at_least, f"only {kept:.1%} of the labels are those of the model, {at_least:.1%} have to be"
+    return Answers(logits, Check(float(np.abs(logits - expected).max()), kept, len(logits)))

@@ -1,0 +1,70 @@
+"""A load test: a server is opened on instances, a scenario of `loadgen` runs on it, and its answers are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fflib.data.splits import TokenizedSplit
+from fflib.measure.timing import Predictor
+from fflib.serving import loadgen
+from fflib.serving.loadgen import Load
+from fflib.serving.scheduling import Policy
+from fflib.serving.server import Server
+
+Policies = Policy | Sequence[Policy]  # one for all instances, or one for each
+
+
+@dataclass(frozen=True, eq=False)
+class LoadTest:
+    """The same requests for every policy and every scenario.
+
+    Attributes:
+        instances: the predictors that share the queue.
+        examples, order: request ``i`` is the example at ``order[i]``, [n].
+        labels: the label that each example has to get, [examples].
+        at_least: the share of the answered requests that have to get it, from 0 to 1.
+        queue_limit: how many requests may wait.
+        seed: of the arrivals.
+    """
+
+    instances: Sequence[Predictor]
+    examples: TokenizedSplit
+    order: np.ndarray
+    labels: np.ndarray
+    at_least: float
+    queue_limit: int
+    seed: int = 0
+
+    def offline(self, policy: Policies) -> Load:
+        """Send everything as fast as the queue takes it."""
+        return self._run(policy, lambda server: loadgen.offline(server, self.examples, self.order), self.queue_limit)
+
+    def single_stream(self, policy: Policies) -> Load:
+        """Send a third of the requests, each when the one before is answered."""
+        few = self.order[: max(2, len(self.order) // 3)]
+        return self._run(policy, lambda server: loadgen.single_stream(server, self.examples, few), self.queue_limit)
+
+    def poisson(self, policy: Policies, rate_per_s: float, queue_limit: int = 0) -> Load:
+        """Send the requests as a Poisson process, the same in each test but for its rate.
+
+        ``queue_limit`` 0 is that of the test.
+        """
+        rng = np.random.default_rng(self.seed)
+        return self._run(
+            policy,
+            lambda server: loadgen.poisson(server, self.examples, self.order, rate_per_s, rng),
+            queue_limit or self.queue_limit,
+        )
+
+    def _run(self, policy: Policies, scenario: Callable[[Server], Load], queue_limit: int) -> Load:
+        """Run a scenario. AssertionError: fewer answers than ``at_least`` are those of the model."""
+        with Server(self.instances, policy, queue_limit) as server:
+            load = scenario(server)
+        answered = ~(load.refused | load.failed)
+        wanted = self.labels[self.order[: len(answered)][answered]]
+        same = float((load.answers[answered].argmax(1) == wanted).mean())
+        assert same >= self.at_least, f"only {same:.1%} of the server's answers are the model's"
+        return replace(load, busy_s=float(server.busy_s.sum()))

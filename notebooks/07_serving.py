@@ -1,0 +1,554 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 7 · Serving: many requests, the same cores
+#
+# **Claim.** The same file on the same machine answers more or fewer requests, sooner or later, by how the cores are divided and
+# by what happens to requests that arrive together.
+#
+# **Cost.** No accuracy. But throughput and the latency of a single request are two goals, and this chapter is about the price
+# of one in the other.
+#
+# **Needs** chapters [1](01_baseline.ipynb) to [6](06_runtime.ipynb). **Leaves** the rungs of one thread and of several
+# instances, and with them what the story goes on from.
+
+# %% tags=["parameters"]
+goal: str = "throughput"  # what the division of the cores is chosen for: throughput or latency
+instances: int = 0  # how many; 0 takes the best division that this run measures
+instance_threads: int = 1  # of each, where instances is not 0
+instance_kinds: list[str] = ["process", "thread"]  # what an instance is
+token_budgets: list[int] = [256, 1024]  # padded tokens in a batch
+server_loads: list[float] = [0.5, 1.3]  # arrivals, in multiples of what the instances can answer
+queue_limit: int = 16  # how many requests may wait
+server_tokens: int = 512  # padded tokens a batch of the server may hold
+requests_per_day: float = 1.0e8  # the traffic of a fleet
+p99_bound_ms: float = 200.0  # the promise: 99 of 100 requests are answered within
+# Seldom changed:
+run: str = "docs-cpu"  # name of the run, a file in params
+run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
+task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
+data_source: str = "auto"  # auto, hub, or a folder of SuperGLUE files
+size: str = "smoke"  # smoke, standard or full; named in the record
+threads: int = 0  # threads of every engine; 0 takes all cores
+usd_per_hour: float = 0.677  # price of this machine, for the cost columns
+n_test: int = 96  # test examples, for every reported accuracy; 0 takes all
+n_requests: int = 8  # requests that are timed one by one
+n_busy_requests: int = 16  # requests that are timed in batches and on several instances
+min_agreement: float = 0.5  # a file that keeps fewer of the original's labels is not served
+rounds: int = 2  # interleaved timing rounds
+n_resamples: int = 200  # bootstrap resamples of an accuracy interval
+n_server_requests: int = 60  # requests of each load test
+peak_factor: float = 2.0  # its densest hour over the mean
+n_simulated: int = 2000  # requests of a simulated load
+seed: int = 0  # of arrivals
+
+# %% tags=["hide-input"]
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+from IPython.display import Markdown
+from IPython.display import display as show
+
+from fflib import display, files
+from fflib.book.bench import Bench
+from fflib.data import batching
+from fflib.engine import export, predictors
+from fflib.measure import cores
+from fflib.measure.timing import Variant
+from fflib.model import cache, training
+from fflib.runtime import openvino, served
+from fflib.serving import capacity, core_split, figures, loadgen, scheduling
+from fflib.serving.instances import KINDS
+from fflib.serving.instances import start as start_instances
+from fflib.serving.load_test import LoadTest
+
+bench = Bench.open("07_serving", globals())
+
+# %% [markdown]
+# ## 7.1 Idea: the cores and the queue
+#
+# The *cores*: a small product cannot keep many threads busy, but several requests can. An *instance* is one copy of the model
+# with cores of its own; several of them answer several requests at the same time. The *queue*: requests come when they like,
+# and how long they wait depends on who is served first and on who is turned away.
+#
+# What is served is the file that chapter 6 left.
+
+# %% tags=["hide-input"]
+# A slip in the parameters stops here, before anything takes time.
+files.check_known("kind of instance", instance_kinds, KINDS)
+files.check_known("goal", [goal], core_split.GOALS)
+if instances:
+    cores.divide(instances, instance_threads)
+quantised = bench.facts_of("05_quantization")["quantised"]
+recipe, final = quantised["recipe"], quantised["model"]
+left = bench.facts_of("06_runtime")["files"]
+served_file, papers_file = (
+    files.resolve(left[name]) for name in ("first token", "the paper's graph")
+)
+model = bench.load(final)
+for path in (served_file, papers_file):
+    export.check_belongs(path, model)
+test = bench.texts("test", final)
+requests = test.take(batching.evenly_by_length(test.lengths, n_requests))
+busy = test.take(batching.evenly_by_length(test.lengths, n_busy_requests))
+busy_logits = training.predict(model, busy)
+one_instance = predictors.onnx_predictor(predictors.onnx_session(served_file, bench.threads))
+
+# %% [markdown]
+# ## 7.2 Predict: what may dividing the cores bring?
+#
+# If instances shared nothing, one on each core would answer as many times as much as one on one core as there are cores. They
+# do share: the memory's bandwidth, the last cache, and the power of the processor. So that number is the bound, and what is
+# missing to it is what sharing costs. Against *one* instance on all cores the gain can be larger, for threads that divide a
+# small product spend much of their time waiting for each other.
+#
+# ## 7.3 Measure: dividing the cores
+#
+# One instance with every core, or an instance for each core, or something between? FastFormers' table 2, for this machine: one
+# request at a time for each instance, all instances busy. An instance is a process with a session of its own, or a thread with
+# one; both are pinned to physical cores that no other has. *p50* and *p95* are of a request on a busy machine; they lie apart
+# because requests differ in length. A process costs a copy over a socket for each request, but if it dies, it dies alone.
+
+# %% tags=["hide-input"]
+display.source(cores.divide, core_split.divisions)
+
+# %%
+teacher, teacher_texts = bench.load("teacher"), bench.texts("test", "teacher")
+spread = batching.evenly_by_length(teacher_texts.lengths, max(2, n_requests // 5))
+teacher_requests = teacher_texts.take(spread)
+teacher_file = export.save_onnx(teacher, served_file.parent.with_name("teacher") / "model.onnx")
+right = training.predict(teacher, teacher_requests)
+teacher_rows = core_split.study(
+    teacher_file, teacher_requests, right, instance_kinds, rounds, tolerance=1e-3
+)
+
+# %%
+# In eight bits another division of a product may push a value across the border of its code: so the served file is
+# compared with its own answers, and more loosely.
+one_by_one = batching.in_order(requests.lengths, 1)
+right = Variant("alone", one_instance, one_by_one).logits(requests)
+halves = bench.machine["hyper_threads"]
+rows = core_split.study(
+    served_file, requests, right, instance_kinds, rounds, tolerance=0.3, hyper_threads=halves
+)
+chosen = core_split.chosen(rows, goal, instances, instance_threads)
+division, kind = (chosen["instances"], chosen["threads"]), chosen["kind"]
+
+# %% tags=["hide-input"]
+rows_by_model = {
+    "teacher, fp32": (teacher_rows, core_split.best(teacher_rows, goal)),
+    f"{final}, {recipe or 'fp32'}": (rows, chosen),
+}
+drawn = [
+    {"model": name} | row | {"chosen": row == best}
+    for name, (model_rows, best) in rows_by_model.items()
+    for row in model_rows
+]
+bench.facts["divisions"] = drawn[len(teacher_rows) :]
+bench.facts["teacher_divisions"] = drawn[: len(teacher_rows)]
+bench.facts["division"] = next(row for row in bench.facts["divisions"] if row["chosen"])
+caption = f"{bench.caption}; one request at a time for each instance"
+show(bench.figure(figures.divisions(drawn, caption), "divisions"))
+gain = bench.facts["instances_gain"] = core_split.gain(rows, bench.threads)
+found = "On one core there is one instance."
+if gain:
+    found = f"Several instances answer {gain:.2f} times as much as one with all threads. One on each core answer "
+    found += f"{core_split.of_the_bound(rows):.0%} of the bound of 7.2."
+Markdown(
+    f"{found} For {goal}: **{division[0]} x {division[1]}**, as {kind}. "
+    f"`python -m fflib.serving.core_split --run {run} --write NAME` keeps that as hardware parameters."
+)
+
+# %% [markdown]
+# ## 7.4 Do it: one thread, and several instances
+#
+# Instances get the batches that suit them best. These are picked in a first pass and timed anew in a second, since the best of
+# many noisy numbers flatters. The paper's graph gets the same instances, and the same precision: where chapter 5 found no recipe
+# that keeps its labels, neither is in eight bits.
+
+# %%
+running = ExitStack()  # they run until the end of the chapter
+several = running.enter_context(start_instances(served_file, *division, kind))
+papers = running.enter_context(start_instances(papers_file, *division, kind))
+one_thread = running.enter_context(start_instances(served_file, 1, 1, "thread"))
+ways = {
+    "first token": predictors.together([one_instance]),
+    "one thread": predictors.together(one_thread),
+    "instances": predictors.together(several),
+    "the paper's graph": predictors.together(papers),
+}
+plans = batching.grid(busy.lengths, {"in order": [1], "token budget": token_budgets})
+plans[bench.best_batching] = bench.best_plan(busy.lengths)
+
+
+# %% tags=["hide-input"]
+def named(way, batches):
+    return f"{way}, {batching.words(*batches)}"
+
+
+def compare(pairs, rounds, seed=0):
+    """Time pairs of a way and its batches, all in turn."""
+    return bench.compare_at_once(
+        {named(way, batches): ways[way] for way, batches in pairs},
+        busy,
+        busy_logits,
+        plans={named(way, batches): plans[batches] for way, batches in pairs},
+        rounds=rounds,
+        seed=seed,
+        tolerance=served.tolerance(recipe, busy_logits),
+    )
+
+
+# %%
+first_pass = compare([*product(("one thread", "instances"), plans)], max(1, rounds - 1))
+
+
+def best_batches(way):
+    return max(plans, key=lambda batches: first_pass[named(way, batches)].throughput_per_s)
+
+
+best_for = {way: best_batches(way) for way in ("one thread", "instances")}
+first_pass.table()
+
+# %%
+second_pass = compare(
+    [
+        ("first token", bench.best_batching),
+        ("one thread", best_for["one thread"]),
+        ("instances", best_for["instances"]),
+        ("instances", ("in order", 1)),
+        ("the paper's graph", ("in order", 1)),
+        ("the paper's graph", best_for["instances"]),
+    ],
+    rounds,
+    seed=1,
+)
+first_token = named("first token", bench.best_batching)
+
+# %% [markdown]
+# The same instances have now been timed three times: in 7.3 one request at a time, in the first pass, and in the second. The
+# ladder believes the second pass alone: there the batches were picked already, and the rung below took part in the same rounds, so
+# neither the luck of the pick nor a machine that drifts is in the step. From the other tables take ratios within the table.
+
+# %% tags=["hide-input"]
+over_papers = [
+    second_pass.speedup(named("instances", batches), named("the paper's graph", batches))
+    for batches in (best_for["instances"], ("in order", 1))
+]
+bench.facts["instances_over_the_papers_graph"] = over_papers
+bench.facts["one_by_one"] = second_pass[named("instances", ("in order", 1))].row
+second_pass.table(over=first_token)
+
+# %% [markdown]
+# ## 7.5 Check: accuracy in the batches that are served
+#
+# It is measured on all of test: with dynamic scales an answer may depend on the batch it is in.
+
+# %%
+float_logits = cache.predict_cached(model, test)
+labels_to_keep = served.labels_to_keep(recipe, min_agreement)
+answers = {
+    batches: served.answers(one_instance, test, float_logits, batches, labels_to_keep)
+    for batches in {*best_for.values(), ("in order", 1)}
+}
+
+
+# %% tags=["hide-input"]
+def add_rung(name, count, threads_each):
+    batches = best_for[name]
+    bench.add_rung(
+        name,
+        replace(second_pass[named(name, batches)], checked=answers[batches].check),
+        on="first token",
+        like="first token",
+        below=second_pass[first_token],
+        batching=batching.words(*batches),
+        plan=plans[batches],
+        instances=count,
+        threads=threads_each,
+        scored=bench.scored(answers[batches].logits, test.gold),
+    )
+
+
+add_rung("one thread", 1, 1)
+add_rung("instances", *division)
+pays = second_pass.speedup(named("instances", best_for["instances"]), first_token) > 1
+bench.facts["goes_on_from"] = "instances" if pays else "first token"
+show(bench.rungs_table())
+Markdown(
+    f"The story goes on from **{bench.facts['goes_on_from']}**. With this book's graph the same instances answer "
+    f"{over_papers[0]:.2f} times as much as with the paper's, one by one {over_papers[1]:.2f} times."
+)
+
+# %% [markdown]
+# The peer, OpenVINO, has its own way to throughput: one session that keeps as many requests *in flight* as there are threads. It
+# gets the batches of the instances.
+
+# %%
+peers = {name: path for name, path in left.items() if name.startswith("OpenVINO")}
+if peers and bench.threads > 1:
+    in_flight = {
+        name: openvino.in_flight(files.resolve(path), bench.threads, bench.threads)
+        for name, path in peers.items()
+    }
+    in_flight["this book's instances"] = ways["instances"]
+    peers_race = bench.compare_at_once(
+        in_flight, busy, busy_logits, plans=plans[best_for["instances"]], tolerance=np.inf
+    )
+
+# %% tags=["hide-input"]
+if peers and bench.threads > 1:
+    batches = f"{best_for['instances'][0]} {best_for['instances'][1]}"
+    bench.facts["peers_at_once"] = [
+        {"way": name, "batches": batches} | timing.row for name, timing in peers_race.items()
+    ]
+    kept = {
+        row["engine"]: row["labels kept %"] / 100 for row in bench.facts_of("06_runtime")["engines"]
+    }
+    kept["this book's instances"] = answers[best_for["instances"]].check.label_agreement
+    verdicts = {
+        name: served.CHECKED if share >= min_agreement else served.NOT_SERVED
+        for name, share in kept.items()
+    }
+    show(
+        bench.table(
+            [row | {"answers": verdicts[row["way"]]} for row in bench.facts["peers_at_once"]]
+        )
+    )
+Markdown(f"*OpenVINO left out: {openvino.missing()}*" if not peers else "")
+
+# %% [markdown]
+# ## 7.6 Measure: a server under load
+#
+# Now requests arrive when they like. They wait in a *bounded queue*: who finds it full is refused at once, for a promise that
+# cannot be kept is better not made. An instance that is free asks a *policy* what to take from the queue.
+
+# %%
+policies = {
+    "one by one": scheduling.one_by_one,
+    "adaptive batches": scheduling.adaptive(server_tokens),
+    "like lengths": scheduling.like_lengths(server_tokens),
+}
+order = np.random.default_rng(seed).choice(len(test), n_server_requests)
+right_labels = answers["in order", 1].logits.argmax(1)
+load_test = LoadTest(several, test, order, right_labels, labels_to_keep, queue_limit, seed)
+display.source(scheduling.adaptive)
+
+# %% [markdown]
+# MLPerf names three scenarios. *Offline*: all requests are there at once. It tells what the instances can answer at most, their
+# *capacity*, under each policy. Batches of unlike lengths can lose to none at all, by their padding. The policy that answers
+# the most is asked the rest.
+
+# %%
+floods = {name: load_test.offline(policy) for name, policy in policies.items()}
+best_policy = max(floods, key=lambda name: floods[name].throughput_per_s)
+policy, flood = policies[best_policy], floods[best_policy]
+capacity_per_s = flood.throughput_per_s
+
+# %% [markdown]
+# *Single stream*: the next request comes when the last is answered, so nobody ever waits. *Server*: requests come as a Poisson
+# process, at a rate that does not care how busy the server is. A latency counts from the moment a request was due.
+
+# %%
+stream = load_test.single_stream(policy)
+loads = [load_test.poisson(policy, share * capacity_per_s) for share in server_loads]
+points, knee = [load.summary for load in loads], loadgen.knee(loads)
+
+# %% [markdown]
+# The *knee* is the load with the most throughput for its mean latency: more load than that buys little and costs much. (The 99th
+# percentile is left out where fewer than 500 requests were answered.)
+
+# %% tags=["hide-input"]
+bench.facts["offline"] = {name: load.throughput_per_s for name, load in floods.items()}
+bench.facts["server"] = {
+    "points": points,
+    "knee": knee,
+    "capacity_per_s": capacity_per_s,
+    "single_stream_p50_ms": stream.percentile_ms(50),
+    "lateness_p99_ms": max(float(np.percentile(load.lateness_ms, 99)) for load in loads),
+}
+alone_ms = {"p50 ms": stream.percentile_ms(50), "p95 ms": stream.percentile_ms(95)}
+scenarios = [{"scenario": "single stream"} | alone_ms]
+for name, per_s in bench.facts["offline"].items():
+    scenarios.append({"scenario": f"offline, {name}", "answered/s": per_s})
+show(bench.table(scenarios))
+show(bench.table(points))
+Markdown(f"The knee is at {points[knee]['offered_per_s']:.0f} requests a second.")
+
+# %% [markdown]
+# And if an instance dies under load? A process that is lost is noticed and started anew, and what it had is asked once more, so
+# every request has exactly one answer; `tests/serving` kills one to see it. Instances that are threads end with the whole server.
+#
+# ## 7.7 A fleet, simulated from measured times
+#
+# How many such machines would answer a hundred million requests a day? The time of a batch is fitted to the batches of the first
+# pass, with all instances busy; the queue is simulated. In the server a batch takes longer than by itself, for who sends and who
+# queues runs on the same cores; by how much, the offline scenario tells.
+#
+# First the check: the same loads, simulated, beside the measured ones. Then the fewest machines that keep the bound at the peak
+# with nobody refused; one machine fewer breaks it.
+
+# %%
+timed_batches = [
+    (plan, first_pass[named("instances", batches)].seconds) for batches, plan in plans.items()
+]
+service = capacity.ServiceTimes.of_batches(busy.lengths, timed_batches)
+
+
+def simulate(rate_per_s, policy=policy, limit=queue_limit, count=n_simulated):
+    return capacity.simulate(
+        rate_per_s, count, test.lengths, service, division[0], policy, limit, seed
+    )
+
+
+# %%
+alone = simulate(1e6, limit=None, count=n_server_requests)  # all are there at once
+slowdown = flood.busy_s / alone.busy_s.sum()
+service = service.slowed(slowdown)
+rates = [point["offered_per_s"] for point in points]
+simulated = [simulate(rate).summary(rate) for rate in rates]
+
+# %% tags=["hide-input"]
+bench.facts["simulated"] = simulated
+caption = f"{bench.caption}; {n_server_requests} requests a point, queue of {queue_limit}"
+show(bench.figure(figures.load(points, knee, capacity_per_s, simulated, caption), "server"))
+below = [i for i, share in enumerate(server_loads) if share < 1]
+ratios = [simulated[i]["p95_ms"] / points[i]["p95_ms"] for i in below]
+holds = bench.facts["simulation_holds"] = capacity.holds(ratios)
+Markdown(
+    "Simulated over measured 95th percentile, below capacity: "
+    + ", ".join(f"{r:.2f} at load {server_loads[i]}" for i, r in zip(below, ratios, strict=True))
+    + f". In the server a batch took {slowdown:.2f} times as long as by itself, which the simulation knows from the offline "
+    f"scenario. It claims to be right within a factor of {capacity.WITHIN}: "
+    + (
+        "**it holds here.**"
+        if holds
+        else "**it does not hold here**, so build nothing on the fleet."
+    )
+)
+
+# %%
+machines = {
+    way: lambda rate_per_s, policy=policy: simulate(rate_per_s, policy, limit=None)
+    for way, policy in policies.items()
+}
+traffic = requests_per_day, peak_factor
+fleet, impossible = capacity.fleets(*traffic, p99_bound_ms, usd_per_hour, machines)
+
+# %% tags=["hide-input"]
+bench.facts["fleet"] = fleet
+for way, why in impossible.items():
+    show(Markdown(f"*{way}: {why}*"))
+if fleet:
+    told = f"{requests_per_day:,.0f} requests a day, {peak_factor:g} times as dense at the peak"
+    caption = f"{told}; simulated; {bench.caption}"
+    show(bench.figure(figures.fleet(fleet, p99_bound_ms, caption), "fleet"))
+
+# %% [markdown]
+# ## 7.8 Short and long requests apart
+#
+# A short request behind a long one waits for work that is not its own. Here are five policies on the real server, at a load that
+# each of them can answer, in a queue that holds all: the oldest first, one by one and in batches; neighbours in length; the
+# shortest first, with patience, so that no long one starves; and an instance of their own for the short ones. One run each:
+# small differences mean nothing.
+
+# %%
+middle = min(int(np.median(test.lengths)) + 1, int(test.lengths.max()))
+by_policy = {
+    "oldest first, one by one": scheduling.one_by_one,
+    "oldest first, in batches": policies["adaptive batches"],
+    "like lengths": policies["like lengths"],
+    "shortest first": scheduling.short_first(1, p99_bound_ms / 2e3),
+}
+if len(several) > 1:
+    for_short = scheduling.within(1, 0, middle)
+    for_long = scheduling.within(1, middle, bench.task.max_length + 1)
+    half = len(several) // 2
+    by_policy["short ones apart"] = [for_short] * half + [for_long] * (len(several) - half)
+
+# %%
+rate_per_s = 0.85 * min(load.throughput_per_s for load in floods.values())
+by_length = {
+    name: load_test.poisson(policy, rate_per_s, queue_limit=len(order))
+    for name, policy in by_policy.items()
+}
+
+# %% tags=["hide-input"]
+rows = [
+    {"policy": name, "throughput_per_s": load.throughput_per_s}
+    | load.p95_by_length(test.lengths[order], middle)
+    for name, load in by_length.items()
+]
+bench.facts["policies"] = rows
+caption = f"{bench.caption}; {len(order)} requests, {rate_per_s:.0f} a second; short: under {middle} tokens"
+bench.figure(figures.by_length(rows, caption), "by_length")
+
+# %% [markdown]
+# ## 7.9 What it cost
+#
+# No accuracy beyond the rounding that chapter 5 has paid for already. The wait of a single request: more instances on the same
+# cores answer more, each of them later. And memory: every instance has its own copy of the weights.
+
+# %% tags=["hide-input"]
+rungs = [bench.rung("first token"), *map(vars, bench.rungs)]
+bench.table(
+    [
+        {
+            "rung": rung["rung"],
+            "p50 ms": rung["latency_p50_ms"],
+            "requests/s": rung["throughput_per_s"],
+        }
+        | {"MB of weights in memory": rung["model_mb"] * rung["instances"]}
+        for rung in rungs
+    ]
+)
+
+# %% [markdown]
+# ## 7.10 When it does not pay
+#
+# - **One user at a time**: then the best division is the one with the lowest latency, not with the most answers (`goal`).
+# - **Several instances of a large model** share one memory and one cache: the teacher's panel in 7.3 shows what is left of it.
+# - **A long queue** answers everybody late. A short one answers most in time, and tells the others at once.
+# - **A fleet from a simulation** that misses its own check: 7.7 says whether it does.
+#
+# ## 7.11 Exercises
+#
+# 1. Set `goal` to latency. Which rungs change, and by how much?
+# 2. `queue_limit` decides who is refused. Draw the 99th percentile of those who are answered over it, at the highest load.
+# 3. Write a policy that takes the longest request first, and set it beside those of 7.8. Who pays for it?
+#
+# **Next:** [chapter 9](09_story.ipynb) puts the rungs together.
+
+# %% tags=["hide-input"]
+running.close()
+student, pruned = (
+    bench.facts_of("03_distillation")["student"],
+    bench.facts_of("04_pruning")["pruned"],
+)
+origin = pruned if final == "pruned student" else student
+bench.facts["served"] = {
+    "onnx": files.shown(served_file),
+    "tokenizer": files.shown(files.resolve(origin["folder"])),
+    "rung": bench.facts["goes_on_from"],
+    "model": final,
+    "recipe": recipe,
+    "batches": list(best_for["instances"]),
+    "division": [*division, kind],
+}
+if not pays:
+    one_session = {"batches": list(bench.best_batching), "division": [1, bench.threads, "thread"]}
+    bench.facts["served"] |= one_session
+bench.save()

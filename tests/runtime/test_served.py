@@ -1,0 +1,68 @@
+"""The file that is served: made once, judged by labels where it is rounded, and refused where it keeps too few."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import examples_of, tiny_classifier
+
+from fflib.data import batching
+from fflib.engine import export, predictors
+from fflib.measure.timing import Check, Variant
+from fflib.model import training
+from fflib.runtime import served
+
+EXAMPLES = examples_of((5, 9, 3, 12))
+RIGHT = np.array([[2.0, 1.0], [1.0, 2.0], [2.0, 1.0], [1.0, 2.0]], np.float32)
+
+
+def saying(logits):
+    """A predictor that knows each request by its length."""
+    by_length = dict(zip(EXAMPLES.lengths, logits, strict=True))
+    return lambda inputs: np.array([by_length[row.sum()] for row in inputs["attention_mask"]])
+
+
+@pytest.mark.parametrize("recipe", ["dynamic", "static, largest"])
+def test_the_integers_lie_beside_the_file_and_are_made_once(tmp_path, recipe):
+    source = export.save_onnx(tiny_classifier(), tmp_path / "model.onnx")
+    assert served.in_integers(source, "", EXAMPLES, 1) == source
+    target = served.in_integers(source, recipe, EXAMPLES, 1)
+    assert target == tmp_path / f"{recipe}.onnx"
+    made = target.stat().st_mtime_ns
+    assert served.in_integers(source, recipe, EXAMPLES, 1).stat().st_mtime_ns == made
+    assert predictors.onnx_session(target, 1) and target.stat().st_size < source.stat().st_size
+
+
+def test_who_keeps_too_few_labels_is_timed_but_not_served():
+    one_wrong = RIGHT.copy()
+    one_wrong[0] = one_wrong[0, ::-1] + 7
+    plan = batching.in_order(EXAMPLES.lengths, 1)
+    check = served.judged(Variant("int8", saying(one_wrong), plan), EXAMPLES, RIGHT).checked
+    assert check.label_agreement == 0.75 and check.max_abs_difference > 1
+    assert served.verdict(check, 0.75) == "checked" and served.verdict(check, 0.76) == "timed, not served"
+    with pytest.raises(AssertionError, match="only 0.0% of the labels"):
+        served.judged(Variant("mad", saying(RIGHT[:, ::-1]), plan), EXAMPLES, RIGHT)
+
+
+def test_in_fp32_nothing_may_change():
+    assert served.labels_to_keep("", 0.5) == 0.999 and served.tolerance("", RIGHT) == 1e-3
+    assert served.labels_to_keep("dynamic", 0.5) == 0.5 and served.labels_to_keep("dynamic", 0.95) == 0.85
+    assert served.tolerance("dynamic", RIGHT) == 1.0 and served.tolerance("dynamic", 10 * RIGHT) == pytest.approx(3.0)
+
+
+def test_all_of_test_is_answered_in_the_batches_that_are_served():
+    model = tiny_classifier()
+    expected, seen = training.predict(model, EXAMPLES), []
+    predict = predictors.torch_predictor(model)
+
+    def noting(inputs):
+        seen.append(len(inputs["input_ids"]))
+        return predict(inputs)
+
+    found = served.answers(noting, EXAMPLES, expected, ("sorted", 2), 0.999)
+    assert seen == [2, 2] and found.check.n == 4 and found.check.max_abs_difference < 1e-4
+    np.testing.assert_allclose(found.logits, expected, atol=1e-4)
+    other = served.answers(saying(RIGHT), EXAMPLES, RIGHT + 1, ("in order", 1), 0.999)
+    assert other.check == Check(1.0, 1.0, 4)
+    with pytest.raises(AssertionError, match=r"only 0.0% of the labels are those of the model, 85.0% have to be"):
+        served.answers(saying(RIGHT), EXAMPLES, RIGHT[:, ::-1], ("in order", 1), 0.85)

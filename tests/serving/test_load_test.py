@@ -1,0 +1,90 @@
+"""Load tests on a real server: the same requests for every policy, answers compared, an instance that dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import examples_of, tiny_classifier
+
+from fflib import progress
+from fflib.data import batching
+from fflib.engine import export, predictors, sessions
+from fflib.measure import cores
+from fflib.measure.timing import Variant
+from fflib.serving import instances, loadgen, scheduling
+from fflib.serving.load_test import LoadTest
+from fflib.serving.server import Server
+
+EXAMPLES = examples_of((5, 9, 3, 12, 7, 30))
+MODEL = tiny_classifier()
+PREDICT = predictors.torch_predictor(MODEL)
+ONE_EACH = batching.in_order(EXAMPLES.lengths, 1)
+LABELS = Variant("right", PREDICT, ONE_EACH).logits(EXAMPLES).argmax(1)
+ORDER = np.random.default_rng(1).integers(0, len(EXAMPLES), 30)
+
+
+@pytest.fixture(autouse=True)
+def _no_bars(monkeypatch):
+    monkeypatch.setenv(progress.TERMINAL_VARIABLE, "")
+
+
+def load_test(predict=PREDICT, at_least=1.0, queue_limit=50):
+    return LoadTest([predict], EXAMPLES, ORDER, LABELS, at_least, queue_limit, seed=3)
+
+
+def test_each_scenario_asks_the_same_requests_and_says_how_busy_the_instances_were():
+    test = load_test()
+    flood, stream = test.offline(scheduling.adaptive(64)), test.single_stream(scheduling.one_by_one)
+    assert flood.answered == len(ORDER) and stream.answered == len(ORDER) // 3
+    assert 0 < flood.busy_s <= flood.span_s * 1.1
+    first, second = (test.poisson(scheduling.one_by_one, 2000.0) for _ in range(2))
+    assert first.answered == second.answered == len(ORDER)
+    assert first.offered_per_s == pytest.approx(second.offered_per_s), "the same arrivals in each test"
+
+
+def test_the_queue_of_one_test_may_be_longer():
+    def slow(inputs):
+        time.sleep(0.005)
+        return PREDICT(inputs)
+
+    test = load_test(slow, queue_limit=1)
+    assert test.poisson(scheduling.one_by_one, 5000.0).refused.any()
+    assert not test.poisson(scheduling.one_by_one, 5000.0, queue_limit=len(ORDER)).refused.any()
+
+
+def test_wrong_answers_are_told():
+    with pytest.raises(AssertionError, match=r"only 0.0% of the server's answers are the model's"):
+        load_test(lambda inputs: -PREDICT(inputs)).offline(scheduling.one_by_one)
+    assert load_test(lambda inputs: -PREDICT(inputs), at_least=0.0).offline(scheduling.one_by_one).answered
+
+
+def test_a_process_that_dies_under_load_costs_no_request(tmp_path, monkeypatch):
+    """It is started anew and asked once more: every request has exactly one answer, and the right one."""
+    if len(cores.physical_cores()) < 2:
+        monkeypatch.setattr(cores, "divide", lambda count, *_: [cores.physical_cores()[:1]] * count)
+    graph = export.save_onnx(MODEL, tmp_path / "model.onnx")
+    alone = sessions.onnx_predictor(sessions.onnx_session(graph, 1))
+    right = Variant("right", alone, ONE_EACH).logits(EXAMPLES)
+    order = np.random.default_rng(0).integers(0, len(EXAMPLES), 2000)
+    with instances.start(graph, 2, 1, "process") as pair:
+        victim = pair[0].pid
+        with Server(pair, scheduling.one_by_one, queue_limit=16) as server:
+
+            def kill():
+                while server.answered < len(order) // 2:
+                    time.sleep(1e-3)
+                os.kill(victim, signal.SIGKILL)
+
+            killer = threading.Thread(target=kill, daemon=True)
+            killer.start()
+            load = loadgen.offline(server, EXAMPLES, order)  # asserts that none is lost and none answered twice
+            killer.join(10)
+        restarts = [process.restarts for process in pair]
+        assert restarts == [1, 0] and pair[0].pid != victim
+    assert load.answered == len(order) and not load.failed.any() and not load.refused.any()
+    np.testing.assert_array_equal(load.answers, right[order])
