@@ -111,7 +111,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _bill(end: Row, padded: Row) -> dict[str, Any]:
-    """Return what the last rung costs by the factors from the padded reference on, as in chapter 7.
+    """Return what the last rung costs by the factors from the padded reference on, as in chapter 9.
 
     So the machine's drift between chapters is in none of it.
     """
