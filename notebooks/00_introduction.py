@@ -87,7 +87,7 @@ Image(str(figures / "waterfall.png"), alt=alternative)
 # its answers and its inner states ([3](03_distillation.ipynb)). Heads and neurons that it can do without are **cut**, in a shape that
 # is judged by the clock and not by the count of weights ([4](04_pruning.ipynb)). Its numbers shrink to **eight bits**, by recipes that keep the
 # answers and not by those that quietly change them ([5](05_quantization.ipynb)). The **graph** is rid of what a classifier never reads,
-# and is given to the engine that runs it fastest ([6](06_runtime.ipynb)). The **cores** are divided so that none waits for another, and a
+# and engines run it side by side ([6](06_runtime.ipynb)). The **cores** are divided so that none waits for another, and a
 # server keeps its promise under load ([7](07_serving.ipynb)). At the end everything is multiplied, taken apart again, and set beside
 # the paper and the limit of the processor ([9](09_story.ipynb)).
 #

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -62,6 +62,22 @@ def label(technique: str, full: Stack, cores: int) -> str:
     """Return the name of a technique with all that goes with it: "ONNX Runtime, with quantisation and instances"."""
     others = lost_along(technique, full, cores)
     return technique + (f", with {' and '.join(others)}" if others else "")
+
+
+def changes(stack: Stack, full: Stack) -> str:
+    """Say in what a stack differs from the full one: "model: student instead of pruned student"."""
+    values, full_values = asdict(stack), asdict(full)
+    return "; ".join(
+        f"{name.replace('_', ' ')}: {_words(value)} instead of {_words(full_values[name])}"
+        for name, value in values.items()
+        if value != full_values[name]
+    )
+
+
+def _words(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(str(part) for part in value)
+    return "none" if value in ("", False) else "yes" if value is True else str(value)
 
 
 def factor_when_added(

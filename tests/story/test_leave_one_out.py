@@ -86,6 +86,18 @@ def test_slowdowns_pair_the_rounds():
     assert got == {"batching": (1.5, 1.5, 2.0)}
 
 
+def test_what_changes_is_told_field_by_field():
+    def changes(technique):
+        return leave_one_out.changes(leave_one_out.without(technique, FULL, 4), FULL)
+
+    assert changes("pruning") == "model: student instead of pruned student"
+    assert changes("batching") == "batches: in order 1 instead of token budget 256"
+    assert changes("instances") == "instances: 1 instead of 2; threads: 4 instead of 1"
+    assert changes("first token") == "first token: none instead of yes"
+    assert changes("quantisation") == "recipe: none instead of dynamic"
+    assert not leave_one_out.changes(FULL, FULL)
+
+
 def test_what_a_technique_brought_counts_what_goes_along_with_it():
     brought = {"ONNX Runtime": 2.0, "quantisation": 3.0, "pruning": 5.0}  # this ladder took no instances
     assert leave_one_out.factor_when_added("pruning", FULL, 4, brought) == 5
