@@ -27,46 +27,49 @@ size: str = "smoke"  # smoke, standard or full; named in the record
 
 # %% tags=["hide-input"]
 import pandas as pd
-from IPython.display import Image, Markdown, display
+from IPython.display import Image, Markdown
+from IPython.display import display as show
 
-from fflib import display as pages
+from fflib import display
 from fflib.book import reference
 from fflib.book.bench import Bench
-from fflib.runs import ladder as rungs
+from fflib.runs import ladder as ladders
 from fflib.runs import records
+from fflib.runs.ladder import PADDED
 from fflib.story import factors
 
-chapter = Bench.open("00_introduction", globals())
-own = (chapter.folder / "results" / "09_story.json").exists()
-if own:
-    records, figures = records.all_current(run_dir), chapter.folder / "figures"
-else:  # nothing was run yet: the results that came with the book
+bench = Bench("00_introduction", globals())
+was_run_here = (bench.folder / "results" / "09_story.json").exists()
+if was_run_here:
+    shown_records, figures = records.all_current(run_dir), bench.folder / "figures"
+else:  # the results that came with the book
     kept = reference.read(run if run in reference.names() else reference.MAIN)
-    records, figures = kept.records, reference.REFERENCES / kept.name / "figures"
-by_name = {record["chapter"]: record for record in records}
-measured = [record for record in records if "01" < record["chapter"] < "09"]
-told, baseline = by_name["09_story"]["facts"], by_name["01_baseline"]
-ladder = rungs.ladder([rung for record in measured for rung in record["rungs"]])
+    shown_records, figures = kept.records, reference.REFERENCES / kept.name / "figures"
+by_chapter = {record["chapter"]: record for record in shown_records}
+baseline, story = by_chapter["01_baseline"], by_chapter["09_story"]["facts"]
+measured = [record for record in shown_records if "01" < record["chapter"] < "09"]
+ladder = factors.ladder_of(measured)
 last = factors.last_rung(measured)
+rung = ladder.set_index("rung")
 
 # %% tags=["hide-input"]
-padded, unpadded, best, own_teacher, _ = told["speedups"]["throughput"].values()
-accuracy, one_ms = told["speedups"], told["speedups"]["one_request_ms"]
-whose = "This run" if own else f"*Nothing was run here yet. The reference run `{kept.name}`*"
-above_guessing = (
-    ladder.set_index("rung").loc[last, "accuracy_low"] > accuracy["most_frequent_answer"]
-)
-has_learned = pd.notna(ladder.set_index("rung").loc[rungs.PADDED, "accuracy"])
-no_accuracy = (
-    "" if has_learned else " (Its weights are untrained here, so it has a speed and no accuracy.)"
-)
-weak = "" if above_guessing else " **That is not clearly more than guessing.**"
+speedups = story["speedups"]
+padded, unpadded, best_engine, own_teacher, _ = speedups["throughput"].values()
+one_ms, most_frequent = speedups["one_request_ms"], speedups["most_frequent_answer"]
+machine, threads = baseline["machine"], baseline["rungs"][0]["threads"]
+who = "This run" if was_run_here else f"*Nothing was run here yet. The reference run `{kept.name}`*"
+weak, untrained = "", ""
+if rung.loc[last, "accuracy_low"] <= most_frequent:
+    weak = " **That is not clearly more than guessing.**"
+if pd.isna(rung.loc[PADDED, "accuracy"]):
+    untrained = " (Its weights are untrained here, so it has a speed and no accuracy.)"
 Markdown(
-    f"{whose}, on {baseline['machine']['cpu']} with {baseline['rungs'][0]['threads']} threads, ended **{own_teacher:.0f} times** as fast as "
-    f"its own teacher, unpadded, with an accuracy of {accuracy['accuracy']:.1%} where the teacher has {accuracy['teacher_accuracy']:.1%} (always the most "
-    f"frequent answer: {accuracy['most_frequent_answer']:.1%}), on texts that took no part in training or in any choice.{weak}\n\n"
+    f"{who}, on {machine['cpu']} with {threads} threads, ended **{own_teacher:.0f} times** as fast as "
+    f"its own teacher, unpadded, with an accuracy of {speedups['accuracy']:.1%} where the teacher has "
+    f"{speedups['teacher_accuracy']:.1%} (always the most frequent answer: {most_frequent:.1%}), on texts that took no "
+    f"part in training or in any choice.{weak}\n\n"
     f"Against `{baseline['parameters']['reference']}`, the larger stock model that such stories start from: **{padded:.0f} times** as fast when "
-    f"that one pads, **{unpadded:.0f} times** when it does not, {best:.0f} times when it runs on the best engine tried.{no_accuracy} "
+    f"that one pads, **{unpadded:.0f} times** when it does not, {best_engine:.0f} times when it runs on the best engine tried.{untrained} "
     f"One request alone takes {one_ms['padded']:,.0f} ms there padded, {one_ms['unpadded']:,.0f} ms "
     f"unpadded, and {one_ms['end']:.1f} ms at the end."
 )
@@ -84,37 +87,39 @@ Image(str(figures / "waterfall.png"), alt=alternative)
 # its answers and its inner states ([3](03_distillation.ipynb)). Heads and neurons that it can do without are **cut**, in a shape that
 # is judged by the clock and not by the count of weights ([4](04_pruning.ipynb)). Its numbers shrink to **eight bits**, by recipes that keep the
 # answers and not by those that quietly change them ([5](05_quantization.ipynb)). The **graph** is rid of what a classifier never reads,
-# the **cores** are divided so that none waits for another, and a server keeps its promise under load ([6](06_runtime.ipynb)). At the
-# end everything is multiplied, taken apart again, and set beside the paper and the limit of the processor ([7](09_story.ipynb)).
+# and engines run it side by side ([6](06_runtime.ipynb)). The **cores** are divided so that none waits for another, and a
+# server keeps its promise under load ([7](07_serving.ipynb)). At the end everything is multiplied, taken apart again, and set beside
+# the paper and the limit of the processor ([9](09_story.ipynb)).
 #
 # What each step brought here, and what was left of the accuracy after it:
 
 # %% tags=["hide-input"]
-stack = ladder.set_index("rung").loc[rungs.stack(ladder, last)]
-pages.table(
-    [
-        {
-            "rung": name,
-            "what": factors.WORDS.get(factors.technique_of(name), "") if row["stacks_on"] else "",
-            "step": f"{row['speedup_step']:.2f}x" if row["stacks_on"] else "",
-            "so far": f"{row['speedup_vs_padded']:,.0f}x",
-            "accuracy": "" if pd.isna(row["accuracy"]) else f"{row['accuracy']:.1%}",
-        }
-        for name, row in stack.iterrows()
-    ]
-)
+rungs_taken = ladders.stack(ladder, last)
+rows = [{"rung": PADDED, "so far": "1x"}]
+rows += [
+    {
+        "rung": step["rung"],
+        "what": step["what"],
+        "step": f"{step['factor']:.2f}x",
+        "so far": f"{step['total']:,.0f}x",
+    }
+    for step in factors.factors(ladder, rungs_taken)
+]
+for row in rows:
+    accuracy = rung.loc[row["rung"], "accuracy"]
+    row["accuracy"] = "" if pd.isna(accuracy) else f"{accuracy:.1%}"
+columns = ["rung", "what", "step", "so far", "accuracy"]
+display.table(pd.DataFrame(rows, columns=columns))
 
 # %% [markdown]
 # ## The ladder
 #
-# Every rung, those that the story did not take in brackets.
+# Every rung; the names of those that the story did not take stand in brackets.
 
 # %% tags=["hide-input"]
-display(Markdown(rungs.ladder_markdown(factors.ladder_with_ways(ladder, list(stack.index)))))
-Image(
-    str(figures / "ladder.png"),
-    alt="The ladder: a bar a rung, speed-up against the padded reference",
-)
+show(Markdown(ladders.ladder_markdown(factors.mark_alternatives(ladder, rungs_taken))))
+alternative = "The ladder: a bar a rung, speed-up against the padded reference"
+Image(str(figures / "ladder.png"), alt=alternative)
 
 # %% [markdown]
 # ## How to read the ladder
@@ -131,16 +136,13 @@ Image(
 # ## What this run used
 
 # %% tags=["hide-input"]
-pages.card(baseline["machine"], baseline["rungs"][0]["threads"])
-
-# %% tags=["hide-input"]
-facts = baseline["facts"]["teacher"]
-low, high = facts["accuracy_interval"]
-whence = "fine-tuned here" if baseline["parameters"]["epochs"] else "taken as it is"
-size_of = baseline["parameters"]["size"] if not own else size
+teacher, parameters = baseline["facts"]["teacher"], baseline["parameters"]
+low, high = teacher["accuracy_interval"]
+origin = "fine-tuned here" if parameters["epochs"] else "taken as it is"
+show(display.card(machine, threads))
 Markdown(
-    f"**Task** {baseline['parameters']['task']}. **Teacher** `{facts['name']}`, {whence}: "
-    f"{facts['accuracy']:.1%} on the test set ({low:.1%} to {high:.1%}). **Size** {size_of}."
+    f"**Task** {parameters['task']}. **Teacher** `{teacher['name']}`, {origin}: "
+    f"{teacher['accuracy']:.1%} on the test set ({low:.1%} to {high:.1%}). **Size** {parameters['size']}."
 )
 
 # %% [markdown]
@@ -151,10 +153,11 @@ Markdown(
 # 3. [Distillation](03_distillation.ipynb): small students that learn from what the teacher computes.
 # 4. [Pruning](04_pruning.ipynb): heads, neurons, layers and words that are not needed, and a shape chosen by the clock.
 # 5. [Quantisation](05_quantization.ipynb): eight bits in place of thirty-two, and how to keep the answers.
-# 6. [Runtime](06_runtime.ipynb): the graph that is served, the cores divided, and a server that keeps its promise.
-# 7. [The story](09_story.ipynb): all rungs together, each technique left out once, beside the paper's.
+# 6. [Runtime](06_runtime.ipynb): the graph that is served, and the engine that runs it.
+# 7. [Serving](07_serving.ipynb): the cores divided, and a server that keeps its promise under load.
 #
-# A sweep over several tasks ends with [the tables](10_tables.ipynb): all of them side by side, beside the paper's.
+# Two chapters close the book: [9, the story](09_story.ipynb), all rungs together, each technique left out once, beside the paper's;
+# and [10, the tables](10_tables.ipynb), with which a sweep over several tasks ends, all of them side by side.
 #
 # The techniques are those of FastFormers (Kim and Hassan Awadalla, arXiv 2010.13382), with TinyBERT's distillation
 # (1909.10351) and DynaBERT's pruning (2004.04037).
@@ -162,12 +165,10 @@ Markdown(
 # ## How long it took
 
 # %% tags=["hide-input"]
-times = [
-    (name, record["seconds"] / 60, len(record["rungs"]))
-    for name, record in by_name.items()
-    if name != chapter.name
+rows = [
+    {"chapter": name, "minutes": record["seconds"] / 60, "rungs": len(record["rungs"])}
+    for name, record in by_chapter.items()
+    if name != bench.name
 ]
-pages.table(pd.DataFrame(times, columns=["chapter", "minutes", "rungs"]), decimals=1)
-
-# %%
-chapter.save()
+show(display.table(rows, decimals=1))
+bench.save()

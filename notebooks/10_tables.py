@@ -17,7 +17,7 @@
 # **Claim.** One task proves little: a speed-up depends on how long its texts are, the accuracy that is kept on how hard the task is for
 # a small model. So here stand all the runs of a sweep, in the order of the paper's tables and beside them.
 #
-# **Cost.** None: nothing is measured here. Every number was saved by chapters [1](01_baseline.ipynb) to [7](09_story.ipynb) of its run.
+# **Cost.** None: nothing is measured here. Every number was saved by chapters [1](01_baseline.ipynb) to [9](09_story.ipynb) of its run.
 #
 # **Needs** the runs of a sweep (`make sweep SWEEP=superglue`), or any runs whose folders are named below. A run that is missing or
 # failed gets an empty row and a sentence, and stops nothing. **Leaves** `tables.csv`, `tables.md` and a figure.
@@ -35,12 +35,11 @@ from fflib import display
 from fflib.book.bench import Bench
 from fflib.story import fastformers, table_figures, tables, tables_markdown
 
-chapter = Bench.open("10_tables", globals())
-entries = tables.gather(runs or [chapter.folder.name])
+bench = Bench("10_tables", globals())
+
+# %%
+entries = tables.gather(runs or [bench.folder.name])
 rows = tables.rows(entries)
-whole = [entry for entry in entries if entry.side]
-chapter.facts["rows"] = rows
-caption = f"{run}: {', '.join(tables.machines(rows)) or 'no run has finished yet'}"
 
 # %% [markdown]
 # ## 10.1 The runs
@@ -48,15 +47,16 @@ caption = f"{run}: {', '.join(tables.machines(rows)) or 'no run has finished yet
 # Where each row comes from. Runs of one machine were measured one after another, never at the same time. Where machines differ, the
 # tables say so and keep what can be compared all the same: factors, and accuracies.
 
-# %%
+# %% tags=["hide-input"]
+bench.facts["rows"] = rows
 display.table(tables.sources(entries))
 
 # %% [markdown]
 # What must be known before reading on:
 
-# %%
+# %% tags=["hide-input"]
 notes = tables_markdown.notes(rows)
-chapter.facts["notes"] = notes
+bench.facts["notes"] = notes
 Markdown("\n".join(f"- {note}" for note in notes) or "Nothing: every run is whole.")
 
 # %% [markdown]
@@ -70,7 +70,7 @@ Markdown("\n".join(f"- {note}" for note in notes) or "Nothing: every run is whol
 # them, and what they learnt from stands beside them. **So a row tells how much of its own teacher a student keeps, not
 # whose teacher is better.**
 
-# %%
+# %% tags=["hide-input"]
 Markdown(tables_markdown.accuracy_markdown(rows))
 
 # %% [markdown]
@@ -80,21 +80,14 @@ Markdown(tables_markdown.accuracy_markdown(rows))
 # against the same reference with padding, which is how most large numbers come about. The paper's CPU-only systems were compared with the
 # organisers' BERT, on another machine and on test sets that are not public: set them beside the first two, not beside the third.
 
-# %%
-points = [
-    row
-    | {
-        "label": label,
-        "smoke": row["size"] == tables.SMOKE,
-        "guesses": tables_markdown.guesses(row),
-    }
-    for label, row in zip(tables_markdown.labels(rows), rows, strict=True)
-]
+# %% tags=["hide-input"]
+finished_runs = [entry for entry in entries if entry.side]
+machines = ", ".join(tables.machines(rows)) or "no run has finished yet"
 papers = {task: tables_markdown.papers(task) for task in fastformers.TASKS}
 figure = None
-if whole:
-    figure = table_figures.by_task(points, papers, caption)
-    chapter.figure(figure, "tables")
+if finished_runs:
+    points = tables_markdown.figure_rows(rows)
+    figure = bench.figure(table_figures.by_task(points, papers, f"{run}: {machines}"), "tables")
 figure
 
 # %% [markdown]
@@ -104,19 +97,20 @@ figure
 # run's ladder, products of steps that were timed side by side; *energy* is that of the padded reference over that of the served model.
 # Money and watt-hours follow the factors, so that no drift of a machine is in them.
 
-# %%
+# %% tags=["hide-input"]
 Markdown(tables_markdown.speed_markdown(rows))
 
-# %%
-systems = [
-    {
-        "paper, CPU only": system.system,
-        "speed-up over all tasks": f"{system.speedup}x",
-        "energy saved over all tasks": f"{system.energy_saved}x",
-    }
-    for system in fastformers.TABLE_4
-]
-display.table(systems)
+# %% tags=["hide-input"]
+display.table(
+    [
+        {
+            "paper, CPU only": system.system,
+            "speed-up over all tasks": f"{system.speedup}x",
+            "energy saved over all tasks": f"{system.energy_saved}x",
+        }
+        for system in fastformers.TABLE_4
+    ]
+)
 
 # %% [markdown]
 # A mean over tasks is a choice, too. The paper's is a ratio of total times, so the task with the most texts decides it; in the geometric
@@ -128,18 +122,17 @@ display.table(systems)
 
 # %%
 for row in rows:
+    speedup, retention = row["speedup_vs_padded"], row["retention"]
     if row["status"] != "ok":
-        assert row["retention"] is None and row["speedup_vs_padded"] is None, (
-            "a number without a run"
-        )
+        assert speedup is None and retention is None, "a number without a run"
         continue
-    padded, kept = row["speedup_vs_padded"], row["retention"]
-    # Of a teacher that scores nothing, no share is kept.
-    assert kept is None or abs(row["served"] - kept * row["teacher"]) < 1e-4, (
-        f"{row['run']}: another teacher's accuracy"
-    )
-    assert padded >= row["speedup_vs_unpadded"], f"{row['run']}: padding made the reference faster"
-f"{len(whole)} of {len(entries)} runs are whole."
+    if retention is not None:  # of a teacher that scores nothing, no share is kept
+        off = abs(row["served"] - retention * row["teacher"])
+        assert off < 1e-4, f"{row['run']}: another teacher's accuracy"
+    assert speedup >= row["speedup_vs_unpadded"], f"{row['run']}: padding made the reference faster"
+
+# %% tags=["hide-input"]
+Markdown(f"{len(finished_runs)} of {len(entries)} runs are whole.")
 
 # %% [markdown]
 # ## 10.6 When it does not pay
@@ -155,6 +148,6 @@ f"{len(whole)} of {len(entries)} runs are whole."
 # 3. Add a run of your own to `params/sweeps/` and run the sweep again. For a run that was copied from another machine into
 #    `outputs/`, make the tables alone, `python -m fflib.book.sweep chapter 10_tables --sweep superglue`: the sweep itself would measure it here.
 
-# %%
+# %% tags=["hide-input"]
 tables_markdown.write(run_dir, rows)
-chapter.save()
+bench.save()

@@ -49,3 +49,12 @@ def filled(bar, color):
 
 def words_of(figure):
     return [" ".join(text.get_text().split()) for text in parts(figure, "words", plt.Text)]
+
+
+def words(figure, gid):
+    """Return the texts that carry a name."""
+    return [" ".join(text.get_text().split()) for text in parts(figure, gid, plt.Text)]
+
+
+def title_of(figure):
+    return " ".join(figure.get_suptitle().split())

@@ -187,6 +187,11 @@ class Bench(Inputs):
             ]
         )
 
+    def _ladder_so_far(self) -> str:
+        so_far = records.all_current(self.folder, before=f"{self.name}_")
+        rungs = [rung for record in so_far for rung in record["rungs"]]
+        return ladder.ladder_markdown(ladder.ladder(rungs))
+
     def save(self) -> Path:
         """Write ``results/<chapter>.json``: the rungs, the facts, and what they came from."""
         path = records.path_of(self.folder, self.name)
@@ -202,8 +207,6 @@ class Bench(Inputs):
             "rungs": [asdict(rung) for rung in self.rungs],
         }
         write_json(path, record)
-        if self._summary and self.rungs:
-            so_far = records.all_current(self.folder, before=f"{self.name}_")
-            rungs = [rung for record in so_far for rung in record["rungs"]]
-            self._summary.update(Markdown(ladder.ladder_markdown(ladder.ladder(rungs))))
+        if self._summary:
+            self._summary.update(Markdown(self._ladder_so_far() if self.rungs else ""))
         return path

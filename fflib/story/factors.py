@@ -16,7 +16,7 @@ from fflib.story import fastformers
 
 Record = Mapping[str, Any]
 TEACHER = "teacher unpadded"  # what every accuracy of a ladder is measured against
-WORDS = {  # what a technique does, for a reader who sees a figure alone
+WHAT_IT_DOES = {  # a technique in a few words, for a reader who sees a figure alone
     "a smaller teacher": "a smaller model, fine-tuned",
     "no padding": "no padding computed",
     "batching": "like lengths together",
@@ -27,6 +27,18 @@ WORDS = {  # what a technique does, for a reader who sees a figure alone
     "first token": "the last layer for one token",
     "instances": "the cores divided",
 }
+AGAINST = (  # what a speed-up is told against
+    "the padded reference",
+    "the unpadded reference",
+    "the reference on the best fp32 engine tried, unpadded",
+    "this run's own teacher, unpadded",
+    "this run's own teacher on ONNX Runtime, unpadded",
+)
+
+
+def ladder_of(records: Sequence[Record], watts_per_core: float | None = None) -> pd.DataFrame:
+    """Return the ladder of all rungs that the chapters' records hold, see `ladder.ladder`."""
+    return rungs.ladder([rung for record in records for rung in record["rungs"]], watts_per_core)
 
 
 def last_rung(records: Sequence[Record]) -> str:
@@ -57,7 +69,7 @@ def factors(ladder: pd.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
         {
             "rung": name,
             "technique": technique_of(name),
-            "what": WORDS.get(technique_of(name), ""),
+            "what": WHAT_IT_DOES.get(technique_of(name), ""),
             "factor": float(row["speedup_step"]),
             "total": float(row["speedup_vs_padded"]),
         }
@@ -66,7 +78,7 @@ def factors(ladder: pd.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def added(steps: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def factor_by_technique(steps: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return the product of the `factors` of each technique: what it brought when it was added."""
     return {
         technique: math.prod(step["factor"] for step in steps if step["technique"] == technique)
@@ -75,7 +87,7 @@ def added(steps: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def speedups(ladder: pd.DataFrame, last: str, best_fp32: float, teacher_fp32: float) -> dict[str, float]:
-    """Return the speed-ups of the last rung in throughput against five starting points.
+    """Return the speed-ups of the last rung in throughput against the five starting points of `AGAINST`.
 
     ``best_fp32`` is how many times faster than the unpadded reference the best fp32 engine runs the same reference,
     ``teacher_fp32`` the same of the teacher.
@@ -83,13 +95,8 @@ def speedups(ladder: pd.DataFrame, last: str, best_fp32: float, teacher_fp32: fl
     rows = ladder.set_index("rung")
     padded, unpadded = (rows.loc[last, f"speedup_vs_{kind}"] for kind in ("padded", "unpadded"))
     own = padded / rows.loc[TEACHER, "speedup_vs_padded"]
-    return {
-        "the padded reference": padded,
-        "the unpadded reference": unpadded,
-        "the reference on the best fp32 engine tried, unpadded": unpadded / best_fp32,
-        "this run's own teacher, unpadded": own,
-        "this run's own teacher on ONNX Runtime, unpadded": own / teacher_fp32,
-    }
+    factors_of = (padded, unpadded, unpadded / best_fp32, own, own / teacher_fp32)
+    return {against: float(factor) for against, factor in zip(AGAINST, factors_of, strict=True)}
 
 
 def beside_the_paper(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -98,8 +105,8 @@ def beside_the_paper(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     Their rows and ours are not the same: another order, and their student stands on the reference, ours on a teacher
     that is small already. So what belongs together is multiplied. None: not in that ladder.
     """
-    theirs, ours = fastformers.table().set_index("rung")["speedup_step"], added(steps)
-    pairs = {
+    paper, here = fastformers.table().set_index("rung")["speedup_step"], factor_by_technique(steps)
+    names = {
         "no padding": ([fastformers.UNPADDED], ["no padding"]),
         "batches of like lengths": ([], ["batching"]),
         "a smaller model": (["distilled student"], ["a smaller teacher", "distillation"]),
@@ -107,22 +114,21 @@ def beside_the_paper(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
         "pruning": (["pruned 33/50"], ["pruning"]),
         "instances": ([fastformers.INSTANCES_RUNG], ["instances"]),
     }
-
-    def product(names: Sequence[str], factors: Mapping[str, float]) -> float | None:
-        known = [factors[name] for name in names if name in factors]
-        return math.prod(known) if known else None
-
     rows = [
-        {"technique": name, "paper": product(there, theirs), "here": product(here, ours)}
-        for name, (there, here) in pairs.items()
+        {"technique": technique, "paper": _product(rungs_there, paper), "here": _product(rungs_here, here)}
+        for technique, (rungs_there, rungs_here) in names.items()
     ]
-    return [
-        *rows,
-        {"technique": "all"} | {side: math.prod(row[side] or 1 for row in rows) for side in ("paper", "here")},
-    ]
+    all_steps = {side: math.prod(row[side] or 1 for row in rows) for side in ("paper", "here")}
+    return [*rows, {"technique": "all"} | all_steps]
 
 
-def ladder_with_ways(ladder: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Return the ladder for reading: a rung that is not in the stack ``names`` is marked as another way."""
-    other = ~ladder["rung"].isin([*names, rungs.PADDED, rungs.UNPADDED])
-    return ladder.assign(rung=ladder["rung"].where(~other, "(" + ladder["rung"] + ")"))
+def _product(names: Sequence[str], factor_by_name: Mapping[str, float]) -> float | None:
+    """Multiply the factors that are known; None: none of them is."""
+    known = [factor_by_name[name] for name in names if name in factor_by_name]
+    return math.prod(known) if known else None
+
+
+def mark_alternatives(ladder: pd.DataFrame, stack: Sequence[str]) -> pd.DataFrame:
+    """Return the ladder for reading: the name of a rung that is not in the ``stack`` stands in brackets."""
+    on_the_way = ladder["rung"].isin([*stack, rungs.PADDED, rungs.UNPADDED])
+    return ladder.assign(rung=ladder["rung"].where(on_the_way, "(" + ladder["rung"] + ")"))

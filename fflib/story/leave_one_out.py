@@ -6,49 +6,22 @@ of the finished stack asks another question: what would be missed?
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 
 from fflib.data.splits import TokenizedSplit
-from fflib.engine import export
-from fflib.files import InputError, check_known
-from fflib.measure.timing import Predictor
+from fflib.files import check_known
 from fflib.model import importance, slicing
+from fflib.model.config import LayerShape
 from fflib.model.encoder import Classifier
 from fflib.pruning import mask_search
-from fflib.quantization import calibration, recipes
-from fflib.runtime import engines
-from fflib.runtime.first_token import FirstTokenClassifier
-from fflib.serving import instances
+from fflib.story.stacks import Stack
 
-TEACHER_CUT, STUDENT = "teacher, cut alike", "student"  # models that a stack may have in place of its own
-
-
-@dataclass(frozen=True)
-class Stack:
-    """What is served, and how.
-
-    Attributes:
-        model: the name of one of the models given to `serve`.
-        recipe: of `recipes.RECIPES`; '' stays in fp32.
-        first_token: the last layer is computed for the first token alone.
-        engine: "onnxruntime" or "pytorch".
-        instances, threads, kind: how the cores are divided, see `instances.start`.
-        batches: a plan of `batching.PLANS` and its size.
-    """
-
-    model: str
-    recipe: str
-    first_token: bool
-    engine: str
-    instances: int
-    threads: int
-    kind: str
-    batches: tuple[str, int]
+FULL = "the full stack"
+CUT_TEACHER, STUDENT = "cut teacher", "student"  # models that a stack may have in place of its own
 
 
 def without(technique: str, full: Stack, cores: int) -> Stack:
@@ -67,8 +40,8 @@ def _one_instance(stack: Stack, cores: int) -> Stack:
 TECHNIQUES: Mapping[str, Callable[[Stack, int], Stack]] = {
     "batching": lambda full, cores: replace(full, batches=("in order", 1)),
     # Pruning as it was done here is half distillation: the cut model learns from the uncut one. Without a teacher to
-    # learn from, the fine-tuned model itself is cut and tuned, see `cut_alike`.
-    "distillation": lambda full, cores: replace(full, model=TEACHER_CUT),
+    # learn from, the fine-tuned model itself is cut and tuned, see `cut_in_proportion`.
+    "distillation": lambda full, cores: replace(full, model=CUT_TEACHER),
     "pruning": lambda full, cores: replace(full, model=STUDENT),
     "quantisation": lambda full, cores: replace(full, recipe=""),
     "first token": lambda full, cores: replace(full, first_token=False),
@@ -77,103 +50,92 @@ TECHNIQUES: Mapping[str, Callable[[Stack, int], Stack]] = {
     "ONNX Runtime": lambda full, cores: replace(_one_instance(full, cores), engine="pytorch", recipe="", threads=cores),
 }
 
-TAKES_ALONG = {"ONNX Runtime": ("quantisation", "instances")}  # techniques that are gone with another
+GOES_ALONG = {"ONNX Runtime": ("quantisation", "instances")}  # techniques that go when another goes
 
 
-def taken_along(technique: str, full: Stack, cores: int) -> list[str]:
+def lost_along(technique: str, full: Stack, cores: int) -> list[str]:
     """Return what else ``full`` loses with a technique, of what it has."""
-    return [other for other in TAKES_ALONG.get(technique, ()) if without(other, full, cores) != full]
+    return [other for other in GOES_ALONG.get(technique, ()) if without(other, full, cores) != full]
 
 
 def label(technique: str, full: Stack, cores: int) -> str:
     """Return the name of a technique with all that goes with it: "ONNX Runtime, with quantisation and instances"."""
-    gone = taken_along(technique, full, cores)
-    return technique + (f", with {' and '.join(gone)}" if gone else "")
+    others = lost_along(technique, full, cores)
+    return technique + (f", with {' and '.join(others)}" if others else "")
 
 
-def cut_alike(teacher: Classifier, whole: Classifier, cut: Classifier, examples: TokenizedSplit) -> Classifier:
-    """Return ``teacher`` with the share of heads and neurons in each layer that ``cut`` has of ``whole``, on average.
+def changes(stack: Stack, full: Stack) -> str:
+    """Say in what a stack differs from the full one: "model: student instead of pruned student"."""
+    values, full_values = asdict(stack), asdict(full)
+    return "; ".join(
+        f"{name.replace('_', ' ')}: {_words(value)} instead of {_words(full_values[name])}"
+        for name, value in values.items()
+        if value != full_values[name]
+    )
 
-    All its layers stay: where ``cut`` lost whole layers, the teacher does not.
+
+def _words(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(str(part) for part in value)
+    return "none" if value in ("", False) else "yes" if value is True else str(value)
+
+
+def factor_when_added(
+    technique: str, full: Stack, cores: int, factor_by_technique: Mapping[str, float]
+) -> float | None:
+    """Return what a technique, with all that goes with it, brought when the ladder took it up; None: it did not.
+
+    ``factor_by_technique`` is that of `factors.factor_by_technique`.
+    """
+    if technique not in factor_by_technique:
+        return None
+    names = [technique, *lost_along(technique, full, cores)]
+    return math.prod(factor_by_technique.get(name, 1.0) for name in names)
+
+
+def slowdowns(wall_s: Mapping[str, np.ndarray], full: str = FULL) -> dict[str, tuple[float, float, float]]:
+    """Return how many times slower each stack is than the full one: the median of the rounds, the least, the largest.
+
+    ``wall_s`` are seconds of each round [rounds], timed in turn: a round of one stack belongs to the same of another.
+    """
+    ratios = {name: seconds / wall_s[full] for name, seconds in wall_s.items() if name != full}
+    return {name: (float(np.median(r)), float(r.min()), float(r.max())) for name, r in ratios.items()}
+
+
+def cut_in_proportion(
+    teacher: Classifier, student: Classifier, pruned: Classifier, examples: TokenizedSplit
+) -> Classifier:
+    """Return ``teacher`` with the share of heads and neurons that a layer of ``pruned`` has of ``student``, on average.
+
+    All its layers stay: where ``pruned`` lost whole layers, the teacher does not.
 
     Chosen by the importance of chapter 4 and tuned by `mask_search.tune`, without training: what pruning makes of a
-    model that nothing taught. ``examples`` are of train; an unpruned ``cut`` gives the teacher back.
+    model that nothing taught. ``examples`` are of train; where nothing was pruned, the teacher itself is returned.
     """
-    shares = [_units(cut)[i] / _units(whole)[i] * len(_layers(whole)) / len(_layers(cut)) for i in (0, 1)]
-    if shares == [1, 1]:
+    heads_left, neurons_left = _shares_left(_layers(student), _layers(pruned))
+    if heads_left == neurons_left == 1:
         return teacher
     counts = [
-        (round(shares[0] * layer.num_heads), round(shares[1] * layer.intermediate_size)) for layer in _layers(teacher)
+        (round(heads_left * layer.num_heads), round(neurons_left * layer.intermediate_size))
+        for layer in _layers(teacher)
     ]
     scores = importance.first_order(importance.gradients(teacher, examples))
-    return mask_search.tune(teacher, slicing.keep_top(scores.heads, scores.neurons, counts), examples, "weights")
+    most_important = slicing.keep_top(scores.heads, scores.neurons, counts)
+    return mask_search.tune(teacher, most_important, examples, "weights")
 
 
-def _layers(model: Classifier) -> Sequence:
+def _layers(model: Classifier) -> Sequence[LayerShape]:
     return model.encoder.config.layers
 
 
-def _units(model: Classifier) -> tuple[int, int]:
-    """Heads and neurons of all layers."""
-    return sum(layer.num_heads for layer in _layers(model)), sum(layer.intermediate_size for layer in _layers(model))
+def _shares_left(before: Sequence[LayerShape], after: Sequence[LayerShape]) -> tuple[float, float]:
+    """Return the shares of a layer's heads and neurons that are left, on average over the layers that are left."""
+    heads, neurons = (
+        _total(after, unit) / _total(before, unit) * len(before) / len(after)
+        for unit in ("num_heads", "intermediate_size")
+    )
+    return heads, neurons
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What stacks are made of.
-
-    Attributes:
-        models: by the names that stacks use.
-        sources: ONNX files that are there already, by the name of a model and whether for the first token alone.
-        folder: for the others.
-        texts: of train, that static recipes are calibrated on.
-        threads: of the calibration.
-    """
-
-    models: Mapping[str, Classifier]
-    sources: Mapping[tuple[str, bool], Path]
-    folder: Path
-    texts: TokenizedSplit
-    threads: int
-
-
-def graph(stack: Stack, parts: Parts) -> Path:
-    """Return the ONNX file of a stack, made once: the model or its `FirstTokenClassifier`, in its recipe's integers."""
-    model, kind = parts.models[stack.model], "first token" if stack.first_token else "whole"
-    usual = parts.folder / f"{stack.model}, {kind}" / "model.onnx"
-    source = parts.sources.get((stack.model, stack.first_token), usual)
-    export.save_onnx(FirstTokenClassifier(model) if stack.first_token else model, source)
-    if not stack.recipe:
-        return source
-    recipe = recipes.get_recipe(stack.recipe)
-    with export.quiet():  # chapter 5 has said what this processor cannot do
-        shown = recipes.load(source)
-        seen = calibration.Calibration(shown, parts.texts, parts.threads) if recipe.calibrated else None
-        return recipes.quantize(source, source.with_name(f"{stack.recipe}.onnx"), recipe, seen)
-
-
-@contextmanager
-def serve(stack: Stack, parts: Parts) -> Iterator[list[Predictor]]:
-    """Yield the predictors of a stack, one an instance.
-
-    InputError: several instances of PyTorch, whose threads the whole process shares.
-    """
-    if stack.engine == "onnxruntime":
-        path = graph(stack, parts)
-        with instances.start(path, stack.instances, stack.threads, stack.kind) as predictors:
-            yield predictors
-        return
-    if stack.instances > 1:
-        raise InputError(f"{stack.instances} instances of {stack.engine} would share their threads; take one instance")
-    model = parts.models[stack.model]
-    served = FirstTokenClassifier(model) if stack.first_token else model
-    yield [engines.serve(served, stack.engine, stack.threads, parts.folder)[0]]
-
-
-def factors(full: np.ndarray, others: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float, float]]:
-    """Return how many times slower each stack is than the full one: the median of the rounds, the least, the largest.
-
-    All are seconds of each round [rounds], timed in turn, so a round of one belongs to the same round of another.
-    """
-    ratios = {name: seconds / full for name, seconds in others.items()}
-    return {name: (float(np.median(r)), float(r.min()), float(r.max())) for name, r in ratios.items()}
+def _total(layers: Sequence[LayerShape], unit: str) -> int:
+    return sum(getattr(layer, unit) for layer in layers)

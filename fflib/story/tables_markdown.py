@@ -138,6 +138,14 @@ def labels(rows: Sequence[Row]) -> list[str]:
     return found
 
 
+def figure_rows(rows: Sequence[Row]) -> list[dict]:
+    """Return the rows as `table_figures.by_task` takes them: with a label, and whether their numbers mean anything."""
+    return [
+        {**row, "label": label, "smoke": row["size"] == SMOKE, "guesses": guesses(row)}
+        for label, row in zip(labels(rows), rows, strict=True)
+    ]
+
+
 def _official(row: Row, split: str) -> int:
     return OFFICIAL.get(row["task"], {}).get(split, 0)
 

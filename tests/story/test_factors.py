@@ -39,7 +39,7 @@ def test_what_a_technique_brought_is_the_product_of_its_steps():
         {"technique": "batching", "factor": 1.5},
         {"technique": "pruning", "factor": 3.0},
     ]
-    assert factors.added(steps) == {"pruning": 6.0, "batching": 1.5}
+    assert factors.factor_by_technique(steps) == {"pruning": 6.0, "batching": 1.5}
 
 
 def test_the_speed_ups_against_five_starting_points():
@@ -68,7 +68,7 @@ def test_the_last_rung_is_what_the_last_chapter_goes_on_from():
     ],
 )  # fmt: skip
 def test_the_technique_of_a_rung(name, technique):
-    assert factors.technique_of(name) == technique and technique in factors.WORDS
+    assert factors.technique_of(name) == technique and technique in factors.WHAT_IT_DOES
 
 
 def test_beside_the_paper_what_belongs_together_is_multiplied():
@@ -80,7 +80,12 @@ def test_beside_the_paper_what_belongs_together_is_multiplied():
     assert rows["all"]["paper"] == pytest.approx(734.35 / 3.14), "the paper's own 233.87"
 
 
-def test_the_other_ways_are_marked_but_not_the_two_baselines():
-    names = factors.ladder_with_ways(LADDER, STACK)["rung"].tolist()
+def test_the_ladder_of_records_holds_the_rungs_of_all_of_them():
+    records = [{"rungs": ROWS[:3]}, {"rungs": []}, {"rungs": ROWS[3:]}]
+    assert factors.ladder_of(records)["speedup_vs_padded"].tolist() == LADDER["speedup_vs_padded"].tolist()
+
+
+def test_alternatives_are_marked_but_not_the_two_baselines():
+    names = factors.mark_alternatives(LADDER, STACK)["rung"].tolist()
     assert names[5] == "(pruned 33/50)" and [name for name in names if name.startswith("(")] == [names[5]]
     assert not np.any([name.startswith("(") for name in LADDER["rung"]]), "the ladder itself stays as it is"

@@ -1,0 +1,49 @@
+"""Accuracy against speed: the rungs of a ladder as points, and those of them that no other beats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from fflib.runs import ladder as rungs
+
+Point = Mapping[str, Any]  # rung, throughput_per_s, accuracy, accuracy_low, accuracy_high (of 1), on_the_way
+SPEED, ACCURACY = "throughput_per_s", "accuracy"
+
+
+def points(ladder: pd.DataFrame, stack: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rungs that have both a throughput and an accuracy, in the order of the ladder.
+
+    The throughput is the padded reference's times the ladder's own factor: what the machine drifted between chapters
+    is not in it. ``on_the_way`` says whether a rung is of the ``stack``.
+    """
+    padded_per_s = ladder.set_index("rung").loc[rungs.PADDED, SPEED]
+    scored = ladder[ladder[ACCURACY].notna() & ladder[SPEED].notna()]
+    return [
+        {
+            "rung": row.rung,
+            SPEED: row.speedup_vs_padded * padded_per_s,
+            "on_the_way": row.rung in stack,
+            ACCURACY: row.accuracy,
+            "accuracy_low": row.accuracy_low,
+            "accuracy_high": row.accuracy_high,
+        }
+        for row in scored.itertuples()
+    ]
+
+
+def pareto(points: Sequence[Point]) -> list[str]:
+    """Name the rungs that no other beats, from slow to fast; those without a throughput or an accuracy are left out.
+
+    A rung is beaten by one that is at least as fast and at least as accurate, and better in one of the two.
+    """
+    known = [point for point in points if not pd.isna(point[SPEED]) and not pd.isna(point[ACCURACY])]
+    known.sort(key=lambda point: (point[SPEED], point[ACCURACY], point["rung"]))
+    return [point["rung"] for point in known if not any(_beats(other, point) for other in known)]
+
+
+def _beats(one: Point, other: Point) -> bool:
+    is_as_good = one[SPEED] >= other[SPEED] and one[ACCURACY] >= other[ACCURACY]
+    return is_as_good and (one[SPEED] > other[SPEED] or one[ACCURACY] > other[ACCURACY])
