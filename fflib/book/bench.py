@@ -31,7 +31,7 @@ from fflib.files import InputError, atomic_path, write_json
 from fflib.measure import hardware
 from fflib.measure import race as races
 from fflib.measure.race import Race
-from fflib.measure.timing import Predictor, Timing, Variant
+from fflib.measure.timing import Predictor, Timing, Together, Variant
 from fflib.runs import ladder, params, provenance, records
 from fflib.runs.ladder import Rung
 
@@ -91,6 +91,23 @@ class Bench(Inputs):
         """
         _ = self.threads  # set them before anything is timed
         return races.race(ways, requests, expected, rounds or self.values["rounds"], **options)
+
+    def compare_at_once(
+        self,
+        ways: Mapping[str, Together],
+        requests: TokenizedSplit,
+        expected: races.Expected,
+        *,
+        plans: batching.Plan | Mapping[str, batching.Plan],
+        rounds: int = 0,
+        **options: Any,
+    ) -> Race:
+        """Time ``ways`` to answer several batches at the same time and check every round; see `race.race_at_once`.
+
+        ``rounds`` 0 takes the parameter of that name.
+        """
+        _ = self.threads  # set them before anything is timed
+        return races.race_at_once(ways, requests, expected, rounds or self.values["rounds"], plans, **options)
 
     def add_rung(
         self,

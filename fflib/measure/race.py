@@ -10,9 +10,10 @@ from IPython.display import Markdown
 
 from fflib import display
 from fflib.data import batching
+from fflib.data.batching import Plan
 from fflib.data.splits import TokenizedSplit
 from fflib.measure import timing
-from fflib.measure.timing import Predictor, Timing, Variant
+from fflib.measure.timing import Predictor, Timing, Together, Variant
 
 Expected = np.ndarray | Mapping[str, np.ndarray]  # logits [n, classes], the same for all ways or those of each
 
@@ -46,7 +47,7 @@ def race(
     requests: TokenizedSplit,
     expected: Expected,
     rounds: int,
-    plan: batching.Plan | None = None,
+    plan: Plan | None = None,
     tolerance: float = 1e-3,
     agreement: float = 1.0,
     seed: int = 0,
@@ -77,7 +78,28 @@ def timed(variants: Sequence[Variant], requests: TokenizedSplit, rounds: int, se
     return Race({variant.name: replace(timings[variant.name], checked=variant.checked) for variant in variants})
 
 
-def _variant(name: str, way: Predictor | Variant, plan: batching.Plan) -> Variant:
+def race_at_once(
+    ways: Mapping[str, Together],
+    requests: TokenizedSplit,
+    expected: Expected,
+    rounds: int,
+    plans: Plan | Mapping[str, Plan],
+    tolerance: float = 1e-3,
+    seed: int = 0,
+) -> Race:
+    """Time ways that answer several batches at the same time; every round is checked, see `timing.time_at_once`.
+
+    ``plans`` are the batches of ``requests``, the same for all ways or those of each.
+
+    Raises:
+        AssertionError: a logit differs by more than ``tolerance`` in one of the rounds.
+    """
+    own_plans = plans if isinstance(plans, Mapping) else dict.fromkeys(ways, plans)
+    own_logits = expected if isinstance(expected, Mapping) else dict.fromkeys(ways, expected)
+    return Race(timing.time_at_once(ways, requests, own_plans, own_logits, rounds, tolerance, seed))
+
+
+def _variant(name: str, way: Predictor | Variant, plan: Plan) -> Variant:
     return replace(way, name=name) if isinstance(way, Variant) else Variant(name, way, plan)
 
 
