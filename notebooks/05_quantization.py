@@ -164,8 +164,9 @@ bench.table([{"model": name} | row for name, row in predicted.items()])
 #
 # Weights are rounded and *packed*, laid out as the processor wants them, once. Inside attention, queries meet keys and
 # attention weights meet values: both factors are new in each call, and rounding and packing both takes time that a small
-# product may not win back. FastFormers leaves these two products in fp32, and so do all recipes here. Is that still right? The
-# first two are those of one head, the third is a product with weights; each also as if one factor were constant.
+# product may not win back. [FastFormers](https://arxiv.org/abs/2010.13382) leaves these two products in fp32 (section 4), and so
+# do all recipes here. Is that still right? The first two are those of one head, the third is a product with weights; each also as
+# if one factor were constant.
 
 # %%
 products = prediction.attention_and_weights(config, mean_length)
@@ -318,7 +319,7 @@ bench.facts["recipes"] = recipe_rows
 seconds = sum(graph.seconds for graph in graphs.values())
 seconds_spent = {"calibrating, converting and checking": seconds}
 show(display.table([report.settings(name) for name in recipe_names]))
-show(display.table(report.without_intervals(recipe_rows)))
+show(display.table(report.shown(recipe_rows, min_agreement)))
 n_timed = recipe_race[f"{final}, fp32"].seconds.shape[1]
 caption = f"{bench.caption}; {len(check_indices)} dev texts; {n_timed} requests, one by one"
 points = report.points(recipe_rows, default=recipes_served[0])
@@ -371,7 +372,7 @@ table if two_at_once else Markdown("*Two instances are left out: there is one th
 #
 # Where every served recipe loses more than `max_points_lost` on dev, the model can learn to live with its rounding: a short
 # round in which every forward pass rounds as *dynamic* will, while the gradients pass as if it did not (the straight-through
-# estimator). Its teacher is itself, in fp32.
+# estimator, [Bengio et al.](https://arxiv.org/abs/1308.3432), section 4). Its teacher is itself, in fp32.
 
 
 # %%

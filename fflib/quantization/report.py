@@ -70,9 +70,13 @@ def kept(graph: Graph, answers: Answers, score: Score) -> Row:
     }
 
 
-def without_intervals(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Return rows of `kept` as a table shows them."""
-    return [{name: value for name, value in row.items() if not name.startswith("95 %")} for row in rows]
+def shown(rows: Sequence[Mapping[str, Any]], least: float) -> list[Row]:
+    """Return rows with what `kept` tells as a table shows them; one that keeps less than ``least`` is marked."""
+    return [
+        {name: value for name, value in row.items() if not name.startswith("95 %")}
+        | {"": "not served" if row["labels kept %"] < 100 * least else ""}
+        for row in rows
+    ]
 
 
 def points(rows: Sequence[Mapping[str, Any]], default: str) -> list[Row]:

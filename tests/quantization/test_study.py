@@ -149,7 +149,8 @@ def test_what_a_graph_keeps(original, answers):
         "1",
     )
     assert row["accuracy %"] == 100 * accuracy(flipped, answers.texts.gold)
-    assert "95 % from" not in report.without_intervals([row])[0]
+    (marked,), (unmarked,) = report.shown([row], 0.7), report.shown([row], 0.6)
+    assert marked[""] == "not served" and unmarked[""] == "" and "95 % from" not in marked
     (point,) = report.points([row | {"model": "m", "recipe": "r", "ms": 2.0}], default="r")
     assert point["agreement"] == pytest.approx(2 / 3) and point["default"] and point["low"] < 2 / 3 < point["high"]
 
