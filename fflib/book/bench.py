@@ -102,7 +102,10 @@ class Bench(Inputs):
         rounds: int = 0,
         **options: Any,
     ) -> Race:
-        """As `compare`, of ways that answer several batches at the same time; see `race.race_at_once`."""
+        """Time ``ways`` to answer several batches at the same time and check every round; see `race.race_at_once`.
+
+        ``rounds`` 0 takes the parameter of that name.
+        """
         _ = self.threads  # set them before anything is timed
         return races.race_at_once(ways, requests, expected, rounds or self.values["rounds"], plans, **options)
 

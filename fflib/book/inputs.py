@@ -37,6 +37,7 @@ class Inputs:
         self.values = {name: params.check_value(one, namespace[name]) for name, one in declared.items()}
         self.folder = resolve(self.values["run_dir"])
         self._records: dict[str, dict[str, Any]] = {}
+        self._splits: dict[tuple[str, int], Split] = {}
 
     def record(self, chapter: str) -> dict[str, Any]:
         """Return what an earlier chapter of this run left; InputError: it is missing or outdated, see `records`."""
@@ -66,11 +67,14 @@ class Inputs:
 
         Of dev and test as many as the parameters say, and the very ones that chapter 1 saw. InputError: they are not.
         """
-        count = self.values[LIMITS[name]] if limit is None and name in LIMITS else limit
+        count = (self.values[LIMITS[name]] if limit is None and name in LIMITS else limit) or 0
+        if (name, count) in self._splits:
+            return self._splits[name, count]
         found = splits.load_split(self.values["task"], name, self.values["data_source"], count or None)
         reported = name in LIMITS and self.name != params.BASELINE
         if reported and found.fingerprint != self.facts_of(params.BASELINE)["data_fingerprint"][name]:
             raise InputError(f"chapter 1 saw other {name} data; run the book again")
+        self._splits[name, count] = found
         return found
 
     def texts(
@@ -88,6 +92,15 @@ class Inputs:
         if model == STUDENT:
             return resolve(self.facts_of("03_distillation")["student"]["folder"])
         return resolve(self.facts_of("04_pruning")["pruned"]["folder"])
+
+    def graph_file(self, model: str) -> Path:
+        """Return where the ONNX graph of one of `MODELS` lies; the files of its recipes lie beside it."""
+        folders = {TEACHER: "teacher", STUDENT: "unpruned"}
+        if self._learned_its_rounding(model):
+            name = "learned"
+        else:
+            name = folders.get(model) or self.facts_of("04_pruning")["pruned"]["shape"].replace("/", "-")
+        return self.folder / "models" / "onnx" / name / "model.onnx"
 
     def load(self, model: str) -> Classifier:
         """Return one of `MODELS` as an earlier chapter left it."""

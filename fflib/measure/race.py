@@ -10,6 +10,7 @@ from IPython.display import Markdown
 
 from fflib import display
 from fflib.data import batching
+from fflib.data.batching import Plan
 from fflib.data.splits import TokenizedSplit
 from fflib.measure import timing
 from fflib.measure.timing import Predictor, Timing, Together, Variant
@@ -46,7 +47,7 @@ def race(
     requests: TokenizedSplit,
     expected: Expected,
     rounds: int,
-    plan: batching.Plan | None = None,
+    plan: Plan | None = None,
     tolerance: float = 1e-3,
     agreement: float = 1.0,
     seed: int = 0,
@@ -103,7 +104,7 @@ def timed(variants: Sequence[Variant], requests: TokenizedSplit, rounds: int, se
     return Race({variant.name: replace(timings[variant.name], checked=variant.checked) for variant in variants})
 
 
-def _variant(name: str, way: Predictor | Variant, plan: batching.Plan) -> Variant:
+def _variant(name: str, way: Predictor | Variant, plan: Plan) -> Variant:
     return replace(way, name=name) if isinstance(way, Variant) else Variant(name, way, plan)
 
 

@@ -133,13 +133,12 @@ def check(
     Raises:
         AssertionError: a logit differs by more than ``tolerance``, or `metrics.kept` is less than ``agreement``.
     """
-    got, which = variant.logits(examples), np.sort(np.concatenate(variant.plan))
-    wanted = expected[which]
-    difference = float(np.abs(got - wanted).max())
-    same = metrics.kept(got, wanted, examples.gold.take(which))
-    assert difference <= tolerance, f"{variant.name}: a logit is off by {difference:.2g}, more than {tolerance:.2g}"
+    which = np.sort(np.concatenate(variant.plan))
+    checked = _compared(variant.logits(examples), examples, which, expected)
+    off, same = checked.max_abs_difference, checked.label_agreement
+    assert off <= tolerance, f"{variant.name}: a logit is off by {off:.2g}, more than {tolerance:.2g}"
     assert same >= agreement, f"{variant.name}: only {same:.1%} of the labels agree"
-    return replace(variant, checked=Check(difference, same, len(got)))
+    return replace(variant, checked=checked)
 
 
 def time_interleaved(
@@ -183,19 +182,23 @@ def time_at_once(
     """Let every way answer all batches of its plan in every round, in an order drawn anew each round.
 
     A round to warm up comes before. The answers of every round are compared with the ``expected`` logits [n, classes]
-    of their way. A request waits for its own batch only: that of a busy machine, not of a queue.
+    of their way; that round whose answers are furthest off is the check of the timing. A request waits for its own
+    batch only: that of a busy machine, not of a queue.
 
     Raises:
         AssertionError: a logit differs by more than ``tolerance``; nothing is returned then.
     """
     rng = np.random.default_rng(seed)
     walls, seconds, spent = {name: [] for name in ways}, {name: [] for name in ways}, cost.Tally(ways)
+    checks: dict[str, list[Check]] = {name: [] for name in ways}
     bar = progress.bar((rounds + 1) * len(ways), "time at once", "pass")
     for warm in range(rounds + 1):
         for name in rng.permutation(list(ways)):
             with spent.counted(name):
                 answers, wall, each = ways[name](examples, plans[name])
-            off = float(np.abs(np.concatenate(answers) - expected[name][np.concatenate(plans[name])]).max())
+            which = np.concatenate(plans[name])
+            checks[name].append(_compared(np.concatenate(answers), examples, which, expected[name]))
+            off = checks[name][-1].max_abs_difference
             assert off <= tolerance, f"{name}: a logit is off by {off:.2g}, more than {tolerance:.2g}"
             if warm:
                 walls[name].append(wall)
@@ -203,10 +206,18 @@ def time_at_once(
             bar.update()
     bar.close()
     sizes = {name: np.array([len(group) for group in plans[name]]) for name in ways}
+    worst = {name: max(checks[name], key=lambda check: check.max_abs_difference) for name in ways}
     return {
-        name: Timing(np.array(seconds[name]), sizes[name], np.array(walls[name]), spent.last(name, rounds))
+        name: Timing(np.array(seconds[name]), sizes[name], np.array(walls[name]), spent.last(name, rounds), worst[name])
         for name in ways
     }
+
+
+def _compared(answers: np.ndarray, examples: TokenizedSplit, which: np.ndarray, expected: np.ndarray) -> Check:
+    """Compare the logits [m, classes] of the examples ``which`` [m] with those ``expected`` of all [n, classes]."""
+    wanted = expected[which]
+    same = metrics.kept(answers, wanted, examples.gold.take(which))
+    return Check(float(np.abs(answers - wanted).max()), same, len(answers))
 
 
 def _time_batch(variant: Variant, examples: TokenizedSplit, group: np.ndarray) -> float:

@@ -34,6 +34,17 @@ class Histogram:
     edges: np.ndarray
     channels: np.ndarray
 
+    @property
+    def loudness(self) -> float:
+        """How many times the size of the median channel the loudest one reaches."""
+        return float(self.channels.max() / np.median(self.channels))
+
+    @property
+    def values(self) -> np.ndarray:
+        """Values as they were counted, each at the centre of its bin."""
+        centres = (self.edges[:-1] + self.edges[1:]) / 2
+        return np.repeat(centres, np.ceil(self.counts).astype(int))
+
     def absolute(self) -> Histogram:
         """Fold the values at zero: the histogram of their sizes, taking values to lie evenly within a bin."""
         below = np.concatenate([[0.0], self.counts.cumsum()])  # how many values lie below each edge
@@ -110,6 +121,11 @@ def range_of(histogram: Histogram, method: str) -> tuple[float, float]:
         return float(histogram.edges[first]), float(histogram.edges[last + 1])
     clip = entropy_clip(histogram.absolute())
     return max(low, -clip), min(high, clip)
+
+
+def clips(histogram: Histogram) -> dict[str, float]:
+    """Return the size beyond which each of `METHODS` clips a value."""
+    return {method: max(abs(end) for end in range_of(histogram, method)) for method in METHODS}
 
 
 def entropy_clip(sizes: Histogram, step: int = 16) -> float:

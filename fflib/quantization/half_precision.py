@@ -6,14 +6,21 @@ The second is what FastFormers (2010.13382, section 5) does for a GPU: all weigh
 from __future__ import annotations
 
 import copy
+from typing import Any
 
+import numpy as np
 import torch
 
+from fflib.data.splits import TokenizedSplit
+from fflib.engine import predictors
 from fflib.files import InputError, check_known
 from fflib.measure import hardware
+from fflib.measure.race import Race
+from fflib.measure.timing import Predictor
 from fflib.model.encoder import Classifier
 
 KINDS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+TRIED = (("bf16", "cpu", 1), ("fp16", "cuda", 256))  # kind, device, requests in a batch
 
 
 def missing(kind: str, device: str) -> str:
@@ -40,3 +47,25 @@ def converted(model: Classifier, kind: str, device: str = "cpu") -> Classifier:
     if (why := missing(kind, device)) and not (kind == "bf16" and device == "cpu"):
         raise InputError(why)
     return copy.deepcopy(model).to(device, KINDS[kind])
+
+
+def beside_fp32(model: Classifier, kind: str, device: str) -> dict[str, Predictor]:
+    """Serve ``model`` on ``device`` in fp32 and in ``kind``, by these names; InputError as `converted`."""
+    versions = {"fp32": on_device(model, device), kind: converted(model, kind, device)}
+    return {name: predictors.torch_predictor(version) for name, version in versions.items()}
+
+
+def at_least(texts: TokenizedSplit, count: int) -> TokenizedSplit:
+    """Return ``texts``, over and over where they are fewer than ``count``: enough to fill a large batch."""
+    return texts.take(np.resize(np.arange(len(texts)), max(count, len(texts))))
+
+
+def row(race: Race, kind: str, device: str, batch: int) -> dict[str, Any]:
+    """Describe a race of `beside_fp32` in batches of ``batch``."""
+    return {
+        "teacher in": kind,
+        "on": device,
+        "batch": batch,
+        "speed-up over fp32": race.speedup(kind, "fp32"),
+        "labels kept %": 100 * race[kind].checked.label_agreement,
+    }

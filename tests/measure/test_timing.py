@@ -7,6 +7,7 @@ from conftest import examples_of, tiny_classifier
 from fflib.data import batching
 from fflib.engine import predictors
 from fflib.files import InputError
+from fflib.measure import operators
 from fflib.measure import timing as measure
 
 EXAMPLES = examples_of([4, 9, 6, 12])
@@ -77,7 +78,7 @@ def test_the_profile_finds_the_matrix_product():
     import torch
 
     a = torch.randn(256, 256)
-    profile = measure.operator_profile(lambda: a @ a, repeats=2)
+    profile = operators.operator_profile(lambda: a @ a, repeats=2)
     assert next(iter(profile)) == "aten::mm"
 
 
@@ -119,6 +120,7 @@ def test_at_once_each_round_is_checked_and_medians_count():
     assert found["fast"].latency_p95_ms == 1e3 * np.percentile(requests, 95) and found["fast"].n_requests == 9
     low, high = found["fast"].throughput_interval()
     assert (low, high) == (3 / 7.0, 3 / 1.0)
+    assert fast.checked == measure.Check(0.0, 1.0, 3)
     assert {tuple(order[i : i + 2]) for i in range(0, 8, 2)} == {("fast", "slow"), ("slow", "fast")}
     calls["fast"] = iter([1.0] * 4)
     with pytest.raises(AssertionError, match="fast: a logit is off by 0.25, more than 0.1"):

@@ -13,6 +13,7 @@ from fflib.data import batching
 from fflib.engine import predictors
 from fflib.files import InputError
 from fflib.measure import hardware
+from fflib.measure.race import race
 from fflib.model import training
 from fflib.quantization import agreement, half_precision
 
@@ -156,3 +157,15 @@ def test_an_unknown_kind_is_refused(model):
     for use in (lambda kind: half_precision.missing(kind, "cpu"), lambda kind: half_precision.converted(model, kind)):
         with pytest.raises(InputError, match="no sixteen-bit kind 'fp8'; there are bf16, fp16"):
             use("fp8")
+
+
+def test_sixteen_bits_are_served_and_shown_beside_fp32(model, monkeypatch):
+    monkeypatch.setattr(hardware, "has_fast_bf16", lambda: True)
+    many = half_precision.at_least(EXAMPLES, 10)
+    assert many.lengths.tolist() == LENGTHS + LENGTHS[:3]
+    assert len(half_precision.at_least(EXAMPLES, 3)) == len(EXAMPLES)
+    ways = half_precision.beside_fp32(model, "bf16", "cpu")
+    assert list(ways) == ["fp32", "bf16"]
+    found = race(ways, EXAMPLES, training.predict(model, EXAMPLES), 1, tolerance=0.1, agreement=0.0)
+    row = half_precision.row(found, "bf16", "cpu", 1)
+    assert row["speed-up over fp32"] == found.speedup("bf16", "fp32") and 0 <= row["labels kept %"] <= 100

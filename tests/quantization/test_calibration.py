@@ -232,3 +232,18 @@ def test_sizes_of_lopsided_values_leave_no_bin_empty():
     assert sizes.counts.sum() == pytest.approx(len(values), rel=1e-6)
     full = wanted > 400
     np.testing.assert_allclose(sizes.counts[full], wanted[full], rtol=0.25)
+
+
+def test_loudness_and_values_of_a_histogram():
+    counts, edges = np.array([1.0, 0.0, 2.0, 0.2]), np.array([-4.0, -2.0, 0.0, 2.0, 6.0])
+    histogram = Histogram(counts, edges, np.array([1, 2, 3, 12.0]))
+    assert histogram.loudness == 12 / 2.5
+    assert histogram.values.tolist() == [-3, 1, 1, 4], "at the centre of its bin; a part of a value counts as one"
+
+
+def test_each_method_clips_at_the_farther_end_of_its_range():
+    counts = np.zeros(BINS)
+    counts[[0, BINS // 2]] = 1, 1e6
+    found = calibration.clips(histogram_of(counts, -8, 4))
+    assert list(found) == list(calibration.METHODS)
+    assert found["largest"] == 8 and found["percentile"] < 4

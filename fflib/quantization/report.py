@@ -1,0 +1,181 @@
+"""What the chapter shows of its recipes: rows of its tables, what its figures draw, sentences, fields of its rungs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from fflib.data import metrics
+from fflib.data.metrics import Scored
+from fflib.engine import int8_support
+from fflib.engine.int8_support import Int8Support
+from fflib.measure.race import Race
+from fflib.model.training import Score
+from fflib.quantization import recipes
+from fflib.quantization.study import FLOAT, Answers, Graph
+
+Row = dict[str, Any]
+
+
+def processor(support: Int8Support, bits: int) -> Row:
+    """Describe what the processor offers; ``bits`` of a weight are safe on it."""
+    return {
+        "instructions": support.instructions,
+        "the engine cuts off sums": int8_support.saturates_here(),
+        "bits of a safe weight": bits,
+        "most that int8 can gain in a product": support.speedup_limit,
+    }
+
+
+def settings(name: str) -> Row:
+    """Describe a recipe."""
+    recipe = recipes.get_recipe(name)
+    return {
+        "recipe": name,
+        "bits of a weight": recipe.weight_bits,
+        "a scale for": "a column" if recipe.per_column else "a matrix",
+        "symmetric": "yes" if recipe.symmetric else "",
+        "range of activations": recipe.activations,
+        "smoothed": "yes" if recipe.smooth else "",
+        "embeddings": "int8" if recipe.embeddings or recipe.everything else FLOAT,
+    }
+
+
+def smoothing(before: float, after: float, change: float) -> str:
+    """Say what smoothing does to one tensor: its loudness, and the largest change of a logit in fp32."""
+    return (
+        f"Smoothed, the loudest channel of this tensor is {after:.1f} times the median one, against {before:.1f} times "
+        f"before; in fp32 the logits change by {change:.0e}."
+    )
+
+
+def kept(graph: Graph, answers: Answers, score: Score) -> Row:
+    """Describe what a graph keeps of its original in per cent: labels, with Wilson's interval, and accuracy."""
+    fidelity, gold = graph.fidelity, answers.texts.gold
+    logits = fidelity.logits if fidelity else answers.logits
+    same = metrics.kept(logits, answers.logits, gold)
+    interval = binomtest(round(same * len(logits)), len(logits)).proportion_ci(method="wilson")
+    return {
+        "MB": graph.megabytes,
+        "labels kept %": 100 * same,
+        "95 % from": 100 * interval.low,
+        "95 % to": 100 * interval.high,
+        "largest change": fidelity.max_change if fidelity else None,
+        "flips by batch": str(fidelity.flips_by_batch) if fidelity else "",
+        "accuracy %": 100 * score(logits, gold),
+    }
+
+
+def shown(rows: Sequence[Mapping[str, Any]], least: float) -> list[Row]:
+    """Return rows with what `kept` tells as a table shows them; one that keeps less than ``least`` is marked."""
+    return [
+        {name: value for name, value in row.items() if not name.startswith("95 %")}
+        | {"": "not served" if row["labels kept %"] < 100 * least else ""}
+        for row in rows
+    ]
+
+
+def points(rows: Sequence[Mapping[str, Any]], default: str) -> list[Row]:
+    """Return rows with what `kept` tells as `figures.recipes` draws them; ``default`` is the recipe to stand out."""
+    return [
+        {
+            "model": row["model"],
+            "recipe": row["recipe"],
+            "ms": row["ms"],
+            "agreement": row["labels kept %"] / 100,
+            "low": row["95 % from"] / 100,
+            "high": row["95 % to"] / 100,
+            "default": row["recipe"] == default,
+        }
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True)
+class BatchMates:
+    """What batch mates change under each recipe: a logit of each request, [n] at most, and labels, (flipped, n)."""
+
+    changes: dict[str, np.ndarray]
+    flips: dict[str, tuple[int, int]]
+
+
+def batch_mates(
+    graphs: Mapping[tuple[str, str], Graph], model: str, recipe_names: Sequence[str], least: float
+) -> BatchMates:
+    """Collect what batch mates change in a model's files, of those that agree often enough to be served."""
+    fidelity = {name: graphs[model, name].fidelity for name in recipe_names if graphs[model, name].agreement >= least}
+    return BatchMates(
+        {name: found.changes_by_batch for name, found in fidelity.items()},
+        {name: (found.flips_by_batch, found.n) for name, found in fidelity.items()},
+    )
+
+
+def verdict(graphs: Mapping[tuple[str, str], Graph], least: float) -> str:
+    """Name the worst recipe of each model, and how many files of all (model, recipe) agree too seldom to be served."""
+    by_model: dict[str, dict[str, float]] = {}
+    for (model, recipe), graph in graphs.items():
+        if graph.fidelity:
+            by_model.setdefault(model, {})[recipe] = graph.agreement
+    worst = {model: min(agreements, key=agreements.get) for model, agreements in by_model.items()}
+    words = [f"*{recipe}* ({model}: {by_model[model][recipe]:.0%} of the labels)" for model, recipe in worst.items()]
+    every = [agreement for agreements in by_model.values() for agreement in agreements.values()]
+    too_few = sum(agreement < least for agreement in every)
+    return (
+        f"The worst recipe of each model: {', '.join(words)}. {too_few} of {len(every)} files keep fewer than "
+        f"{least:.0%} and are not served."
+    )
+
+
+def at_once(races: Mapping[str, Race], one_at_a_time: Race) -> list[Row]:
+    """Describe two instances at once, a race of recipes for each model; ways of the other race: "model, recipe"."""
+    return [
+        {
+            "model": model,
+            "recipe": recipe,
+            "two at once, requests/s": timing.throughput_per_s,
+            "p50 ms": timing.latency_p50_ms,
+            "speed-up over fp32": race.speedup(recipe, FLOAT),
+            "one by one, speed-up": one_at_a_time.speedup(f"{model}, {recipe}", f"{model}, {FLOAT}"),
+        }
+        for model, race in races.items()
+        for recipe, timing in race.items()
+    ]
+
+
+def learning(model: str, fp32_score: float, lost: Mapping[str, float], learns: bool, when: str) -> str:
+    """Say what served recipes lose on dev, in points, and whether the model learns with the rounding."""
+    losses = ", ".join(f"*{recipe}* loses {points:.2f}" for recipe, points in lost.items())
+    return (
+        f"In fp32 the {model} has {fp32_score:.1%} on dev; of its points {losses or 'every recipe loses too many'}. "
+        f"It {'learns' if learns else 'does not learn'} with the rounding ({when})."
+    )
+
+
+def rung_fields(recipe: str, graph: Graph, model: str, served: bool) -> Row:
+    """Return what a recipe's rung has of its own; ``model`` is what the rung below calls its model."""
+    return {
+        "model": model + (", learned with the rounding" if graph.learned else ""),
+        "precision": f"int8, {recipe}, weights of {recipes.get_recipe(recipe).weight_bits} bits",
+        "model_mb": graph.megabytes,
+        "status": "ok" if served else f"failed: only {graph.agreement:.0%} of the labels stay",
+    }
+
+
+def rungs(race: Race, points_lost: Mapping[str, float], scored: Mapping[str, Scored]) -> list[Row]:
+    """Describe the rungs of served recipes: their speed, what they lose on dev (in points) and on test."""
+    return [
+        {
+            "rung": f"int8 {recipe}",
+            "requests/s": race[recipe].throughput_per_s,
+            "95 % interval": "{:.0f} to {:.0f}".format(*race[recipe].throughput_interval()),
+            "step": race.speedup(recipe, FLOAT),
+            "dev points lost": lost,
+            "test %": 100 * scored[recipe].value,
+            "test points lost": 100 * (scored[FLOAT].value - scored[recipe].value),
+        }
+        for recipe, lost in points_lost.items()
+    ]
