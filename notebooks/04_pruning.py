@@ -78,7 +78,6 @@ from fflib.files import InputError, check_known, shown
 from fflib.measure import timing
 from fflib.measure.timing import Variant
 from fflib.model import cache, checkpoints, importance, slicing, training
-from fflib.pruning import candidates as shapes_tried
 from fflib.pruning import (
     controls,
     dynabert,
@@ -89,6 +88,7 @@ from fflib.pruning import (
     retraining,
     sensitivity,
     shape_search,
+    study,
     supernet,
     vocabulary,
 )
@@ -252,9 +252,9 @@ def loss_of(counts):
 
 
 # %%
-few = texts.take(range((len(texts) + 1) // 2))  # many small trials
+trial_texts = texts.take(range((len(texts) + 1) // 2))  # few, for there are many trials
 with bench.clocked("the search"):
-    losses = sensitivity.measure(unpruned, scores, few, heads, neurons)
+    losses = sensitivity.measure(unpruned, scores, trial_texts, heads, neurons)
 choices = shape_search.options(table, dev.lengths, *losses)
 rest_ms = table.model_ms([], dev.lengths)  # the time of a model without layers
 
@@ -281,7 +281,7 @@ def search(budget_ms):
 
 
 # %%
-def ways_to(budget_ms):
+def shapes_for(budget_ms):
     by_time = shape_search.solve(choices, budget_ms, rest_ms)
     return {
         "searched": search(budget_ms),
@@ -294,9 +294,9 @@ def ways_to(budget_ms):
 
 
 with bench.clocked("the search"):
-    by_target = {target: ways_to(unpruned_ms / target) for target in speedups_wanted}
+    shapes_by_target = {target: shapes_for(unpruned_ms / target) for target in speedups_wanted}
 
-candidates = shapes_tried.collect(shapes, uniform_tried, by_target, depths_tried, losses.removed)
+candidates = study.collect(shapes, uniform_tried, shapes_by_target, depths_tried, losses.removed)
 for candidate in candidates:
     with bench.clocked("the tuning"):
         candidate.tuned = cut(candidate.counts)
@@ -305,7 +305,7 @@ for candidate in candidates:
 
 # %% tags=["hide-input"]
 show(display.source(shape_search.solve))
-show(bench.table(reports.way_rows(by_target, loss_of), decimals=4, keep="ways"))
+show(bench.table(reports.way_rows(shapes_by_target, loss_of), decimals=4, keep="ways"))
 depth_rows = reports.depth_rows(table, dev.lengths, shapes, loss_of)
 show(bench.table(depth_rows, decimals=4, keep="depth"))
 bench.facts["shapes"] = {candidate.name: candidate.counts for candidate in candidates}
@@ -438,20 +438,20 @@ on_two_instances = None
 if engine == "onnxruntime" and threads > 1:
     pairs = {}
     for name in models:
-        halves = [serve(name, threads // 2)[0] for _ in range(2)]
-        pairs[name] = predictors.together(halves)
+        instances = [serve(name, threads // 2)[0] for _ in range(2)]
+        pairs[name] = predictors.together(instances)
     plans = dict.fromkeys(models, one_by_one)
     on_two_instances = timing.time_at_once(pairs, requests, plans, expected, rounds)
 
 # %% tags=["hide-input"]
 worst = max(alone.largest_difference, batched.largest_difference)
 show(Markdown(f"Largest difference of a logit: {worst:.1e}; every label is the same."))
-ms = {name: reports.mean_ms(taken) for name, taken in alone.items()}
+measured_ms = {name: reports.mean_ms(taken) for name, taken in alone.items()}
 predicted_ms = {
     name: table.model_ms(model.encoder.config.layers, requests.lengths)
     for name, model in models.items()
 }
-points = [(name, predicted_ms[name], ms[name]) for name in models]
+points = [(name, predicted_ms[name], measured_ms[name]) for name in models]
 small_print = f"{caption}\n{n_requests} requests, one by one, mean of the medians"
 show(bench.figure(figures.predicted(points, small_print), "predicted"))
 bench.table(reports.speed_rows(predicted_ms, alone, batched, on_two_instances), keep="speed")
@@ -470,7 +470,7 @@ bench.table(reports.speed_rows(predicted_ms, alone, batched, on_two_instances), 
 
 # %%
 floor = min_kept * unpruned_dev
-chosen = shapes_tried.choose(candidates, ms, floor, as_fast)
+chosen = study.choose(candidates, measured_ms, floor, as_fast)
 finalists = {name: ways[name] for name in ("unpruned", chosen.name)}
 alone_again = bench.compare(finalists, requests, expected, plan=one_by_one, seed=1)
 batched_again = bench.compare(finalists, requests, expected, plan=best_batches, seed=1)
@@ -489,7 +489,7 @@ unpruned_test = on_test(unpruned)
 rows = reports.against_uniform(candidates, seeds, lambda a, b: difference(a, b, test))
 
 # %% tags=["hide-input"]
-met_the_rule = chosen.dev_score >= floor and ms[chosen.name] < ms["unpruned"]
+met_the_rule = chosen.dev_score >= floor and measured_ms[chosen.name] < measured_ms["unpruned"]
 gain = {
     "one by one": alone_again.speedup(chosen.name, "unpruned"),
     "best batching": batched_again.speedup(chosen.name, "unpruned"),
@@ -500,7 +500,7 @@ outcome = (
     if met_the_rule
     else "is the most accurate, but none keeps"
 )
-show(display.source(shapes_tried.choose))
+show(display.source(study.choose))
 sentence = (
     f"Of {len(candidates)} shapes, **{chosen.name}** ({'retrained' if chosen.is_retrained else 'tuned only'}) {outcome} "
     f"{min_kept:.0%} of the unpruned accuracy on dev: {chosen.dev_score:.1%} against {unpruned_dev:.1%}. Timed again it is "
@@ -508,8 +508,8 @@ sentence = (
 )
 show(Markdown(sentence))
 figure = figures.pareto(
-    reports.pareto_points(candidates, ms, on_test, chosen),
-    reports.pareto_point("unpruned", ms["unpruned"], unpruned_test),
+    reports.pareto_points(candidates, measured_ms, on_test, chosen),
+    reports.pareto_point("unpruned", measured_ms["unpruned"], unpruned_test),
     min_kept * unpruned_test.value,
     f"{caption}\n{n_requests} requests, one by one, timed with the served weights; {len(test)} test examples; "
     f"seed {seeds[0]}",
@@ -543,7 +543,7 @@ def add_rung(rung, name, on, below=None):
 
 base = "ONNX Runtime" if engine == "onnxruntime" else "student again"
 add_rung(base, "unpruned", on="distilled student", below=batched["rung below"])
-rungs = shapes_tried.rungs(candidates, ms, floor, chosen)
+rungs = study.rungs(candidates, measured_ms, floor, chosen)
 for rung, candidate in rungs.items():
     add_rung(rung, candidate.name, on=base)
 bench.rungs_table()
@@ -561,7 +561,7 @@ scores_of_dev = importance.first_order(importance.gradients(unpruned, seen))
 peeking = controls.keep_share(unpruned, scores_of_dev, min(shares_tried))
 honest = controls.keep_share(unpruned, scores, min(shares_tried))
 examples = {"the dev texts it saw": dev.take(range(len(seen))), "test": test}
-gains = {name: difference(peeking, honest, some) for name, some in examples.items()}
+gains = {name: difference(peeking, honest, split) for name, split in examples.items()}
 bench.table(reports.flatter_rows(gains), keep="flatter")
 
 # %% [markdown]
@@ -578,8 +578,8 @@ if elastic_widths and elastic_depths:
     all_sizes, history = supernet.train(
         unpruned, scores, sizes, outputs, dev, bench.score, joint_recipe, bench.folder / "models"
     )
-    accuracy_by_depth = supernet.accuracy_by_size(all_sizes, sizes, on_dev)
-    show(bench.figure(figures.elastic(accuracy_by_depth, unpruned_dev), "elastic"))
+    accuracies = supernet.accuracy_by_size(all_sizes, sizes, on_dev)
+    show(bench.figure(figures.elastic(accuracies, unpruned_dev, caption=caption), "elastic"))
 
 # %% [markdown]
 # ## 4.15 The words nobody uses
@@ -612,7 +612,7 @@ for candidate in candidates:
     if candidate.retrained:
         bench.seconds_spent[f"retraining, {candidate.name}"] = 60 * candidate.minutes
 if elastic_widths and elastic_depths:
-    bench.facts["elastic"] = {"minutes": history.seconds / 60, "dev": accuracy_by_depth}
+    bench.facts["elastic"] = {"minutes": history.seconds / 60, "dev": accuracies}
     bench.seconds_spent["one set of weights"] = history.seconds
 bench.facts["seconds_spent"] = bench.seconds_spent
 chosen_rung = next(name for name, candidate in rungs.items() if candidate is chosen)

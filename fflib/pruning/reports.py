@@ -15,10 +15,9 @@ from fflib.model import cache, checkpoints
 from fflib.model.config import LayerShape
 from fflib.model.encoder import Classifier
 from fflib.model.slicing import Counts
-from fflib.pruning import candidates as _candidates
-from fflib.pruning import shape_search
-from fflib.pruning.candidates import UNPRUNED, Candidate
+from fflib.pruning import shape_search, study
 from fflib.pruning.latency_table import LatencyTable
+from fflib.pruning.study import UNPRUNED, Candidate
 from fflib.pruning.sublayers import Kind
 from fflib.pruning.vocabulary import Vocabulary, WithFallback
 
@@ -157,7 +156,7 @@ def against_uniform(
     ``difference`` returns by how many points the first model is better than the second, with its interval.
     """
     rows = []
-    for searched, uniform in _candidates.pairs(shapes):
+    for searched, uniform in study.pairs(shapes):
         names = ["tuned only", *(f"retrained, seed {seed}" for seed in seeds)]
         for how, first, second in zip(names, searched.models, uniform.models, strict=False):
             points, low, high = difference(first, second)

@@ -127,3 +127,12 @@ def test_a_comparison_takes_the_chapters_rounds(run):
     bench = run(rounds=3)
     assert bench.compare({"a": predict}, requests, logits)["a"].seconds.shape == (3, 2)
     assert bench.compare({"a": predict}, requests, logits, rounds=1)["a"].seconds.shape == (1, 2)
+
+
+def test_a_step_that_is_clocked_twice_adds_up(run, monkeypatch):
+    bench, clock = run(), iter([1.0, 3.0, 10.0, 10.5])
+    monkeypatch.setattr("fflib.book.bench.time.perf_counter", lambda: next(clock))
+    for _ in range(2):
+        with bench.clocked("search"):
+            pass
+    assert bench.seconds_spent == {"search": 2.5}
