@@ -582,7 +582,7 @@ if elastic_widths and elastic_depths:
     show(bench.figure(figures.elastic(accuracies, unpruned_dev, caption=caption), "elastic"))
 
 # %% [markdown]
-# ## 4.15 The words nobody uses
+# ## 4.15 Dropping words that never occur
 #
 # In a small model most weights are word embeddings, of which a request looks up a few. The task's training texts use a part
 # of the vocabulary; the rows of all other words can go. A request with an unseen word is answered by the model with all
@@ -605,7 +605,8 @@ bench.table([bench.facts["vocabulary"]])
 # %% [markdown]
 # ## 4.16 What it cost
 #
-# Accuracy is in the figures above. The rest is computing time, paid once; the latency table once on a machine.
+# Accuracy is in the figures above. What else was spent is computing time, paid once; the latency table is measured once on a
+# machine.
 
 # %% tags=["hide-input"]
 for candidate in candidates:
