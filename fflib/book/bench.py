@@ -11,7 +11,8 @@ A chapter's first cell makes one, its last cell saves it:
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
@@ -45,6 +46,7 @@ class Bench(Inputs):
         super().__init__(chapter, namespace)
         self.rungs: list[Rung] = []
         self.facts: dict[str, Any] = {}
+        self.seconds_spent: dict[str, float] = {}
         # Taken before anything runs: code that is edited meanwhile must not lend its name to these results.
         self._key = provenance.chapter_key(chapter, self.values)
         self._start = time.perf_counter()
@@ -194,6 +196,13 @@ class Bench(Inputs):
         so_far = records.all_current(self.folder, before=f"{self.name}_")
         rungs = [rung for record in so_far for rung in record["rungs"]]
         return ladder.ladder_markdown(ladder.ladder(rungs))
+
+    @contextmanager
+    def clocked(self, step: str) -> Iterator[None]:
+        """Add how long the block takes to that step's ``seconds_spent``."""
+        start = time.perf_counter()
+        yield
+        self.seconds_spent[step] = self.seconds_spent.get(step, 0.0) + time.perf_counter() - start
 
     def save(self) -> Path:
         """Write ``results/<chapter>.json``: the rungs, the facts, and what they came from."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from fflib import progress
 from fflib.data.splits import TokenizedSplit
+from fflib.files import InputError
 from fflib.model import slicing, training
 from fflib.model.encoder import Classifier
 from fflib.model.importance import Importance
@@ -22,6 +23,18 @@ class Losses(NamedTuple):
     attention: list[dict[int, float]]
     feed_forward: list[dict[int, float]]
     removed: list[float]
+
+
+def texts_to_choose_on(train: TokenizedSplit, count: int) -> tuple[TokenizedSplit, TokenizedSplit]:
+    """Return the first ``count`` texts, to choose and tune on, and half as many that follow, to check the choice on.
+
+    InputError: none is left to check on.
+    """
+    texts = train.take(range(min(count, len(train))))
+    others = train.take(range(len(texts), min(len(texts) + count // 2, len(train))))
+    if not len(others):
+        raise InputError("no training text is left to check on; let n_retrain exceed n_importance")
+    return texts, others
 
 
 def divergence(logits: np.ndarray, expected: np.ndarray) -> float:

@@ -139,3 +139,12 @@ def test_ways_at_once_take_the_chapters_rounds_too(run):
     bench = run(rounds=3)
     assert bench.compare_at_once({"a": way}, requests, logits, plans=plan)["a"].wall_s.shape == (3,)
     assert bench.compare_at_once({"a": way}, requests, logits, plans={"a": plan}, rounds=1)["a"].wall_s.shape == (1,)
+
+
+def test_a_step_that_is_clocked_twice_adds_up(run, monkeypatch):
+    bench, clock = run(), iter([1.0, 3.0, 10.0, 10.5])
+    monkeypatch.setattr("fflib.book.bench.time.perf_counter", lambda: next(clock))
+    for _ in range(2):
+        with bench.clocked("search"):
+            pass
+    assert bench.seconds_spent == {"search": 2.5}

@@ -8,6 +8,7 @@ from conftest import examples_of
 from scipy.special import rel_entr, softmax
 from small_models import classifier
 
+from fflib.files import InputError
 from fflib.model import importance, slicing, training
 from fflib.pruning import sensitivity
 
@@ -44,3 +45,16 @@ def test_each_loss_is_that_of_a_model_cut_there_alone():
     assert losses.feed_forward[2][5] == pytest.approx(loss_of(neurons=neurons), rel=1e-4)
     assert losses.removed[3] == pytest.approx(loss_of(layers=[0, 1, 2]), rel=1e-4)
     assert min(losses.removed) > 0
+
+
+def test_texts_to_choose_on_come_first_and_half_as_many_check():
+    chosen_on, checked = sensitivity.texts_to_choose_on(EXAMPLES, 2)
+    assert [*map(len, chosen_on.input_ids)] == [5, 9] and [*map(len, checked.input_ids)] == [12]
+    chosen_on, checked = sensitivity.texts_to_choose_on(EXAMPLES, 3)
+    assert (len(chosen_on), len(checked)) == (3, 1)
+
+
+@pytest.mark.parametrize("count", [4, 100])
+def test_without_a_text_to_check_on_there_is_no_choice(count):
+    with pytest.raises(InputError, match="n_retrain exceed n_importance"):
+        sensitivity.texts_to_choose_on(EXAMPLES, count)
