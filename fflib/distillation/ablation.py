@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fflib.distillation.students import Stage
+from fflib.distillation.students import DistillationStage
 from fflib.model.encoder import Classifier
 
 INSIDE = ("embedding", "hidden", "attention", "attention_cosine", "relations")  # parts of the first stage
@@ -16,7 +16,7 @@ LAYERS = ("first", "last", "uniform")
 class Change:
     """A recipe with one thing changed. Empty: as it was. ``start``: the layers it starts from, a layer map."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[DistillationStage, ...]
     start: str = ""
     learn_from: str = ""
     activation: str = ""
@@ -29,7 +29,9 @@ def names() -> list[str]:
     return [*parts, "without the inside", "labels for answers", "answers and labels", "temperature 2", "ReLU", *layers]
 
 
-def change(name: str, stages: Sequence[Stage], student: Classifier, teacher: Classifier, named: bool) -> Change | str:
+def change(
+    name: str, stages: Sequence[DistillationStage], student: Classifier, teacher: Classifier, named: bool
+) -> Change | str:
     """Return the recipe ``stages`` with the change ``name``, or in a few words why it does not apply here.
 
     The last stage learns the answers; one before it, if there is one, the inside. ``named``: the student is a model of
@@ -56,7 +58,12 @@ def change(name: str, stages: Sequence[Stage], student: Classifier, teacher: Cla
 
 
 def _with_part(
-    part: str, weight: float, inside: Sequence[Stage], answers: Stage, student: Classifier, teacher: Classifier
+    part: str,
+    weight: float,
+    inside: Sequence[DistillationStage],
+    answers: DistillationStage,
+    student: Classifier,
+    teacher: Classifier,
 ) -> Change | str:
     """Change the weight of one part of the first stage."""
     if not inside:

@@ -36,8 +36,8 @@ Feature = tuple[str, int]  # ("hidden", 0): the embeddings; ("hidden", m), ("que
 RELATIONS = ("query", "key", "value")
 
 
-class TeacherOutputs(Protocol):
-    """What a loss needs of a teacher, see ``teacher.Outputs``."""
+class Teacher(Protocol):
+    """What a loss needs of a teacher, see ``teacher.TeacherOutputs``."""
 
     model: Classifier
     logits: Tensor  # [n, classes]
@@ -111,7 +111,7 @@ class Distillation(nn.Module):
     def __init__(
         self,
         student: Classifier,
-        teacher: TeacherOutputs,
+        teacher: Teacher,
         objectives: Objectives,
         maps_to: str | Sequence[int],
         gold: Gold | None = None,

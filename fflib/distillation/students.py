@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from fflib.data.splits import TokenizedSplit
 from fflib.distillation import losses, objective, teacher
 from fflib.distillation.objective import Distillation, Objectives
+from fflib.distillation.teacher import PartOfOutputs, TeacherOutputs
 from fflib.files import InputError, content_hash
 from fflib.model import cache, checkpoints, slicing, training
 from fflib.model.encoder import Classifier
@@ -19,7 +20,7 @@ from fflib.model.training import History, Recipe
 
 
 @dataclass(frozen=True)
-class Shape:
+class StudentShape:
     """The size of a student, "3x384" for layers x hidden, and the teacher's layers it starts from, "3x384@last".
 
     Heads and neurons shrink with the hidden width. ``start`` is a `losses.layer_map`.
@@ -30,7 +31,7 @@ class Shape:
     start: str = "first"
 
     @classmethod
-    def parse(cls, text: str) -> Shape:
+    def parse(cls, text: str) -> StudentShape:
         """Read "3x384", "3x384@last" or "2x384@2,3"; InputError: it is written otherwise."""
         size, _, start = text.partition("@")
         parts = size.split("x")
@@ -40,7 +41,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Stage:
+class DistillationStage:
     """One training run of a student: what it is asked to match, and how it is trained."""
 
     name: str
@@ -50,7 +51,7 @@ class Stage:
 
 def from_teacher(
     teacher_model: Classifier,
-    shape: Shape,
+    shape: StudentShape,
     importance: Importance | None = None,
     activation: str = "",
 ) -> Classifier:
@@ -84,7 +85,7 @@ def with_activation(model: Classifier, activation: str) -> Classifier:
     return other.eval()
 
 
-class Source:
+class StudentInit:
     """Where the students of a chapter come from: layers of ``model``, or the small general model called ``name``.
 
     ``importance`` is needed for narrower students only; ``logits_only`` allows a named model of another vocabulary.
@@ -114,7 +115,7 @@ class Source:
         """Return an untrained student; ``start`` takes the place of the one in ``shape``."""
         if self._general is not None:
             return with_activation(self._general, activation or self._general.encoder.config.activation)
-        wanted = Shape.parse(shape)
+        wanted = StudentShape.parse(shape)
         wanted = replace(wanted, start=start or wanted.start)
         return from_teacher(self._model, wanted, self._importance, activation)
 
@@ -151,8 +152,8 @@ def same_examples(teacher_examples: TokenizedSplit, student_examples: TokenizedS
 
 def distil(
     student: Classifier,
-    stages: Sequence[Stage],
-    outputs: teacher.Outputs | teacher.Part,
+    stages: Sequence[DistillationStage],
+    outputs: TeacherOutputs | PartOfOutputs,
     dev: TokenizedSplit,
     score: training.Score,
     folder: Path,

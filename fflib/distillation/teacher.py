@@ -27,8 +27,8 @@ from fflib.model import cache
 from fflib.model.encoder import Classifier
 
 
-class Outputs:
-    """Logits [n, classes] and features of ``model`` on ``examples``; implements ``objective.TeacherOutputs``.
+class TeacherOutputs:
+    """Logits [n, classes] and features of ``model`` on ``examples``; implements ``objective.Teacher``.
 
     ``cache_gb`` bounds the files of the features that are prepared together: above it they are computed anew for each
     batch, which costs the teacher's time in every epoch but no disk. The logits are always kept.
@@ -65,9 +65,9 @@ class Outputs:
         length, device = inputs["input_ids"].shape[1], inputs["input_ids"].device
         return {feature: self._rectangle(self._rows[feature], indices, length).to(device) for feature in wanted}
 
-    def take(self, indices: Sequence[int]) -> Part:
+    def take(self, indices: Sequence[int]) -> PartOfOutputs:
         """Return the outputs on some of the examples; what is on disk serves them too."""
-        return Part(self, np.asarray(indices))
+        return PartOfOutputs(self, np.asarray(indices))
 
     def _rectangle(self, rows: np.ndarray, indices: np.ndarray, length: int) -> Tensor:
         """Gather the tokens of some examples into [batch, length, width], 0 at padding."""
@@ -131,10 +131,10 @@ def _claim_space(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-class Part:
-    """The outputs on a part of the examples, see `Outputs.take`; implements ``objective.TeacherOutputs`` too."""
+class PartOfOutputs:
+    """The outputs on a part of the examples, see `TeacherOutputs.take`; implements ``objective.Teacher`` too."""
 
-    def __init__(self, whole: Outputs, indices: np.ndarray) -> None:
+    def __init__(self, whole: TeacherOutputs, indices: np.ndarray) -> None:
         self.whole, self.indices, self.model = whole, indices, whole.model
         self.examples = whole.examples.take(indices)
         self.key = content_hash(whole.key, self.examples.fingerprint)
@@ -145,13 +145,13 @@ class Part:
         return self.whole.logits[self.indices]
 
     def prepare(self, features: Collection[Feature]) -> None:
-        """See `Outputs.prepare`."""
+        """See `TeacherOutputs.prepare`."""
         self.whole.prepare(features)
 
     def features(
         self, indices: np.ndarray, inputs: Mapping[str, Tensor], wanted: Collection[Feature]
     ) -> dict[Feature, Tensor]:
-        """See `Outputs.features`."""
+        """See `TeacherOutputs.features`."""
         return self.whole.features(self.indices[indices], inputs, wanted)
 
 

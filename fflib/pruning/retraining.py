@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fflib.data.splits import TokenizedSplit
-from fflib.distillation import students, teacher
-from fflib.distillation.students import Stage
+from fflib.distillation import students
+from fflib.distillation.students import DistillationStage
+from fflib.distillation.teacher import PartOfOutputs, TeacherOutputs
 from fflib.files import InputError
 from fflib.model import importance, slicing, training
 from fflib.model.encoder import Classifier
@@ -20,8 +21,8 @@ def retrain(
     whole: Classifier,
     counts: Sequence[Counts],
     texts: TokenizedSplit,
-    stages: Sequence[Stage],
-    outputs: teacher.Outputs | teacher.Part,
+    stages: Sequence[DistillationStage],
+    outputs: TeacherOutputs | PartOfOutputs,
     dev: TokenizedSplit,
     score: training.Score,
     folder: Path,

@@ -9,14 +9,15 @@ from conftest import examples_of, tiny_classifier
 
 from fflib.distillation import students, teacher
 from fflib.distillation.objective import Objectives
-from fflib.distillation.students import Stage
+from fflib.distillation.students import DistillationStage
 from fflib.files import InputError
 from fflib.model import importance, slicing, training
 from fflib.model.training import Recipe
 from fflib.pruning import mask_search, retraining
 
 TRAIN, DEV = examples_of([6, 9, 7, 8] * 4), examples_of([6, 8], seed=1)
-STAGES = [Stage("b", Objectives(hidden=1.0, logits=1.0), Recipe(1, 4, 1e-3, dropout=0.0, evaluations_per_epoch=0))]
+RECIPE = Recipe(1, 4, 1e-3, dropout=0.0, evaluations_per_epoch=0)
+STAGES = [DistillationStage("b", Objectives(hidden=1.0, logits=1.0), RECIPE)]
 
 
 def score(logits, gold) -> float:
@@ -26,7 +27,7 @@ def score(logits, gold) -> float:
 @pytest.fixture
 def outputs(tmp_path, monkeypatch):
     monkeypatch.setenv("FFLIB_CACHE", str(tmp_path / "cache"))
-    return teacher.Outputs(tiny_classifier(), TRAIN, 1.0)
+    return teacher.TeacherOutputs(tiny_classifier(), TRAIN, 1.0)
 
 
 def retrained(outputs, counts, folder, rounds=1):
