@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fflib.distillation.students import DistillationStage
+from fflib.distillation.objective import INSIDE
+from fflib.distillation.stages import DistillationStage
+from fflib.distillation.study import Study
 from fflib.model.encoder import Classifier
 
-INSIDE = ("embedding", "hidden", "attention", "attention_cosine", "relations")  # parts of the first stage
 LAYERS = ("first", "last", "uniform")
 
 
@@ -55,6 +56,13 @@ def change(
         "temperature 2": {"temperature": 2.0},
     }[name]
     return Change((*inside, replace(answers, objectives=replace(answers.objectives, **weights))))
+
+
+def applicable(names: Sequence[str], study: Study, student: Classifier) -> tuple[dict[str, Change], dict[str, str]]:
+    """Return the changes of these ``names`` that apply to the recipe of ``study``, and why the others do not."""
+    known = {name: change(name, study.stages, student, study.outputs.model, study.init.named) for name in names}
+    apply = {name: found for name, found in known.items() if isinstance(found, Change)}
+    return apply, {name: why for name, why in known.items() if isinstance(why, str)}
 
 
 def _with_part(

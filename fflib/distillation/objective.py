@@ -27,13 +27,14 @@ from fflib.distillation.losses import (
     soft_cross_entropy,
     state_loss,
 )
-from fflib.files import InputError
+from fflib.files import InputError, check_known
 from fflib.model.config import LayerShape
 from fflib.model.encoder import Classifier
 from fflib.model.training import cross_entropy
 
 Feature = tuple[str, int]  # ("hidden", 0): the embeddings; ("hidden", m), ("query", m), ...: of layer m, counted from 1
 RELATIONS = ("query", "key", "value")
+INSIDE = ("embedding", "hidden", "attention", "attention_cosine", "relations")  # parts of `Objectives` that look inside
 
 
 class Teacher(Protocol):
@@ -68,6 +69,12 @@ class Objectives:
     attention_cosine: float = 0.0
     relations: float = 0.0
     temperature: float = 1.0
+
+    @classmethod
+    def inside(cls, parts: Sequence[str]) -> Objectives:
+        """Compare these parts of `INSIDE`, each with weight 1; InputError: there is no such part."""
+        check_known("part of the inside", parts, INSIDE)
+        return cls(**dict.fromkeys(parts, 1.0))
 
 
 FASTFORMERS = Objectives(logits=1.0, embedding=0.1, last_hidden=0.1)  # one stage; the defaults of the paper's code

@@ -22,7 +22,7 @@ from fflib.data.metrics import Gold
 from fflib.data.splits import TokenizedSplit
 from fflib.data.task import Task
 from fflib.distillation.objective import Feature, observe
-from fflib.files import InputError, atomic_path, content_hash
+from fflib.files import InputError, atomic_path, check_known, content_hash
 from fflib.model import cache
 from fflib.model.encoder import Classifier
 
@@ -68,6 +68,10 @@ class TeacherOutputs:
     def take(self, indices: Sequence[int]) -> PartOfOutputs:
         """Return the outputs on some of the examples; what is on disk serves them too."""
         return PartOfOutputs(self, np.asarray(indices))
+
+    def first(self, count: int) -> TeacherOutputs | PartOfOutputs:
+        """Return the outputs on the first ``count`` examples; 0, or more than there are, means all."""
+        return self.take(range(count)) if 0 < count < len(self.examples) else self
 
     def _rectangle(self, rows: np.ndarray, indices: np.ndarray, length: int) -> Tensor:
         """Gather the tokens of some examples into [batch, length, width], 0 at padding."""
@@ -167,3 +171,19 @@ def check_fine_tuned(task: Task, logits: np.ndarray, gold: Gold) -> None:
             f"the teacher scores {score:.1%} on dev, no better than always giving the best single answer "
             f"({chance:.1%}); fine-tune it first (chapter 1), with more examples or steps"
         )
+
+
+def check_teacher(task: Task, logits: np.ndarray, gold: Gold, when_weak: str = "refuse") -> str:
+    """Return a sentence on how a teacher's dev logits [n, classes] score, see `check_fine_tuned`.
+
+    ``when_weak`` is ``warn`` or ``refuse``, which raises InputError where it only guesses.
+    """
+    check_known("way with a weak teacher", [when_weak], ("warn", "refuse"))
+    try:
+        check_fine_tuned(task, logits, gold)
+    except InputError as error:
+        if when_weak == "refuse":
+            raise
+        goes_on = f"This run goes on, since `weak_teacher` is '{when_weak}'; its accuracies mean nothing."
+        return f"**Careful: {error}.** {goes_on}"
+    return f"The teacher scores **{metrics.score(task, logits, gold):.1%}** on dev, well above guessing."

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fflib.data.splits import TokenizedSplit
-from fflib.distillation import students
-from fflib.distillation.students import DistillationStage
+from fflib.distillation import stages as learning
+from fflib.distillation.stages import DistillationStage
 from fflib.distillation.teacher import PartOfOutputs, TeacherOutputs
 from fflib.files import InputError
 from fflib.model import importance, slicing, training
@@ -54,7 +54,7 @@ def retrain(
         scores = importance.first_order(importance.gradients(model, texts))
         kept = slicing.keep_top(scores.heads, scores.neurons, wanted)
         model = mask_search.tune(model, kept, texts, tuning)
-        model, new = students.distil(model, stages, outputs, dev, score, folder / str(k), learn_from)
+        model, new = learning.distil(model, stages, outputs, dev, score, folder / str(k), learn_from)
         histories += new
     return model, histories
 

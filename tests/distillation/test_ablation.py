@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from small_classifier import classifier
 
 from fflib.distillation import ablation
 from fflib.distillation.objective import Objectives
-from fflib.distillation.students import DistillationStage
+from fflib.distillation.stages import DistillationStage
 from fflib.model.training import Recipe
 
 INSIDE = DistillationStage("inside", Objectives(hidden=1.0, attention=1.0), Recipe())
@@ -67,3 +68,11 @@ def test_every_name_is_a_change_or_says_why_not():
             assert isinstance(change(name, stages), ablation.Change | str)
     assert len(set(ablation.names())) == len(ablation.names())
     assert torch.equal(SMALL.classifier.weight, classifier(2).classifier.weight), "models are only looked at"
+
+
+def test_changes_are_told_apart_from_those_that_do_not_apply():
+    study = SimpleNamespace(
+        stages=(INSIDE, ANSWERS), init=SimpleNamespace(named=False), outputs=SimpleNamespace(model=LARGE)
+    )
+    changes, left_out = ablation.applicable(["ReLU", "without relations"], study, SMALL)
+    assert changes == {"ReLU": change("ReLU")} and left_out == {"without relations": "the recipe does not have it"}

@@ -180,3 +180,9 @@ def test_the_label_loss_refuses_text_without_labels():
 def test_pairs_that_do_not_fit_are_refused(student, says):
     with pytest.raises(InputError, match=says):
         loss_of(student, classifier(4), Objectives(logits=1))
+
+
+def test_parts_of_the_inside_weigh_the_same():
+    assert Objectives.inside(["hidden", "relations"]) == Objectives(hidden=1.0, relations=1.0)
+    with pytest.raises(InputError, match="no part of the inside 'logits'"):
+        Objectives.inside(["logits"])

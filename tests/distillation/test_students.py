@@ -3,12 +3,10 @@ import torch
 from conftest import examples_of
 from small_classifier import classifier
 
-from fflib.distillation import students, teacher
-from fflib.distillation.objective import Objectives
-from fflib.distillation.students import DistillationStage, StudentShape
+from fflib.distillation import students
+from fflib.distillation.students import StudentShape
 from fflib.files import InputError
-from fflib.model import checkpoints, importance, training
-from fflib.model.training import Recipe
+from fflib.model import checkpoints, importance
 
 IDS = torch.tensor([[5, 9, 30, 7], [8, 8, 1, 2]])
 
@@ -102,68 +100,30 @@ def test_a_missing_student_is_told():
         students.from_checkpoint("./no/such-folder", 2, tokenizer)
 
 
-def test_other_examples_are_noticed():
-    with pytest.raises(AssertionError):
-        students.same_examples(examples_of([4, 5]), examples_of([4, 5, 6]))
-
-
-def test_stages_follow_each_other_and_a_finished_one_is_not_run_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("FFLIB_CACHE", str(tmp_path / "cache"))
-    examples, model = examples_of([4 + i % 7 for i in range(48)], seed=5), classifier(4)
-    first = DistillationStage(
-        "inner",
-        Objectives(embedding=1.0, hidden=1.0, attention=1.0),
-        Recipe(4, 8, 1e-2, dropout=0.0, evaluations_per_epoch=0),
-    )
-    second = DistillationStage("logits", Objectives(logits=1.0), Recipe(4, 8, 1e-2, dropout=0.0))
-    outputs, fits = teacher.TeacherOutputs(model, examples), []
-    fit = training.fit
-    monkeypatch.setattr(training, "fit", lambda *arguments: fits.append(1) or fit(*arguments))
-
-    def distance(logits):
-        return float((torch.from_numpy(logits).softmax(1) - outputs.logits.softmax(1)).abs().mean())
-
-    def distil(*stages, seed=9):
-        return students.distil(
-            classifier(2, seed=seed),
-            stages,
-            outputs,
-            examples,
-            lambda logits, _: -distance(logits),
-            tmp_path / "student",
-        )
-
-    student, histories = distil(first, second)
-    assert len(fits) == 2 and len(histories) == 2 and histories[0].dev_score == []
-    assert distance(training.predict(student, examples)) < 0.5 * distance(
-        training.predict(classifier(2, seed=9), examples)
-    )
-
-    again, _ = distil(first, second)
-    assert len(fits) == 2 and torch.equal(again(IDS).logits, student(IDS).logits)
-    distil(first, DistillationStage("logits", Objectives(logits=1.0), Recipe(1, 8, 1e-2)))
-    assert len(fits) == 3, "the first stage did not change, so only the second is trained"
-    distil(DistillationStage("inner", Objectives(hidden=1.0), first.recipe), second)
-    assert len(fits) == 5, "another first stage gives another second"
-    distil(DistillationStage("inner", Objectives(hidden=1.0), first.recipe), second, seed=10)
-    assert len(fits) == 7, "another start gives another student"
-    with pytest.raises(InputError, match="without a stage"):
-        distil()
-
-
-def test_a_source_makes_students_of_the_teacher_or_copies_of_a_named_model(tmp_path):
+def test_students_are_made_of_the_teacher_or_copies_of_a_named_model(tmp_path):
     tokenizer = checkpoints.load_tokenizer("sentence-transformers/all-MiniLM-L6-v2")
     teacher_model = classifier(4)
-    source = students.StudentInit("teacher", teacher_model, tokenizer)
-    assert source.candidates(["3x16", "2x16"]) == ["3x16", "2x16"] and not source.named
-    same(source.make("2x16@last"), teacher_model, (2, 3))
-    same(source.make("2x16@last", start="first"), teacher_model, (0, 1))
-    assert source.make("2x16", activation="relu").encoder.config.activation == "relu"
+    init = students.StudentInit("teacher", teacher_model, tokenizer)
+    assert init.candidates(["3x16", "2x16"]) == ["3x16", "2x16"] and not init.named
+    same(init.make("2x16@last"), teacher_model, (2, 3))
+    same(init.make("2x16@last", start="first"), teacher_model, (0, 1))
+    assert init.make("2x16", activation="relu").encoder.config.activation == "relu"
     general = classifier(2, seed=4)
     checkpoints.save(general, tmp_path / "general", tokenizer)
-    source = students.StudentInit(str(tmp_path / "general"), teacher_model, tokenizer)
-    (name,) = source.candidates(["3x16"])
-    first = source.make(name)
+    init = students.StudentInit(str(tmp_path / "general"), teacher_model, tokenizer)
+    (name,) = init.candidates(["3x16"])
+    first = init.make(name)
     same(first, general, (0, 1))
     first.classifier.weight.data.zero_()
-    assert source.make(name).classifier.weight.any(), "students of one source share memory"
+    assert init.make(name).classifier.weight.any(), "students of one start share memory"
+
+
+def test_a_narrower_student_keeps_what_matters_on_the_texts_or_else_what_is_large(monkeypatch):
+    teacher_model, texts = classifier(4, heads=4), examples_of([4, 6, 5, 7] * 3)
+    monkeypatch.setattr(students, "RANKING_TEXTS", 8)
+    scores = importance.first_order(importance.gradients(teacher_model, texts.take(range(8))))
+    for given, expected in ((texts, scores), (None, importance.magnitude(teacher_model))):
+        made = students.StudentInit("teacher", teacher_model, None, texts=given).make("2x8@last")
+        by_hand = students.from_teacher(teacher_model, StudentShape(2, 8, "last"), expected)
+        assert torch.equal(made(IDS).logits, by_hand(IDS).logits)
+    assert not torch.equal(scores.hidden.argsort(), importance.magnitude(teacher_model).hidden.argsort())

@@ -117,3 +117,15 @@ def test_a_teacher_that_only_guesses_is_refused():
     for bad in (np.eye(2)[np.zeros(200, int)], np.eye(2)[rng.integers(0, 2, 200)], np.eye(2)[1 - labels]):
         with pytest.raises(InputError, match="fine-tune it first"):
             teacher.check_fine_tuned(task, bad, Gold(labels))
+        with pytest.raises(InputError, match="fine-tune it first"):
+            teacher.check_teacher(task, bad, Gold(labels), "refuse")
+        assert teacher.check_teacher(task, bad, Gold(labels), "warn").startswith("**Careful: the teacher scores")
+    assert "well above guessing" in teacher.check_teacher(task, good, Gold(labels))
+    with pytest.raises(InputError, match="no way with a weak teacher 'hope'"):
+        teacher.check_teacher(task, good, Gold(labels), "hope")
+
+
+def test_the_first_examples_are_a_part_and_all_of_them_the_whole():
+    outputs = teacher.TeacherOutputs(tiny_classifier(), EXAMPLES)
+    assert outputs.first(5).key == outputs.take(range(5)).key
+    assert outputs.first(0) is outputs.first(24) is outputs.first(99) is outputs

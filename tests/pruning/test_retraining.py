@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import examples_of, tiny_classifier
 
-from fflib.distillation import students, teacher
+from fflib.distillation import stages, teacher
 from fflib.distillation.objective import Objectives
-from fflib.distillation.students import DistillationStage
+from fflib.distillation.stages import DistillationStage
 from fflib.files import InputError
 from fflib.model import importance, slicing, training
 from fflib.model.training import Recipe
@@ -40,7 +40,7 @@ def test_one_round_is_keep_tune_and_distil(outputs, tmp_path):
     scores = importance.first_order(importance.gradients(whole, TRAIN))
     cut = mask_search.tune(whole, slicing.keep_top(scores.heads, scores.neurons, counts), TRAIN, "weights")
     untaught = training.predict(cut, DEV)  # training changes the model that it is given
-    by_hand, _ = students.distil(cut, STAGES, outputs, DEV, score, tmp_path / "b", "1,2")
+    by_hand, _ = stages.distil(cut, STAGES, outputs, DEV, score, tmp_path / "b", "1,2")
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), by_hand.parameters(), strict=True))
     assert len(histories) == 1 and histories[0].loss
     assert not np.allclose(training.predict(model, DEV), untaught)
