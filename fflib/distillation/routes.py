@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from fflib.data.metrics import Scored
 from fflib.distillation import augmentation
 from fflib.distillation.objective import FASTFORMERS, Objectives
 from fflib.distillation.stages import DistillationStage
@@ -22,6 +23,25 @@ OTHERS = ("one stage", "augmented", "recombined")  # these look inside, or make 
 def names(logits_only: bool = False) -> tuple[str, ...]:
     """Name the routes there are; with ``logits_only`` those for a student that reads other tokens than its teacher."""
     return LABELS if logits_only else LABELS + OTHERS
+
+
+def verdict(labels: Scored | None, n_seen: int, n_teacher: int) -> str:
+    """Return a sentence on what the teacher gave that labels do not.
+
+    Args:
+        labels: by how much the route *labels* scores above the two stages; None where it was not tried.
+        n_seen: how many examples both students saw.
+        n_teacher: how many the teacher learnt from; 0 stands for all.
+    """
+    if labels is None:
+        return "This run did not try labels alone; name *labels* in `routes_tried`."
+    apart = "clearly ahead of" if labels.high < 0 else "clearly behind" if labels.low > 0 else "not clearly apart from"
+    points, low, high = (-100 * value for value in (labels.value, labels.high, labels.low))
+    return (
+        f"On these test texts the distilled student is **{apart}** the same architecture trained on labels alone "
+        f"({points:+.1f} points, {low:+.1f} to {high:+.1f}). Both saw {n_seen} examples, while the teacher had learnt "
+        f"from {n_teacher or 'all'}; the label routes' learning rate was not tuned."
+    )
 
 
 @dataclass(frozen=True)

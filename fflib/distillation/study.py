@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,13 @@ class Study:
         name = shape if outputs is self.outputs else f"{count} texts"
         return self.distil(name, self.init.make(shape), outputs=outputs)
 
+    def losses(self, distilled: Mapping[str, Distilled]) -> dict[str, dict[str, list[tuple[int, float]]]]:
+        """Return the training losses [(step, loss), ...] of students that went through the study's stages, by stage."""
+        return {
+            stage.name: {name: each.histories[i].loss for name, each in distilled.items()}
+            for i, stage in enumerate(self.stages)
+        }
+
     def logits(self, model: Classifier, split: str) -> np.ndarray:
         """Return the logits [n, classes] of a student on dev or test."""
         return cache.predict_cached(model, self.texts[split])
@@ -139,6 +146,6 @@ def why_above(name: str, difference: Scored) -> str:
     )
 
 
-def minutes(distilled: Sequence[Distilled]) -> float:
+def training_minutes(distilled: Iterable[Distilled]) -> float:
     """Return the minutes of training of several students."""
     return sum(each.minutes for each in distilled)

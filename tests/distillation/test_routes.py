@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -6,7 +7,7 @@ from conftest import examples_of
 from small_classifier import classifier
 
 from fflib.data import registry
-from fflib.data.metrics import Gold
+from fflib.data.metrics import Gold, Scored
 from fflib.data.splits import tokenized
 from fflib.distillation import routes
 from fflib.distillation.objective import FASTFORMERS, Objectives
@@ -90,3 +91,20 @@ def test_a_named_student_starts_as_it_is_and_one_of_another_vocabulary_has_fewer
     with pytest.raises(InputError, match="no route 'one stage'"):
         way.distil("one stage")
     assert set(routes.names(logits_only=True)) < set(routes.names())
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (Scored(-0.05, -0.08, -0.02), "clearly ahead of** .*\\(\\+5.0 points, \\+2.0 to \\+8.0\\)"),
+        (Scored(0.05, 0.02, 0.08), "clearly behind** .*\\(-5.0 points, -8.0 to -2.0\\)"),
+        (Scored(0.01, -0.02, 0.03), "not clearly apart from**"),
+    ],
+)
+def test_the_verdict_on_labels_is_seen_from_the_distilled_student(labels, says):
+    said = routes.verdict(labels, 16, 0)
+    assert re.search(says.replace("**", r"\*\*"), said) and "Both saw 16 examples" in said and "from all;" in said
+
+
+def test_labels_that_were_not_tried_have_no_verdict():
+    assert "did not try" in routes.verdict(None, 16, 0)

@@ -41,6 +41,8 @@ def test_a_student_of_a_study_learns_in_its_stages_and_is_not_trained_again(stud
     again = study.on_first("2x16", 0)
     assert len(fits) == 2 and torch.equal(again.model(IDS).logits, student.model(IDS).logits)
     assert (study.folder / "2x16" / "answers").is_dir()
+    inside, answers = student.histories
+    assert study.losses({"2x16": student}) == {"inside": {"2x16": inside.loss}, "answers": {"2x16": answers.loss}}
 
 
 def test_what_a_call_says_takes_the_place_of_what_the_study_says(study):
@@ -83,7 +85,7 @@ def test_scores_are_those_of_the_task_on_the_split(study):
 def test_minutes_and_steps_are_those_of_all_stages():
     histories = [History(loss=[(3, 1.0), (8, 0.5)], seconds=30.0), History(loss=[(4, 1.0)], seconds=60.0)]
     student = Distilled(None, histories)
-    assert (student.steps, student.minutes, studies.minutes([student, student])) == (12, 1.5, 3.0)
+    assert (student.steps, student.minutes, studies.training_minutes([student, student])) == (12, 1.5, 3.0)
 
 
 def test_the_smallest_that_keeps_enough_is_chosen_or_else_the_best():
