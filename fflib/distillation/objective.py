@@ -129,8 +129,7 @@ class Distillation(nn.Module):
             raise InputError(f"the student has {classes[0]} labels, the teacher {classes[1]}; take one task for both")
         if objectives.labels and (gold is None or gold.labels.min() < 0):
             raise InputError("the label loss needs a label for every example; text that nobody labelled has none")
-        self.teacher, self.objectives = teacher, objectives
-        self.gold = gold
+        self.teacher, self.objectives, self.gold = teacher, objectives, gold
         widths = student.encoder.config.hidden_size, teacher.model.encoder.config.hidden_size
         self.project_embedding, self.project_hidden = (  # W_e and W_h of TinyBERT
             nn.Linear(*widths) if widths[0] != widths[1] else nn.Identity() for _ in range(2)

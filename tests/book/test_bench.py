@@ -83,6 +83,16 @@ def test_other_data_than_chapter_1_saw_is_refused(run, monkeypatch):
     assert len(run().split("train", 5)) == 1, "train is drawn by each chapter for itself"
 
 
+def test_texts_are_in_the_tokens_of_a_model_or_of_a_tokenizer(run, monkeypatch):
+    seen = []
+    monkeypatch.setattr(splits, "tokenize", lambda *arguments: seen.append(arguments[1:]))
+    monkeypatch.setattr(checkpoints, "load_tokenizer", lambda folder: f"of {folder.rpartition('/')[2]}")
+    bench, tokenizer = run(), object()
+    bench.texts("test")
+    bench.texts("train", tokenizer, 5, 32)
+    assert seen == [("of teacher", bench.task.max_length), (tokenizer, 32)]
+
+
 def test_a_parameter_of_a_wrong_type_is_refused(run):
     with pytest.raises(InputError, match="rounds"):
         run(rounds="many")
