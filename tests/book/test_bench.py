@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import examples_of, tiny_classifier
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from fflib.book.bench import Bench
 from fflib.data import splits
@@ -119,7 +120,7 @@ def test_what_is_saved_is_what_was_gathered_and_is_there_at_once(run, tmp_path):
     bench.add_rung("student", timing(), on="teacher unpadded", like="teacher unpadded", below=timing())
     assert "9.00" in bench.table([{"value": 9.0}], keep="rows").data
     with plt.style.context("default"):
-        assert bench.figure(plt.figure(), "empty").axes == []
+        assert bench.figure(Figure(), "empty").axes == []
     path = bench.save()
     record = json.loads(path.read_text())
     assert record["facts"]["rows"] == [{"value": 9.0}] and [one["rung"] for one in record["rungs"]] == ["student"]
