@@ -141,8 +141,8 @@ def why_above(name: str, difference: Scored) -> str:
     size = "more than" if difference.low > 0 else "no more than"
     return (
         f"**{name}** scores {100 * difference.value:.1f} points above its teacher, {size} another choice of "
-        "texts could explain; a student can, since it trains on where its teacher stopped, on probabilities that are "
-        "less noisy than labels, and has fewer weights to learn single examples by heart."
+        "texts could explain; a student can, since it learns from probabilities, which are less noisy than labels, and "
+        "has fewer weights to learn single examples by heart."
     )
 
 

@@ -122,7 +122,7 @@ def distil(
     """Train a copy of a float student to match its teacher once it is quantised; return it, its weights still float.
 
     The best weights are those whose fake-quantised answers score best on dev. What lies in ``folder`` from the same
-    inputs is not trained again. The other arguments are those of `students.distil`.
+    inputs is not trained again. The other arguments are those of `stages.distil`.
 
     Raises:
         InputError: not 2 to 8 bits, or student, teacher and objectives do not fit, see `Distillation`.
