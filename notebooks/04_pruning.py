@@ -71,8 +71,8 @@ from fflib import display
 from fflib.book.bench import Bench
 from fflib.data import batching, metrics
 from fflib.distillation.objective import Objectives
-from fflib.distillation.students import Stage
-from fflib.distillation.teacher import Outputs
+from fflib.distillation.stages import DistillationStage
+from fflib.distillation.teacher import TeacherOutputs
 from fflib.engine import predictors
 from fflib.files import InputError, check_known, shown
 from fflib.measure import timing
@@ -363,7 +363,7 @@ bench.table(rows, decimals=3)
 # what is left, with all of the training.
 
 # %%
-outputs = Outputs(unpruned, train, teacher_cache_gb)
+outputs = TeacherOutputs(unpruned, train, teacher_cache_gb)
 
 
 def recipe(epochs, rate, evaluations, seed):
@@ -375,8 +375,8 @@ def stages(seed):
     inside = recipe(retrain_epochs[0], retrain_rates[0], 0, seed)
     answers = recipe(retrain_epochs[1], retrain_rates[1], 1, seed)
     return [
-        Stage("inside", Objectives(hidden=1.0), inside),
-        Stage("answers", Objectives(logits=1.0), answers),
+        DistillationStage("inside", Objectives(hidden=1.0), inside),
+        DistillationStage("answers", Objectives(logits=1.0), answers),
     ]
 
 

@@ -397,7 +397,7 @@ Markdown(report.learning(final, fp32_score, points_lost, learns, quantized_train
 # %%
 if learns:
     short_texts = bench.texts("train", final, n_retrain, distil_length)
-    outputs = teacher.Outputs(models[final], short_texts, teacher_cache_gb)
+    outputs = teacher.TeacherOutputs(models[final], short_texts, teacher_cache_gb)
     objectives = Objectives(logits=1.0, hidden=1.0)
     plan = training.Recipe(
         1, batch_size, quantized_rate, dropout=dropout, freeze_words=True, seed=seeds[0]

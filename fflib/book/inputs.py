@@ -78,10 +78,18 @@ class Inputs:
         return found
 
     def texts(
-        self, name: str, model: str = TEACHER, limit: int | None = None, length: int | None = None
+        self,
+        name: str,
+        model: str | PreTrainedTokenizerBase = TEACHER,
+        limit: int | None = None,
+        length: int | None = None,
     ) -> TokenizedSplit:
-        """Return `split` in the tokens that ``model`` reads, cut to ``length`` tokens (none: the task's longest)."""
-        return splits.tokenize(self.split(name, limit), self.tokenizer(model), length or self.task.max_length)
+        """Return `split` in the tokens that ``model`` reads, cut to ``length`` tokens (none: the task's longest).
+
+        ``model`` is one of `MODELS`, or a tokenizer.
+        """
+        tokenizer = self.tokenizer(model) if isinstance(model, str) else model
+        return splits.tokenize(self.split(name, limit), tokenizer, length or self.task.max_length)
 
     def folder_of(self, model: str) -> Path:
         """Return where the weights of one of `MODELS` are."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fflib.distillation.students import Stage
+from fflib.distillation.objective import INSIDE
+from fflib.distillation.stages import DistillationStage
+from fflib.distillation.study import Study
 from fflib.model.encoder import Classifier
 
-INSIDE = ("embedding", "hidden", "attention", "attention_cosine", "relations")  # parts of the first stage
 LAYERS = ("first", "last", "uniform")
 
 
@@ -16,7 +17,7 @@ LAYERS = ("first", "last", "uniform")
 class Change:
     """A recipe with one thing changed. Empty: as it was. ``start``: the layers it starts from, a layer map."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[DistillationStage, ...]
     start: str = ""
     learn_from: str = ""
     activation: str = ""
@@ -29,7 +30,9 @@ def names() -> list[str]:
     return [*parts, "without the inside", "labels for answers", "answers and labels", "temperature 2", "ReLU", *layers]
 
 
-def change(name: str, stages: Sequence[Stage], student: Classifier, teacher: Classifier, named: bool) -> Change | str:
+def change(
+    name: str, stages: Sequence[DistillationStage], student: Classifier, teacher: Classifier, named: bool
+) -> Change | str:
     """Return the recipe ``stages`` with the change ``name``, or in a few words why it does not apply here.
 
     The last stage learns the answers; one before it, if there is one, the inside. ``named``: the student is a model of
@@ -55,8 +58,20 @@ def change(name: str, stages: Sequence[Stage], student: Classifier, teacher: Cla
     return Change((*inside, replace(answers, objectives=replace(answers.objectives, **weights))))
 
 
+def applicable(names: Sequence[str], study: Study, student: Classifier) -> tuple[dict[str, Change], dict[str, str]]:
+    """Return the changes of these ``names`` that apply to the recipe of ``study``, and why the others do not."""
+    known = {name: change(name, study.stages, student, study.outputs.model, study.init.named) for name in names}
+    apply = {name: found for name, found in known.items() if isinstance(found, Change)}
+    return apply, {name: why for name, why in known.items() if isinstance(why, str)}
+
+
 def _with_part(
-    part: str, weight: float, inside: Sequence[Stage], answers: Stage, student: Classifier, teacher: Classifier
+    part: str,
+    weight: float,
+    inside: Sequence[DistillationStage],
+    answers: DistillationStage,
+    student: Classifier,
+    teacher: Classifier,
 ) -> Change | str:
     """Change the weight of one part of the first stage."""
     if not inside:

@@ -1,9 +1,9 @@
 """More text to distil on, from the text there is: TinyBERT's augmentation (1909.10351, section 3 and algorithm 1).
 
 It works on token ids, since teacher and student share them. The new examples have no label (it is -1); the teacher's
-outputs stand for it. Unlike TinyBERT's, a word of several pieces stays as it is (TinyBERT takes GloVe's neighbours),
-and where no masked-language model is at hand, the neighbours in an encoder's own word embeddings do its part. English
-only, as the stop words are. Substitutes from a masked-language model: ``masked_words``.
+outputs stand for it. TinyBERT asks a masked-language model for substitutes, and GloVe's neighbours for those of a word
+of several pieces; here the neighbours in an encoder's own word embeddings do the first, and a word of several pieces
+stays as it is. English only, as the stop words are.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def nearest_neighbours(
     ``embeddings`` is [vocab, d]; ``of`` is a part of ``candidates``, which ascend; by default it is all of them. The
     nearest comes first. All of BERT's 21,000 words take some seconds.
     """
-    check_enough(candidates, k)
+    _check_enough(candidates, k)
     unit = F.normalize(embeddings.detach()[torch.from_numpy(candidates)].float(), dim=1)
     rows = torch.arange(len(unit)) if of is None else torch.from_numpy(np.searchsorted(candidates, of))
     nearest = [rows.new_empty(0, k)]
@@ -124,7 +124,7 @@ def recombined(
         InputError: single texts, more copies than other pairs, or a first text that leaves no room for a second.
     """
     starts = [
-        second_start(ids, types, tokenizer) for ids, types in zip(split.input_ids, split.token_type_ids, strict=True)
+        _second_start(ids, types, tokenizer) for ids, types in zip(split.input_ids, split.token_type_ids, strict=True)
     ]
     if not all(starts):
         raise InputError(f"recombining takes pairs, but example {starts.index(0)} is a single text; use augment for it")
@@ -158,7 +158,7 @@ def _unlabelled(ids: list[np.ndarray], types: list[np.ndarray], known: Tokenized
     return tokenized([ids[i] for i in new], [types[i] for i in new], Gold(np.full(len(new), UNKNOWN, np.int64)))
 
 
-def check_enough(words: np.ndarray, k: int) -> None:
+def _check_enough(words: np.ndarray, k: int) -> None:
     """Raise InputError where ``words`` [n] cannot give each of them ``k`` others."""
     if not 1 <= k < len(words):
         raise InputError(f"k={k} substitutes cannot be had of {len(words)} words; give 1 or more, but fewer")
@@ -182,16 +182,16 @@ def _pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]
     return is_word, np.array(continues)
 
 
-def separators(tokenizer: PreTrainedTokenizerBase) -> int:
+def _separators(tokenizer: PreTrainedTokenizerBase) -> int:
     """How many separators stand between two texts: 1 with BERT, 2 with RoBERTa."""
     return tokenizer.num_special_tokens_to_add(pair=True) - 2  # one token starts a pair, one ends it
 
 
-def second_start(ids: np.ndarray, types: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> int:
+def _second_start(ids: np.ndarray, types: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> int:
     """Find where the second text begins; 0: there is none. Token types are surer, for a text may hold a "[SEP]"."""
     segments = types % SEGMENTS  # without the marks of words
     if segments.any():
         return int(segments.argmax())
     is_separator = ids == tokenizer.sep_token_id
     doubled = np.flatnonzero(is_separator[:-1] & is_separator[1:])
-    return int(doubled[0]) + 2 if len(doubled) and separators(tokenizer) == 2 else 0
+    return int(doubled[0]) + 2 if len(doubled) and _separators(tokenizer) == 2 else 0

@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib import ticker
 from matplotlib.patches import FancyBboxPatch
 
+from fflib.data.metrics import Scored
 from fflib.plotting import (
     ABOVE,
     BLACK,
@@ -86,6 +87,13 @@ def _box(axes: plt.Axes, left: float, bottom: float, width: float, height: float
     look = {"boxstyle": "round,pad=0,rounding_size=0.8", "fc": kind[0], "ec": kind[1], "lw": 1.8}
     axes.add_patch(FancyBboxPatch((left, bottom), width, height, **look))
     axes.text(left + width / 2, bottom + height / 2, words, color=kind[2], **CENTRED)
+
+
+def point(name: str, per_s: float, scored: Scored, route: str = "", chosen: bool = False) -> Point:
+    """Return a model as `students` draws it: by its throughput, its accuracy and the interval of that."""
+    route = route or ("teacher" if name == "teacher" else "two stages")
+    where = {"x": per_s, "accuracy": scored.value, "low": scored.low, "high": scored.high}
+    return {"name": name, "route": route, "chosen": chosen, **where}
 
 
 @styled

@@ -27,17 +27,18 @@ from fflib.distillation.losses import (
     soft_cross_entropy,
     state_loss,
 )
-from fflib.files import InputError
+from fflib.files import InputError, check_known
 from fflib.model.config import LayerShape
 from fflib.model.encoder import Classifier
 from fflib.model.training import cross_entropy
 
 Feature = tuple[str, int]  # ("hidden", 0): the embeddings; ("hidden", m), ("query", m), ...: of layer m, counted from 1
 RELATIONS = ("query", "key", "value")
+INSIDE = ("embedding", "hidden", "attention", "attention_cosine", "relations")  # parts of `Objectives` that look inside
 
 
-class TeacherOutputs(Protocol):
-    """What a loss needs of a teacher, see ``teacher.Outputs``."""
+class Teacher(Protocol):
+    """What a loss needs of a teacher, see ``teacher.TeacherOutputs``."""
 
     model: Classifier
     logits: Tensor  # [n, classes]
@@ -68,6 +69,12 @@ class Objectives:
     attention_cosine: float = 0.0
     relations: float = 0.0
     temperature: float = 1.0
+
+    @classmethod
+    def inside(cls, parts: Sequence[str]) -> Objectives:
+        """Compare these parts of `INSIDE`, each with weight 1; InputError: there is no such part."""
+        check_known("part of the inside", parts, INSIDE)
+        return cls(**dict.fromkeys(parts, 1.0))
 
 
 FASTFORMERS = Objectives(logits=1.0, embedding=0.1, last_hidden=0.1)  # one stage; the defaults of the paper's code
@@ -111,7 +118,7 @@ class Distillation(nn.Module):
     def __init__(
         self,
         student: Classifier,
-        teacher: TeacherOutputs,
+        teacher: Teacher,
         objectives: Objectives,
         maps_to: str | Sequence[int],
         gold: Gold | None = None,
@@ -122,8 +129,7 @@ class Distillation(nn.Module):
             raise InputError(f"the student has {classes[0]} labels, the teacher {classes[1]}; take one task for both")
         if objectives.labels and (gold is None or gold.labels.min() < 0):
             raise InputError("the label loss needs a label for every example; text that nobody labelled has none")
-        self.teacher, self.objectives = teacher, objectives
-        self.gold = gold
+        self.teacher, self.objectives, self.gold = teacher, objectives, gold
         widths = student.encoder.config.hidden_size, teacher.model.encoder.config.hidden_size
         self.project_embedding, self.project_hidden = (  # W_e and W_h of TinyBERT
             nn.Linear(*widths) if widths[0] != widths[1] else nn.Identity() for _ in range(2)

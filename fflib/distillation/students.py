@@ -1,25 +1,25 @@
-"""Where a student comes from, layers of its teacher or a small general model, and the stages in which it learns."""
+"""Where a student comes from: layers of its teacher, or a small general model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
 
 from fflib.data.splits import TokenizedSplit
-from fflib.distillation import losses, objective, teacher
-from fflib.distillation.objective import Distillation, Objectives
-from fflib.files import InputError, content_hash
-from fflib.model import cache, checkpoints, slicing, training
+from fflib.distillation import losses
+from fflib.files import InputError
+from fflib.model import checkpoints, slicing
 from fflib.model.encoder import Classifier
-from fflib.model.importance import Importance, magnitude
-from fflib.model.training import History, Recipe
+from fflib.model.importance import Importance, first_order, gradients, magnitude
+
+RANKING_TEXTS = 256  # that tell which units of a teacher a narrower student keeps
 
 
 @dataclass(frozen=True)
-class Shape:
+class StudentShape:
     """The size of a student, "3x384" for layers x hidden, and the teacher's layers it starts from, "3x384@last".
 
     Heads and neurons shrink with the hidden width. ``start`` is a `losses.layer_map`.
@@ -30,7 +30,7 @@ class Shape:
     start: str = "first"
 
     @classmethod
-    def parse(cls, text: str) -> Shape:
+    def parse(cls, text: str) -> StudentShape:
         """Read "3x384", "3x384@last" or "2x384@2,3"; InputError: it is written otherwise."""
         size, _, start = text.partition("@")
         parts = size.split("x")
@@ -39,18 +39,9 @@ class Shape:
         return cls(int(parts[0]), int(parts[1]), start or "first")
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One training run of a student: what it is asked to match, and how it is trained."""
-
-    name: str
-    objectives: Objectives
-    recipe: Recipe
-
-
 def from_teacher(
     teacher_model: Classifier,
-    shape: Shape,
+    shape: StudentShape,
     importance: Importance | None = None,
     activation: str = "",
 ) -> Classifier:
@@ -84,10 +75,12 @@ def with_activation(model: Classifier, activation: str) -> Classifier:
     return other.eval()
 
 
-class Source:
+class StudentInit:
     """Where the students of a chapter come from: layers of ``model``, or the small general model called ``name``.
 
-    ``importance`` is needed for narrower students only; ``logits_only`` allows a named model of another vocabulary.
+    ``logits_only`` allows a named model of another vocabulary. A narrower student keeps the heads, neurons and hidden
+    units of ``model`` that matter most to the loss on the first `RANKING_TEXTS` of ``texts`` (first order, see
+    `importance`); without texts, the largest ones.
     """
 
     def __init__(
@@ -96,10 +89,10 @@ class Source:
         model: Classifier,
         tokenizer: PreTrainedTokenizerBase,
         logits_only: bool = False,
-        importance: Importance | None = None,
+        texts: TokenizedSplit | None = None,
     ) -> None:
-        self.name, self.named = name, name != "teacher"
-        self._model, self._importance, self._general, self.tokenizer = model, importance, None, tokenizer
+        self.name, self.named, self.logits_only = name, name != "teacher", logits_only
+        self._model, self._texts, self._general, self.tokenizer = model, texts, None, tokenizer
         if self.named:
             labels = model.classifier.out_features
             self._general, self.tokenizer = from_checkpoint(
@@ -114,9 +107,17 @@ class Source:
         """Return an untrained student; ``start`` takes the place of the one in ``shape``."""
         if self._general is not None:
             return with_activation(self._general, activation or self._general.encoder.config.activation)
-        wanted = Shape.parse(shape)
+        wanted = StudentShape.parse(shape)
         wanted = replace(wanted, start=start or wanted.start)
-        return from_teacher(self._model, wanted, self._importance, activation)
+        narrower = wanted.hidden < self._model.encoder.config.hidden_size
+        return from_teacher(self._model, wanted, self._importance if narrower else None, activation)
+
+    @cached_property
+    def _importance(self) -> Importance:
+        if self._texts is None:
+            return magnitude(self._model)
+        texts = self._texts.take(range(min(len(self._texts), RANKING_TEXTS)))
+        return first_order(gradients(self._model, texts))
 
 
 def from_checkpoint(
@@ -141,53 +142,6 @@ def from_checkpoint(
             "teacher's vocabulary, or set logits_only"
         )
     return checkpoints.load_classifier(name, num_labels, seed, spans), tokenizer
-
-
-def same_examples(teacher_examples: TokenizedSplit, student_examples: TokenizedSplit) -> None:
-    """Assert that two tokenisations are of the same examples, in the same order, as far as labels tell."""
-    assert len(teacher_examples) == len(student_examples), "teacher and student saw different examples"
-    assert (teacher_examples.labels == student_examples.labels).all(), "teacher and student saw different examples"
-
-
-def distil(
-    student: Classifier,
-    stages: Sequence[Stage],
-    outputs: teacher.Outputs | teacher.Part,
-    dev: TokenizedSplit,
-    score: training.Score,
-    folder: Path,
-    learn_from: str = "uniform",
-    train: TokenizedSplit | None = None,
-) -> tuple[Classifier, list[History]]:
-    """Train a student stage by stage; a stage starts from the last one's weights, and a finished one is not run again.
-
-    Args:
-        outputs: the teacher's, on the training examples.
-        folder: the stages' models go to ``folder``/<stage>; the last one is the student.
-        learn_from: which of the teacher's layers it learns from, a `losses.layer_map`.
-        train: the examples as the student reads them, where that is not as the teacher does.
-    """
-    if not stages:
-        raise InputError("a student without a stage learns nothing; name a part for it to match")
-    train = outputs.examples if train is None else train
-    same_examples(outputs.examples, train)
-    code = [Path(module.__file__) for module in (losses, objective, teacher)]
-    origin = content_hash(outputs.key, learn_from, *code)
-    histories = []
-    for stage in stages:
-        origin = content_hash(origin, asdict(stage))
-        student, history = cache.train_or_load(
-            lambda student=student: student,
-            folder / stage.name,
-            train,
-            dev,
-            lambda model, stage=stage: Distillation(model, outputs, stage.objectives, learn_from, train.gold),
-            score,
-            stage.recipe,
-            origin,
-        )
-        histories.append(history)
-    return student, histories
 
 
 def _narrowed(

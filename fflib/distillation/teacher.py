@@ -22,13 +22,13 @@ from fflib.data.metrics import Gold
 from fflib.data.splits import TokenizedSplit
 from fflib.data.task import Task
 from fflib.distillation.objective import Feature, observe
-from fflib.files import InputError, atomic_path, content_hash
+from fflib.files import InputError, atomic_path, check_known, content_hash
 from fflib.model import cache
 from fflib.model.encoder import Classifier
 
 
-class Outputs:
-    """Logits [n, classes] and features of ``model`` on ``examples``; implements ``objective.TeacherOutputs``.
+class TeacherOutputs:
+    """Logits [n, classes] and features of ``model`` on ``examples``; implements ``objective.Teacher``.
 
     ``cache_gb`` bounds the files of the features that are prepared together: above it they are computed anew for each
     batch, which costs the teacher's time in every epoch but no disk. The logits are always kept.
@@ -65,9 +65,13 @@ class Outputs:
         length, device = inputs["input_ids"].shape[1], inputs["input_ids"].device
         return {feature: self._rectangle(self._rows[feature], indices, length).to(device) for feature in wanted}
 
-    def take(self, indices: Sequence[int]) -> Part:
+    def take(self, indices: Sequence[int]) -> PartOfOutputs:
         """Return the outputs on some of the examples; what is on disk serves them too."""
-        return Part(self, np.asarray(indices))
+        return PartOfOutputs(self, np.asarray(indices))
+
+    def first(self, count: int) -> TeacherOutputs | PartOfOutputs:
+        """Return the outputs on the first ``count`` examples; 0, or more than there are, means all."""
+        return self.take(range(count)) if 0 < count < len(self.examples) else self
 
     def _rectangle(self, rows: np.ndarray, indices: np.ndarray, length: int) -> Tensor:
         """Gather the tokens of some examples into [batch, length, width], 0 at padding."""
@@ -131,10 +135,10 @@ def _claim_space(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-class Part:
-    """The outputs on a part of the examples, see `Outputs.take`; implements ``objective.TeacherOutputs`` too."""
+class PartOfOutputs:
+    """The outputs on a part of the examples, see `TeacherOutputs.take`; implements ``objective.Teacher`` too."""
 
-    def __init__(self, whole: Outputs, indices: np.ndarray) -> None:
+    def __init__(self, whole: TeacherOutputs, indices: np.ndarray) -> None:
         self.whole, self.indices, self.model = whole, indices, whole.model
         self.examples = whole.examples.take(indices)
         self.key = content_hash(whole.key, self.examples.fingerprint)
@@ -145,13 +149,13 @@ class Part:
         return self.whole.logits[self.indices]
 
     def prepare(self, features: Collection[Feature]) -> None:
-        """See `Outputs.prepare`."""
+        """See `TeacherOutputs.prepare`."""
         self.whole.prepare(features)
 
     def features(
         self, indices: np.ndarray, inputs: Mapping[str, Tensor], wanted: Collection[Feature]
     ) -> dict[Feature, Tensor]:
-        """See `Outputs.features`."""
+        """See `TeacherOutputs.features`."""
         return self.whole.features(self.indices[indices], inputs, wanted)
 
 
@@ -167,3 +171,19 @@ def check_fine_tuned(task: Task, logits: np.ndarray, gold: Gold) -> None:
             f"the teacher scores {score:.1%} on dev, no better than always giving the best single answer "
             f"({chance:.1%}); fine-tune it first (chapter 1), with more examples or steps"
         )
+
+
+def check_teacher(task: Task, logits: np.ndarray, gold: Gold, when_weak: str = "refuse") -> str:
+    """Return a sentence on how a teacher's dev logits [n, classes] score, see `check_fine_tuned`.
+
+    ``when_weak`` is ``warn`` or ``refuse``, which raises InputError where it only guesses.
+    """
+    check_known("way with a weak teacher", [when_weak], ("warn", "refuse"))
+    try:
+        check_fine_tuned(task, logits, gold)
+    except InputError as error:
+        if when_weak == "refuse":
+            raise
+        goes_on = f"This run goes on, since `weak_teacher` is '{when_weak}'; its accuracies mean nothing."
+        return f"**Careful: {error}.** {goes_on}"
+    return f"The teacher scores **{metrics.score(task, logits, gold):.1%}** on dev, well above guessing."

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from fflib.distillation.losses import soft_cross_entropy, state_loss
-from fflib.distillation.objective import Feature, TeacherOutputs
+from fflib.distillation.objective import Feature, Teacher
 from fflib.files import InputError
 from fflib.model import checkpoints, slicing
 from fflib.model.config import EncoderConfig
@@ -110,7 +110,7 @@ class ElasticDistillation(nn.Module):
     def __init__(
         self,
         model: Classifier,
-        teacher: TeacherOutputs,
+        teacher: Teacher,
         nets: Sequence[SubNetwork],
         weight_logits: float = 1.0,
         weight_hidden: float = 0.1,

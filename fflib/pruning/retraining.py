@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fflib.data.splits import TokenizedSplit
-from fflib.distillation import students, teacher
-from fflib.distillation.students import Stage
+from fflib.distillation import stages as learning
+from fflib.distillation.stages import DistillationStage
+from fflib.distillation.teacher import PartOfOutputs, TeacherOutputs
 from fflib.files import InputError
 from fflib.model import importance, slicing, training
 from fflib.model.encoder import Classifier
@@ -20,8 +21,8 @@ def retrain(
     whole: Classifier,
     counts: Sequence[Counts],
     texts: TokenizedSplit,
-    stages: Sequence[Stage],
-    outputs: teacher.Outputs | teacher.Part,
+    stages: Sequence[DistillationStage],
+    outputs: TeacherOutputs | PartOfOutputs,
     dev: TokenizedSplit,
     score: training.Score,
     folder: Path,
@@ -53,7 +54,7 @@ def retrain(
         scores = importance.first_order(importance.gradients(model, texts))
         kept = slicing.keep_top(scores.heads, scores.neurons, wanted)
         model = mask_search.tune(model, kept, texts, tuning)
-        model, new = students.distil(model, stages, outputs, dev, score, folder / str(k), learn_from)
+        model, new = learning.distil(model, stages, outputs, dev, score, folder / str(k), learn_from)
         histories += new
     return model, histories
 

@@ -21,7 +21,7 @@ def train(
     model: Classifier,
     scores: Importance,
     nets: Sequence[SubNetwork],
-    outputs: teacher.Outputs,
+    outputs: teacher.TeacherOutputs,
     dev: TokenizedSplit,
     score: training.Score,
     recipe: training.Recipe,

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from fflib.data.splits import TokenizedSplit
 from fflib.distillation import losses, objective, teacher
 from fflib.distillation.objective import Distillation, Objectives
+from fflib.distillation.teacher import PartOfOutputs, TeacherOutputs
 from fflib.engine.int8_graph import largest_code
 from fflib.files import InputError, content_hash
 from fflib.model import cache, training
@@ -109,7 +110,7 @@ def predict(model: nn.Module, examples: TokenizedSplit, weight_bits: int = 8, pe
 def distil(
     student: Classifier,
     recipe: Recipe,
-    outputs: teacher.Outputs | teacher.Part,
+    outputs: TeacherOutputs | PartOfOutputs,
     objectives: Objectives,
     dev: TokenizedSplit,
     score: training.Score,
@@ -121,7 +122,7 @@ def distil(
     """Train a copy of a float student to match its teacher once it is quantised; return it, its weights still float.
 
     The best weights are those whose fake-quantised answers score best on dev. What lies in ``folder`` from the same
-    inputs is not trained again. The other arguments are those of `students.distil`.
+    inputs is not trained again. The other arguments are those of `stages.distil`.
 
     Raises:
         InputError: not 2 to 8 bits, or student, teacher and objectives do not fit, see `Distillation`.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import examples_of, tiny_classifier
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from fflib.book.bench import Bench
 from fflib.data import splits
@@ -83,6 +84,16 @@ def test_other_data_than_chapter_1_saw_is_refused(run, monkeypatch):
     assert len(run().split("train", 5)) == 1, "train is drawn by each chapter for itself"
 
 
+def test_texts_are_in_the_tokens_of_a_model_or_of_a_tokenizer(run, monkeypatch):
+    seen = []
+    monkeypatch.setattr(splits, "tokenize", lambda *arguments: seen.append(arguments[1:]))
+    monkeypatch.setattr(checkpoints, "load_tokenizer", lambda folder: f"of {folder.rpartition('/')[2]}")
+    bench, tokenizer = run(), object()
+    bench.texts("test")
+    bench.texts("train", tokenizer, 5, 32)
+    assert seen == [("of teacher", bench.task.max_length), (tokenizer, 32)]
+
+
 def test_a_parameter_of_a_wrong_type_is_refused(run):
     with pytest.raises(InputError, match="rounds"):
         run(rounds="many")
@@ -109,7 +120,7 @@ def test_what_is_saved_is_what_was_gathered_and_is_there_at_once(run, tmp_path):
     bench.add_rung("student", timing(), on="teacher unpadded", like="teacher unpadded", below=timing())
     assert "9.00" in bench.table([{"value": 9.0}], keep="rows").data
     with plt.style.context("default"):
-        assert bench.figure(plt.figure(), "empty").axes == []
+        assert bench.figure(Figure(), "empty").axes == []
     path = bench.save()
     record = json.loads(path.read_text())
     assert record["facts"]["rows"] == [{"value": 9.0}] and [one["rung"] for one in record["rungs"]] == ["student"]

@@ -1,14 +1,17 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 from small_classifier import classifier
 
 from fflib.distillation import ablation
 from fflib.distillation.objective import Objectives
-from fflib.distillation.students import Stage
+from fflib.distillation.stages import DistillationStage
 from fflib.model.training import Recipe
 
-INSIDE = Stage("inside", Objectives(hidden=1.0, attention=1.0), Recipe())
-ANSWERS = Stage("answers", Objectives(logits=1.0, temperature=3.0), Recipe())
+INSIDE = DistillationStage("inside", Objectives(hidden=1.0, attention=1.0), Recipe())
+ANSWERS = DistillationStage("answers", Objectives(logits=1.0, temperature=3.0), Recipe())
 SMALL, LARGE, OTHER_HEADS = classifier(2), classifier(4), classifier(2, heads=4)
 
 
@@ -17,7 +20,10 @@ def change(name, stages=(INSIDE, ANSWERS), student=SMALL, named=False):
 
 
 def test_each_name_changes_one_thing():
-    assert change("without hidden").stages == (Stage("inside", Objectives(attention=1.0), Recipe()), ANSWERS)
+    assert change("without hidden").stages == (
+        DistillationStage("inside", Objectives(attention=1.0), Recipe()),
+        ANSWERS,
+    )
     assert change("with relations").stages[0].objectives == Objectives(hidden=1.0, attention=1.0, relations=1.0)
     assert change("without the inside").stages == (ANSWERS,)
     for name, objectives in {
@@ -25,7 +31,7 @@ def test_each_name_changes_one_thing():
         "answers and labels": Objectives(logits=1.0, labels=1.0, temperature=3.0),
         "temperature 2": Objectives(logits=1.0, temperature=2.0),
     }.items():
-        assert change(name).stages == (INSIDE, Stage("answers", objectives, Recipe()))
+        assert change(name).stages == (INSIDE, replace(ANSWERS, objectives=objectives))
     for name, field, value in (
         ("ReLU", "activation", "relu"),
         ("start from last", "start", "last"),
@@ -40,7 +46,11 @@ def test_each_name_changes_one_thing():
     [
         ("with hidden", {}, "has it already"),
         ("without relations", {}, "does not have it"),
-        ("without hidden", {"stages": (Stage("inside", Objectives(hidden=1.0), Recipe()), ANSWERS)}, "nothing would"),
+        (
+            "without hidden",
+            {"stages": (replace(INSIDE, objectives=Objectives(hidden=1.0)), ANSWERS)},
+            "nothing would",
+        ),
         ("without attention", {"student": OTHER_HEADS}, "unlike numbers of heads"),
         ("with relations", {"stages": (ANSWERS,)}, "nothing inside"),
         ("without the inside", {"stages": (ANSWERS,)}, "nothing inside"),
@@ -58,3 +68,11 @@ def test_every_name_is_a_change_or_says_why_not():
             assert isinstance(change(name, stages), ablation.Change | str)
     assert len(set(ablation.names())) == len(ablation.names())
     assert torch.equal(SMALL.classifier.weight, classifier(2).classifier.weight), "models are only looked at"
+
+
+def test_changes_are_told_apart_from_those_that_do_not_apply():
+    study = SimpleNamespace(
+        stages=(INSIDE, ANSWERS), init=SimpleNamespace(named=False), outputs=SimpleNamespace(model=LARGE)
+    )
+    changes, left_out = ablation.applicable(["ReLU", "without relations"], study, SMALL)
+    assert changes == {"ReLU": change("ReLU")} and left_out == {"without relations": "the recipe does not have it"}

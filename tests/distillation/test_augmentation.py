@@ -21,7 +21,6 @@ from fflib.data.metrics import Gold
 from fflib.data.splits import TokenizedSplit
 from fflib.distillation import augmentation
 from fflib.distillation.augmentation import augment, joined, nearest_neighbours, recombined, replaceable, whole_words
-from fflib.distillation.masked_words import mlm_candidates
 from fflib.files import InputError
 from fflib.model import checkpoints
 
@@ -336,95 +335,3 @@ def test_separators_written_in_a_single_text_make_no_pair(wordpiece):
     split = tokens_of([("A [SEP][SEP] river.",), ("A street.",)], wordpiece)
     with pytest.raises(InputError, match="example 0 is a single text"):
         recombined(split, wordpiece, 1, 64)
-
-
-# ---- the masked-language model ---------------------------------------------------------------------------------------
-
-
-def saved_model(kind, tokenizer, folder, head="MaskedLM", positions=96):
-    config = transformers.AutoConfig.for_model(
-        kind,
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=positions,
-        type_vocab_size=2 if kind == "bert" else 1,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    torch.manual_seed(0)
-    model = (
-        (getattr(transformers, f"AutoModelFor{head}") if head else transformers.AutoModel).from_config(config).eval()
-    )
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)  # so large that every token read matters
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return model
-
-
-def asked_by_hand(model, tokenizer, words, text, start, end, k):
-    """The likeliest words in the place of text[start:end], from the text with a written mask, and from full logits."""
-    masked = text[:start] + tokenizer.mask_token + text[end:]
-    inputs = tokenizer(masked, text, return_tensors="pt", return_token_type_ids=True)
-    at = inputs["input_ids"][0].tolist().index(tokenizer.mask_token_id)
-    with torch.no_grad():
-        order = model(**inputs).logits[0, at].argsort(descending=True)
-    return [i for i in order.tolist() if i in words and tokenizer.decode([i]).strip() != text[start:end].lower()][:k]
-
-
-@pytest.mark.parametrize("model_type", ["bert", "roberta"])
-def test_masked_words_are_asked_in_each_text_alone(model_type, request, tmp_path):
-    tokenizer = request.getfixturevalue("wordpiece" if model_type == "bert" else "bpe")
-    model = saved_model(model_type, tokenizer, tmp_path, positions=200)
-    text = ("Does the kettle boil?", "The old kettle stands still.")
-    split = tokens_of([text], tokenizer, 120)
-    (found,) = mlm_candidates(split, tokenizer, str(tmp_path), k=10)
-    tokens, words = strings(split.input_ids[0], tokenizer), set(whole_words(tokenizer).tolist())
-    for row, position in zip(found, replaceable(split, tokenizer)[0], strict=True):
-        word = tokens[position].removeprefix("Ġ")
-        side = text[0] if position < tokens.index(tokenizer.sep_token) else text[1]
-        start = side.lower().index(word.lower())
-        assert row.tolist() == asked_by_hand(model, tokenizer, words, side, start, start + len(word), 10)
-    assert len(found) > 2
-
-
-def test_a_text_that_does_not_fit_twice_is_cut_and_the_rest_of_the_words_stay(wordpiece, tmp_path):
-    saved_model("bert", wordpiece, tmp_path, positions=12)  # [CLS], 9 tokens, [SEP], nothing of the original, [SEP]
-    split = tokens_of([("river street kettle stone bird tree song water bridge lake stove valley",)], wordpiece)
-    (found,) = mlm_candidates(split, wordpiece, str(tmp_path), k=3)
-    same = (found == split.input_ids[0][1:-1, None]).all(axis=1)
-    assert same.tolist() == [False] * 9 + [True] * 3
-    assert all(len(set(row)) == 3 for row in found[:9])
-
-
-def test_no_more_words_are_asked_than_wanted(wordpiece, tmp_path):
-    saved_model("bert", wordpiece, tmp_path)
-    split = tokens_of(PAIRS, wordpiece)
-    found, again, other = (mlm_candidates(split, wordpiece, str(tmp_path), 3, 2, seed) for seed in (0, 0, 1))
-    old = [ids[at] for ids, at in zip(split.input_ids, replaceable(split, wordpiece), strict=True)]
-    asked = [(rows != ids[:, None]).all(axis=1) for rows, ids in zip(found, old, strict=True)]
-    assert [int(each.sum()) for each in asked] == [2] * 4
-    assert all((a == b).all() for a, b in zip(found, again, strict=True))
-    assert any((a != b).any() for a, b in zip(found, other, strict=True))
-    new = augment(split, wordpiece, found, copies=1, probability=1.0)
-    assert [int((a != b).sum()) for a, b in zip(new.input_ids, split.input_ids, strict=True)] == [2] * 4
-
-
-def test_a_model_without_the_head_or_with_another_vocabulary_is_refused(wordpiece, bpe, tmp_path):
-    saved_model("bert", wordpiece, tmp_path / "headless", head="")
-    with pytest.raises(InputError, match="no head for masked words"):
-        mlm_candidates(tokens_of(PAIRS, wordpiece), wordpiece, str(tmp_path / "headless"))
-    saved_model("roberta", bpe, tmp_path / "other")
-    with pytest.raises(InputError, match="another vocabulary"):
-        mlm_candidates(tokens_of(PAIRS, wordpiece), wordpiece, str(tmp_path / "other"))
-
-
-def test_a_damaged_model_is_named(bpe, tmp_path):
-    saved_model("roberta", bpe, tmp_path)
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="holds no whole model") as error:
-        mlm_candidates(tokens_of(PAIRS, bpe), bpe, str(tmp_path), k=2)
-    assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)

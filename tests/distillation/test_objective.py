@@ -29,7 +29,7 @@ def inputs():
 
 
 def loss_of(student, the_teacher, objectives, maps_to=(2, 4), cache_gb=4.0):
-    outputs = teacher.Outputs(the_teacher, EXAMPLES, cache_gb)
+    outputs = teacher.TeacherOutputs(the_teacher, EXAMPLES, cache_gb)
     return Distillation(student, outputs, objectives, maps_to, EXAMPLES.gold)
 
 
@@ -163,7 +163,7 @@ def test_intermediate_distillation_brings_the_states_together():
 
 
 def test_the_label_loss_refuses_text_without_labels():
-    outputs = teacher.Outputs(classifier(4), EXAMPLES)
+    outputs = teacher.TeacherOutputs(classifier(4), EXAMPLES)
     for gold in (None, Gold(np.where(EXAMPLES.labels == 1, 1, -1))):
         with pytest.raises(InputError, match="nobody labelled"):
             Distillation(classifier(2), outputs, Objectives(labels=1.0), (2, 4), gold)
@@ -180,3 +180,9 @@ def test_the_label_loss_refuses_text_without_labels():
 def test_pairs_that_do_not_fit_are_refused(student, says):
     with pytest.raises(InputError, match=says):
         loss_of(student, classifier(4), Objectives(logits=1))
+
+
+def test_parts_of_the_inside_weigh_the_same():
+    assert Objectives.inside(["hidden", "relations"]) == Objectives(hidden=1.0, relations=1.0)
+    with pytest.raises(InputError, match="no part of the inside 'logits'"):
+        Objectives.inside(["logits"])

@@ -41,7 +41,7 @@ def assert_same(features, model):
 @pytest.mark.parametrize("cache_gb", [1.0, 0.0])
 def test_features_are_those_of_the_teacher_without_dropout(cache_gb, cache):
     model = tiny_classifier().train()  # a teacher left in training mode must not answer with its dropout on
-    outputs = teacher.Outputs(model, EXAMPLES, cache_gb)
+    outputs = teacher.TeacherOutputs(model, EXAMPLES, cache_gb)
     outputs.prepare(FEATURES)
     model.train()
     assert_same(outputs.features(GROUP, inputs(), FEATURES), model)
@@ -50,7 +50,7 @@ def test_features_are_those_of_the_teacher_without_dropout(cache_gb, cache):
 
 
 def test_the_pass_for_the_features_brings_the_logits_too(monkeypatch):
-    outputs = teacher.Outputs(tiny_classifier(), EXAMPLES)
+    outputs = teacher.TeacherOutputs(tiny_classifier(), EXAMPLES)
     outputs.prepare(FEATURES)
     monkeypatch.setattr(training, "predict", lambda *_: 1 / 0)
     torch.testing.assert_close(outputs.logits[GROUP], expected(outputs.model)[0], rtol=1e-4, atol=1e-5)
@@ -58,22 +58,22 @@ def test_the_pass_for_the_features_brings_the_logits_too(monkeypatch):
 
 def test_what_is_on_disk_is_not_computed_again_and_a_damaged_file_is(cache, monkeypatch):
     model = tiny_classifier()
-    teacher.Outputs(model, EXAMPLES).prepare(FEATURES)
+    teacher.TeacherOutputs(model, EXAMPLES).prepare(FEATURES)
     monkeypatch.setattr(teacher, "observe", lambda *_: 1 / 0)
-    outputs = teacher.Outputs(model, EXAMPLES)
+    outputs = teacher.TeacherOutputs(model, EXAMPLES)
     outputs.prepare(FEATURES)
     assert_same(outputs.features(GROUP, inputs(), FEATURES), model)
     monkeypatch.undo()
     monkeypatch.setenv("FFLIB_CACHE", str(cache))
     (path,) = cache.glob("predictions/*/query-1.npy")
     path.write_bytes(path.read_bytes()[:200])
-    outputs = teacher.Outputs(model, EXAMPLES)
+    outputs = teacher.TeacherOutputs(model, EXAMPLES)
     outputs.prepare(FEATURES)
     assert_same(outputs.features(GROUP, inputs(), FEATURES), model)
 
 
 def test_a_part_answers_as_the_whole_does():
-    outputs = teacher.Outputs(tiny_classifier(), EXAMPLES)
+    outputs = teacher.TeacherOutputs(tiny_classifier(), EXAMPLES)
     part = outputs.take([9, 3, 0, 4, 11])
     part.prepare(FEATURES)
     features = part.features(np.array([1, 2, 0, 3]), inputs(), FEATURES)  # these are 3, 0, 9 and 4 of the whole
@@ -84,7 +84,7 @@ def test_a_part_answers_as_the_whole_does():
 
 def test_another_teacher_or_other_examples_have_their_own_files(cache):
     folders = {
-        teacher.Outputs(tiny_classifier(seed=seed), examples)._folder
+        teacher.TeacherOutputs(tiny_classifier(seed=seed), examples)._folder
         for seed in (0, 1)
         for examples in (EXAMPLES, EXAMPLES.take(range(5)))
     }
@@ -92,7 +92,7 @@ def test_another_teacher_or_other_examples_have_their_own_files(cache):
 
 
 def test_an_interrupted_pass_leaves_no_file(cache, monkeypatch):
-    outputs = teacher.Outputs(tiny_classifier(), EXAMPLES)
+    outputs = teacher.TeacherOutputs(tiny_classifier(), EXAMPLES)
     monkeypatch.setattr(teacher, "observe", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         outputs.prepare(FEATURES)
@@ -105,7 +105,7 @@ def test_a_full_disk_is_told_before_anything_is_computed(cache, monkeypatch):
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(InputError, match="No space left"):
-        teacher.Outputs(tiny_classifier(), EXAMPLES).prepare(FEATURES)
+        teacher.TeacherOutputs(tiny_classifier(), EXAMPLES).prepare(FEATURES)
     assert not list(cache.glob("predictions/*/*"))
 
 
@@ -117,3 +117,15 @@ def test_a_teacher_that_only_guesses_is_refused():
     for bad in (np.eye(2)[np.zeros(200, int)], np.eye(2)[rng.integers(0, 2, 200)], np.eye(2)[1 - labels]):
         with pytest.raises(InputError, match="fine-tune it first"):
             teacher.check_fine_tuned(task, bad, Gold(labels))
+        with pytest.raises(InputError, match="fine-tune it first"):
+            teacher.check_teacher(task, bad, Gold(labels), "refuse")
+        assert teacher.check_teacher(task, bad, Gold(labels), "warn").startswith("**Careful: the teacher scores")
+    assert "well above guessing" in teacher.check_teacher(task, good, Gold(labels))
+    with pytest.raises(InputError, match="no way with a weak teacher 'hope'"):
+        teacher.check_teacher(task, good, Gold(labels), "hope")
+
+
+def test_the_first_examples_are_a_part_and_all_of_them_the_whole():
+    outputs = teacher.TeacherOutputs(tiny_classifier(), EXAMPLES)
+    assert outputs.first(5).key == outputs.take(range(5)).key
+    assert outputs.first(0) is outputs.first(24) is outputs.first(99) is outputs

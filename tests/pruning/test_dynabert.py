@@ -59,7 +59,7 @@ def inputs():
 
 def loss_of(model, the_teacher, nets, **weights) -> ElasticDistillation:
     """With the teacher's states computed anew: those on disk have half precision."""
-    return ElasticDistillation(model, teacher.Outputs(the_teacher, EXAMPLES, cache_gb=0.0), nets, **weights)
+    return ElasticDistillation(model, teacher.TeacherOutputs(the_teacher, EXAMPLES, cache_gb=0.0), nets, **weights)
 
 
 def loss_of_cut(small, the_teacher, kept, weight_hidden):
@@ -205,7 +205,7 @@ def test_positions_are_numbered_as_in_the_model():
 def test_training_brings_every_sub_network_closer_to_the_teacher():
     model, the_teacher = classifier(4, heads=4, seed=1), classifier(4, heads=4, seed=2)
     nets = dynabert.sub_networks((1.0, 0.5), (1.0, 0.5))
-    outputs = teacher.Outputs(the_teacher, EXAMPLES)
+    outputs = teacher.TeacherOutputs(the_teacher, EXAMPLES)
     loss = ElasticDistillation(model, outputs, nets, weight_hidden=1.0)
     assert not [*loss.parameters()] and not loss.state_dict(), "placeholders would reach the optimizer"
 
@@ -242,7 +242,7 @@ def test_shares_that_are_none_are_refused(share):
 
 
 def test_what_does_not_fit_is_refused():
-    model, outputs = uneven(), teacher.Outputs(uneven(2), EXAMPLES)
+    model, outputs = uneven(), teacher.TeacherOutputs(uneven(2), EXAMPLES)
     for widths, depths in (((), (1.0,)), ((1.0,), ())):
         with pytest.raises(InputError, match="at least one of each"):
             dynabert.sub_networks(widths, depths)

@@ -7,16 +7,17 @@ import pytest
 import torch
 from conftest import examples_of, tiny_classifier
 
-from fflib.distillation import students, teacher
+from fflib.distillation import stages, teacher
 from fflib.distillation.objective import Objectives
-from fflib.distillation.students import Stage
+from fflib.distillation.stages import DistillationStage
 from fflib.files import InputError
 from fflib.model import importance, slicing, training
 from fflib.model.training import Recipe
 from fflib.pruning import mask_search, retraining
 
 TRAIN, DEV = examples_of([6, 9, 7, 8] * 4), examples_of([6, 8], seed=1)
-STAGES = [Stage("b", Objectives(hidden=1.0, logits=1.0), Recipe(1, 4, 1e-3, dropout=0.0, evaluations_per_epoch=0))]
+RECIPE = Recipe(1, 4, 1e-3, dropout=0.0, evaluations_per_epoch=0)
+STAGES = [DistillationStage("b", Objectives(hidden=1.0, logits=1.0), RECIPE)]
 
 
 def score(logits, gold) -> float:
@@ -26,7 +27,7 @@ def score(logits, gold) -> float:
 @pytest.fixture
 def outputs(tmp_path, monkeypatch):
     monkeypatch.setenv("FFLIB_CACHE", str(tmp_path / "cache"))
-    return teacher.Outputs(tiny_classifier(), TRAIN, 1.0)
+    return teacher.TeacherOutputs(tiny_classifier(), TRAIN, 1.0)
 
 
 def retrained(outputs, counts, folder, rounds=1):
@@ -39,7 +40,7 @@ def test_one_round_is_keep_tune_and_distil(outputs, tmp_path):
     scores = importance.first_order(importance.gradients(whole, TRAIN))
     cut = mask_search.tune(whole, slicing.keep_top(scores.heads, scores.neurons, counts), TRAIN, "weights")
     untaught = training.predict(cut, DEV)  # training changes the model that it is given
-    by_hand, _ = students.distil(cut, STAGES, outputs, DEV, score, tmp_path / "b", "1,2")
+    by_hand, _ = stages.distil(cut, STAGES, outputs, DEV, score, tmp_path / "b", "1,2")
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), by_hand.parameters(), strict=True))
     assert len(histories) == 1 and histories[0].loss
     assert not np.allclose(training.predict(model, DEV), untaught)

@@ -29,7 +29,7 @@ def shape_score(model) -> Scored:
 def test_it_is_sorted_trained_and_found_again(tmp_path, monkeypatch):
     monkeypatch.setenv("FFLIB_CACHE", str(tmp_path / "cache"))
     model = tiny_classifier()
-    outputs, scores = teacher.Outputs(model, TRAIN), importance.magnitude(model)
+    outputs, scores = teacher.TeacherOutputs(model, TRAIN), importance.magnitude(model)
     first, history = supernet.train(model, scores, NETS, outputs, DEV, score, RECIPE, tmp_path)
     assert history.loss and (tmp_path / "elastic").is_dir()
 

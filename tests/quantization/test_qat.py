@@ -228,7 +228,7 @@ def test_all_is_as_before_afterwards_also_after_an_error():
 def test_the_loss_sees_the_quantised_student_the_float_teacher_and_its_own_float_projection(cache_gb):
     student, the_teacher = classifier(1, hidden=16), classifier(2)
     before = the_teacher(**inputs(), output_hidden_states=True).hidden_states
-    outputs = teacher.Outputs(the_teacher, EXAMPLES, cache_gb)
+    outputs = teacher.TeacherOutputs(the_teacher, EXAMPLES, cache_gb)
     inner = Distillation(student, outputs, Objectives(hidden=1.0), "uniform")
     value = QuantizationAware(inner, 2)(student, inputs(), GROUPS[0])
     with fake_quantized(student, 2):
@@ -251,7 +251,7 @@ def test_the_loss_sees_the_quantised_student_the_float_teacher_and_its_own_float
 
 def test_weights_of_the_loss_are_trained_through_the_wrapper():
     student = classifier(1, hidden=16)
-    inner = Distillation(student, teacher.Outputs(classifier(2), EXAMPLES), Objectives(hidden=1.0), "uniform")
+    inner = Distillation(student, teacher.TeacherOutputs(classifier(2), EXAMPLES), Objectives(hidden=1.0), "uniform")
     before = inner.project_hidden.weight.detach().clone(), student.encoder.layers[0].attention.key.weight.clone()
     training.fit(
         student, EXAMPLES, DEV, QuantizationAware(inner), lambda *_: 1 / 0, Recipe(1, 12, evaluations_per_epoch=0)
@@ -268,7 +268,7 @@ def divergence(model, target, bits) -> float:
 
 def test_training_brings_the_quantised_answers_to_the_teachers():
     the_teacher = classifier(3)
-    student, outputs = copy.deepcopy(the_teacher), teacher.Outputs(the_teacher, EXAMPLES)
+    student, outputs = copy.deepcopy(the_teacher), teacher.TeacherOutputs(the_teacher, EXAMPLES)
     before = divergence(student, outputs.logits, 4)
     loss = QuantizationAware(Distillation(student, outputs, Objectives(logits=1.0), "uniform"), 4)
     recipe = Recipe(8, 8, 2e-3, dropout=0.0, evaluations_per_epoch=0)
@@ -277,7 +277,7 @@ def test_training_brings_the_quantised_answers_to_the_teachers():
 
 
 def test_distil_keeps_its_work_scores_what_is_served_and_leaves_the_start_alone(tmp_path, monkeypatch):
-    start, outputs, fits = classifier(3), teacher.Outputs(classifier(4), EXAMPLES), []
+    start, outputs, fits = classifier(3), teacher.TeacherOutputs(classifier(4), EXAMPLES), []
     before, fit = copy.deepcopy(start.state_dict()), training.fit
     monkeypatch.setattr(training, "fit", lambda *arguments: fits.append(1) or fit(*arguments))
 
@@ -304,7 +304,7 @@ def test_distil_keeps_its_work_scores_what_is_served_and_leaves_the_start_alone(
 
 
 def test_distil_is_one_run_of_the_training_loop(tmp_path):
-    start, outputs, score = classifier(3), teacher.Outputs(classifier(4), EXAMPLES), lambda *_: 0.0
+    start, outputs, score = classifier(3), teacher.TeacherOutputs(classifier(4), EXAMPLES), lambda *_: 0.0
     recipe, objectives = Recipe(1, 12, 1e-3, dropout=0.0, evaluations_per_epoch=0), Objectives(logits=1.0, hidden=0.1)
     model, _ = fake.distil(start, recipe, outputs, objectives, DEV, score, tmp_path / "a", 4, per_column=False)
     loss = QuantizationAware(Distillation(start, outputs, objectives, (1, 2)), 4, per_column=False)

@@ -1,0 +1,151 @@
+"""A study: students that learn from one teacher, alike but for what is compared, and scored on the same texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fflib.data import metrics
+from fflib.data.metrics import Gold, Scored
+from fflib.data.splits import TokenizedSplit
+from fflib.data.task import Task
+from fflib.distillation import stages as learning
+from fflib.distillation.stages import DistillationStage
+from fflib.distillation.students import StudentInit
+from fflib.distillation.teacher import PartOfOutputs, TeacherOutputs
+from fflib.model import cache
+from fflib.model.encoder import Classifier
+from fflib.model.training import History
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A student that has learnt, and how each stage of its training went."""
+
+    model: Classifier
+    histories: Sequence[History]
+
+    @property
+    def minutes(self) -> float:
+        """Minutes of training, all stages together."""
+        return sum(history.seconds for history in self.histories) / 60
+
+    @property
+    def steps(self) -> int:
+        """Steps of training, all stages together."""
+        return sum(history.loss[-1][0] for history in self.histories)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the students of a study share, unless a call says otherwise.
+
+    Args:
+        init: where they start from.
+        stages: in which they learn.
+        outputs: the teacher's, on the training examples.
+        texts: train, dev and test as a student reads them.
+        task: its metrics score them.
+        folder: each student has a folder of its own in it, and is not trained again.
+        learn_from: which of the teacher's layers they learn from, a `losses.layer_map`.
+        resamples: of every bootstrap interval.
+    """
+
+    init: StudentInit
+    stages: Sequence[DistillationStage]
+    outputs: TeacherOutputs
+    texts: Mapping[str, TokenizedSplit]
+    task: Task
+    folder: Path
+    learn_from: str = "uniform"
+    resamples: int = 1000
+
+    def distil(
+        self,
+        name: str,
+        start: Classifier,
+        stages: Sequence[DistillationStage] = (),
+        outputs: TeacherOutputs | PartOfOutputs | None = None,
+        learn_from: str = "",
+    ) -> Distilled:
+        """Train the student ``start``, which changes it; what is given takes the place of what the study says.
+
+        ``name`` is that of its folder. Outputs on other texts than the study's first ones are not for `logits_only`.
+        """
+        outputs = self.outputs if outputs is None else outputs
+        own = self.texts["train"].take(range(len(outputs.examples))) if self.init.logits_only else None
+        return Distilled(
+            *learning.distil(
+                start,
+                stages or self.stages,
+                outputs,
+                self.texts["dev"],
+                self._score,
+                self.folder / name.replace("/", "--"),
+                learn_from or self.learn_from,
+                own,
+            )
+        )
+
+    def on_first(self, shape: str, count: int) -> Distilled:
+        """Distil a student of ``shape`` on the first ``count`` training examples; 0, or more than there are: on all."""
+        outputs = self.outputs.first(count)
+        name = shape if outputs is self.outputs else f"{count} texts"
+        return self.distil(name, self.init.make(shape), outputs=outputs)
+
+    def losses(self, distilled: Mapping[str, Distilled]) -> dict[str, dict[str, list[tuple[int, float]]]]:
+        """Return the training losses [(step, loss), ...] of students that went through the study's stages, by stage."""
+        return {
+            stage.name: {name: each.histories[i].loss for name, each in distilled.items()}
+            for i, stage in enumerate(self.stages)
+        }
+
+    def logits(self, model: Classifier, split: str) -> np.ndarray:
+        """Return the logits [n, classes] of a student on dev or test."""
+        return cache.predict_cached(model, self.texts[split])
+
+    def score(self, model: Classifier, split: str) -> float:
+        """Return what a student scores on dev or test, 0 to 1."""
+        return self._score(self.logits(model, split), self.texts[split].gold)
+
+    def scored(self, model: Classifier, split: str) -> Scored:
+        """Return what a student scores on dev or test, with its interval."""
+        return metrics.scored(self.task, self.logits(model, split), self.texts[split].gold, self.resamples)
+
+    def difference(self, model: Classifier, other: Classifier, split: str) -> Scored:
+        """Return by how much a student scores above another on dev or test, with the paired interval."""
+        return self.difference_to(self.logits(other, split), model, split)
+
+    def difference_to(self, logits: np.ndarray, model: Classifier, split: str) -> Scored:
+        """Return by how much a student scores above the ``logits`` [n, classes] of another model."""
+        own, gold = self.logits(model, split), self.texts[split].gold
+        return Scored(*metrics.difference_interval(self.task, own, logits, gold, resamples=self.resamples))
+
+    def _score(self, logits: np.ndarray, gold: Gold) -> float:
+        return metrics.score(self.task, logits, gold)
+
+
+def smallest_that_keeps(scores: Mapping[str, float], costs: Mapping[str, float], floor: float) -> str:
+    """Return the cheapest student whose score is at least ``floor``; where none is, the one that scores best."""
+    good_enough = [name for name, score in scores.items() if score >= floor]
+    return min(good_enough, key=costs.get) if good_enough else max(scores, key=scores.get)
+
+
+def why_above(name: str, difference: Scored) -> str:
+    """Return a sentence on a student that scores above its teacher, by ``difference``; '' for one that does not."""
+    if difference.value <= 0:
+        return ""
+    size = "more than" if difference.low > 0 else "no more than"
+    return (
+        f"**{name}** scores {100 * difference.value:.1f} points above its teacher, {size} another choice of "
+        "texts could explain; a student can, since it learns from probabilities, which are less noisy than labels, and "
+        "has fewer weights to learn single examples by heart."
+    )
+
+
+def training_minutes(distilled: Iterable[Distilled]) -> float:
+    """Return the minutes of training of several students."""
+    return sum(each.minutes for each in distilled)

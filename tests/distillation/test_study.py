@@ -1,0 +1,104 @@
+import pytest
+import torch
+from conftest import examples_of
+from small_classifier import classifier
+
+from fflib.data import metrics, registry
+from fflib.data.metrics import Scored
+from fflib.distillation import study as studies
+from fflib.distillation.objective import Objectives
+from fflib.distillation.stages import DistillationStage
+from fflib.distillation.students import StudentInit
+from fflib.distillation.study import Distilled, Study
+from fflib.distillation.teacher import TeacherOutputs
+from fflib.model import training
+from fflib.model.training import History, Recipe
+
+IDS = torch.tensor([[5, 9, 30, 7], [8, 8, 1, 2]])
+TEXTS = {
+    "train": examples_of([4 + i % 7 for i in range(24)], seed=5),
+    "dev": examples_of([5, 6, 4] * 8, seed=6),
+    "test": examples_of([7, 5] * 10, seed=7),
+}
+INSIDE = DistillationStage("inside", Objectives(hidden=1.0), Recipe(1, 8, 1e-2, dropout=0.0, evaluations_per_epoch=0))
+ANSWERS = DistillationStage("answers", Objectives(logits=1.0), Recipe(2, 8, 1e-2, dropout=0.0))
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.setenv("FFLIB_CACHE", str(tmp_path / "cache"))
+    teacher = classifier(4)
+    init, outputs = StudentInit("teacher", teacher, None), TeacherOutputs(teacher, TEXTS["train"])
+    task = registry.get_task("docs")
+    return Study(init, [INSIDE, ANSWERS], outputs, TEXTS, task, tmp_path / "students", resamples=50)
+
+
+def test_a_student_of_a_study_learns_in_its_stages_and_is_not_trained_again(study, monkeypatch):
+    fits, fit = [], training.fit
+    monkeypatch.setattr(training, "fit", lambda *arguments: fits.append(1) or fit(*arguments))
+    student = study.distil("2x16", study.init.make("2x16"))
+    assert len(fits) == len(student.histories) == 2
+    again = study.on_first("2x16", 0)
+    assert len(fits) == 2 and torch.equal(again.model(IDS).logits, student.model(IDS).logits)
+    assert (study.folder / "2x16" / "answers").is_dir()
+    inside, answers = student.histories
+    assert study.losses({"2x16": student}) == {"inside": {"2x16": inside.loss}, "answers": {"2x16": answers.loss}}
+
+
+def test_what_a_call_says_takes_the_place_of_what_the_study_says(study):
+    start = study.init.make
+    alike = study.distil("a", start("2x16"))
+    alone = study.distil("a/b", start("2x16"), stages=[ANSWERS])
+    others = study.distil("c", start("2x16"), learn_from="last")
+    assert len(alone.histories) == 1 and (study.folder / "a--b").is_dir()
+    logits = [each.model(IDS).logits for each in (alike, alone, others)]
+    assert not torch.allclose(logits[0], logits[1]) and not torch.allclose(logits[0], logits[2])
+
+
+def test_fewer_examples_are_the_first_ones(study):
+    few = study.on_first("2x16", 8)
+    by_hand = study.distil("by hand", study.init.make("2x16"), outputs=study.outputs.take(range(8)))
+    assert torch.equal(few.model(IDS).logits, by_hand.model(IDS).logits)
+    assert (few.steps, study.on_first("2x16", 24).steps, study.on_first("2x16", 99).steps) == (3, 9, 9)
+
+
+def test_students_of_another_vocabulary_read_their_own_tokens(study, monkeypatch):
+    seen = []
+    monkeypatch.setattr(studies.learning, "distil", lambda *arguments: seen.append(arguments[-1]) or (None, []))
+    study.distil("own", None, outputs=study.outputs.first(5))
+    study.init.logits_only = True
+    study.distil("own", None, outputs=study.outputs.first(5))
+    assert seen[0] is None and len(seen[1]) == 5
+
+
+def test_scores_are_those_of_the_task_on_the_split(study):
+    one, other = classifier(2, seed=1), classifier(2, seed=2)
+    gold, logits = TEXTS["test"].gold, training.predict(one, TEXTS["test"])
+    assert study.score(one, "test") == metrics.score(study.task, logits, gold)
+    assert study.scored(one, "dev").value == study.score(one, "dev")
+    against = study.difference(one, other, "test")
+    assert against.value == pytest.approx(study.score(one, "test") - study.score(other, "test"))
+    assert against.low <= against.value <= against.high
+    assert study.difference_to(study.logits(other, "test"), one, "test") == against
+
+
+def test_minutes_and_steps_are_those_of_all_stages():
+    histories = [History(loss=[(3, 1.0), (8, 0.5)], seconds=30.0), History(loss=[(4, 1.0)], seconds=60.0)]
+    student = Distilled(None, histories)
+    assert (student.steps, student.minutes, studies.training_minutes([student, student])) == (12, 1.5, 3.0)
+
+
+def test_the_smallest_that_keeps_enough_is_chosen_or_else_the_best():
+    scores, costs = {"large": 0.9, "small": 0.8, "tiny": 0.6}, {"large": 9.0, "small": 5.0, "tiny": 1.0}
+    assert studies.smallest_that_keeps(scores, costs, 0.8) == "small"
+    assert studies.smallest_that_keeps(scores, costs, 0.95) == "large"
+
+
+def test_a_student_above_its_teacher_is_explained_and_another_is_not():
+    assert (
+        studies.why_above("2x16", Scored(0.0, -0.01, 0.01)) == studies.why_above("2x16", Scored(-0.1, -0.2, 0.1)) == ""
+    )
+    assert "**2x16** scores 1.5 points above its teacher, no more than" in studies.why_above(
+        "2x16", Scored(0.015, -0.1, 0.1)
+    )
+    assert "teacher, more than" in studies.why_above("2x16", Scored(0.015, 0.01, 0.1))
