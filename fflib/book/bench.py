@@ -142,7 +142,7 @@ class Bench(Inputs):
         rung = Rung(name, on, **shared | {"threads": self.threads, "batch_size": 1} | size | fields)
         if timing:
             rung.timed(timing, timing.checked, self.values["usd_per_hour"])
-            rung.anchor_per_s = below.throughput_per_s if below else None
+            rung.paired_baseline_per_s = below.throughput_per_s if below else None
         if scored:
             rung.scored(scored.value, (scored.low, scored.high), self.teacher_accuracy)
         self.add(rung)
