@@ -6,6 +6,8 @@ A chapter's first cell makes one, its last cell saves it:
     race = bench.compare({"teacher": teacher, "student": student}, requests, expected)
     bench.add_rung("distilled student", race["student"], on="best batching", like="best batching")
     bench.save()
+
+(Longer than 200 lines: one object with a short method for each thing that a chapter does.)
 """
 
 from __future__ import annotations

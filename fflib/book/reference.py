@@ -136,7 +136,7 @@ def read(name: str, folder: Path = REFERENCES) -> Reference:
 
 
 def instead_of(run: str, folder: Path = REFERENCES) -> Reference:
-    """Return what stands for a run that was not made here: its own reference if it has the story, else that of `MAIN`."""
+    """Return what stands for a run that was not made here: its reference if that has the story, else that of `MAIN`."""
     own = read(run, folder) if run in names(folder) else None
     is_of_this_book = own and STORY in {record["chapter"] for record in own.records}
     return own if is_of_this_book else read(MAIN, folder)
