@@ -43,7 +43,7 @@ was_run_here = (bench.folder / "results" / "09_story.json").exists()
 if was_run_here:
     shown_records, figures = records.all_current(run_dir), bench.folder / "figures"
 else:  # the results that came with the book
-    kept = reference.read(run if run in reference.names() else reference.MAIN)
+    kept = reference.instead_of(run)
     shown_records, figures = kept.records, reference.REFERENCES / kept.name / "figures"
 by_chapter = {record["chapter"]: record for record in shown_records}
 baseline, story = by_chapter["01_baseline"], by_chapter["09_story"]["facts"]

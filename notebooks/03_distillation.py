@@ -337,8 +337,8 @@ bench.figure(figure, "students")
 # %% [markdown]
 # ## 3.9 The rung
 #
-# The chosen student, in the batches that chapter 2 found best. Its anchor is the rung below, the teacher in these batches,
-# timed again beside it.
+# The chosen student, in the batches that chapter 2 found best. The rung below, the teacher in these batches, is
+# timed again beside it, so that the step is a ratio of neighbours in time.
 
 # %%
 rung = bench.add_rung(
@@ -353,7 +353,9 @@ rung = bench.add_rung(
     plan=ways[f"{chosen}, best batching"].plan,
     scored=tested[chosen],
 )
-assert rung.throughput_per_s > rung.anchor_per_s, "the student is not faster than its teacher"
+assert rung.throughput_per_s > rung.paired_baseline_per_s, (
+    "the student is not faster than its teacher"
+)
 
 # %% tags=["hide-input"]
 checkpoints.save(student, bench.folder / "models" / "student", init.tokenizer)
@@ -366,7 +368,7 @@ bench.facts["student"] = {
     "retention": rung.retention,
 }
 Markdown(
-    f"**{chosen}**: {rung.throughput_per_s / rung.anchor_per_s:.2f} times the teacher's throughput, at "
+    f"**{chosen}**: {rung.throughput_per_s / rung.paired_baseline_per_s:.2f} times the teacher's throughput, at "
     f"{ladder.kept(rung.accuracy, teacher_test.value):.1%} of its accuracy on test."
 )
 

@@ -494,7 +494,7 @@ display.table(bill.papers_bill())
 # ## 9.13 Exercises
 #
 # 1. Open `ladder.csv` and compute *speedup_step* of the last rung from the throughputs alone. Why is it not quite the figure in the
-#    table? Look for the anchors in `results/`.
+#    table? Look for `paired_baseline_per_s` in `results/`.
 # 2. Leave out *two* techniques at once. Which pair is worth more than the product of its two factors, and why?
 # 3. `make compare` sets this run beside a reference run, `make compare WITH=paper` beside the paper. Which differences are larger than
 #    their intervals?

@@ -6,6 +6,8 @@ A chapter's first cell makes one, its last cell saves it:
     race = bench.compare({"teacher": teacher, "student": student}, requests, expected)
     bench.add_rung("distilled student", race["student"], on="best batching", like="best batching")
     bench.save()
+
+(Longer than 200 lines: one object with a short method for each thing that a chapter does.)
 """
 
 from __future__ import annotations
@@ -142,7 +144,7 @@ class Bench(Inputs):
         rung = Rung(name, on, **shared | {"threads": self.threads, "batch_size": 1} | size | fields)
         if timing:
             rung.timed(timing, timing.checked, self.values["usd_per_hour"])
-            rung.anchor_per_s = below.throughput_per_s if below else None
+            rung.paired_baseline_per_s = below.throughput_per_s if below else None
         if scored:
             rung.scored(scored.value, (scored.low, scored.high), self.teacher_accuracy)
         self.add(rung)

@@ -69,8 +69,8 @@ def run_chapter(run: params.Run, chapter: str) -> Path:
             os.replace(partial, notebook)
             mendable = error.ename in INPUT_ERRORS
             code = EXIT_INPUT if mendable else EXIT_FAILED
-            told = error.evalue if mendable else f"{error.ename}: {error.evalue}"
-            raise ChapterFailed(f"{chapter} failed: {told} (see {shown(notebook)})", code) from error
+            reason = error.evalue if mendable else f"{error.ename}: {error.evalue}"
+            raise ChapterFailed(f"{chapter} failed: {reason} (see {shown(notebook)})", code) from error
         except RuntimeError as error:  # nbclient's DeadKernelError, or a plain one while the kernel is still starting
             if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
                 raise

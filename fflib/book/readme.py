@@ -46,9 +46,9 @@ def section(reference: Reference, further: Sequence[Reference] = (), sweeps: Seq
 def _tables(sweep: ReferenceSweep) -> list[str]:
     minutes = sum(sweep.about["seconds"].values()) / 60
     note = f" {sweep.about['note'].rstrip('.')}." if sweep.about["note"] else ""
-    told = f"All runs of `make sweep SWEEP={sweep.name}` ({sweep.about['size']} size, {minutes:.0f} minutes)."
+    origin = f"All runs of `make sweep SWEEP={sweep.name}` ({sweep.about['size']} size, {minutes:.0f} minutes)."
     figure = f"{shown(REFERENCES)}/{sweep.name}/figures/{reference_sweep.FIGURE}.png"
-    return [told + note, f"![By task: times as fast, and the accuracy kept]({figure})", sweep.text.strip()]
+    return [origin + note, f"![By task: times as fast, and the accuracy kept]({figure})", sweep.text.strip()]
 
 
 def write(readme: Path = README, folder: Path = REFERENCES) -> None:
@@ -67,13 +67,13 @@ def _with_section(readme: Path, folder: Path) -> str:
         raise InputError(f"{shown(folder)} holds no reference yet; make one: python -m fflib.book.reference --run NAME")
     main = MAIN if MAIN in there else there[0]
     sweeps = [reference_sweep.read(name, folder) for name in reference_sweep.names(folder)]
-    made = section(read(main, folder), [read(name, folder) for name in there if name != main], sweeps)
+    text_between = section(read(main, folder), [read(name, folder) for name in there if name != main], sweeps)
     text = readme.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if text.count(BEGIN) != 1 or text.count(END) != 1 or not (begin and end):
         raise InputError(f"{readme.name} needs one line {BEGIN} and below it one line {END}; mend it")
-    return f"{before}{BEGIN}\n{made}\n{END}{after}"
+    return f"{before}{BEGIN}\n{text_between}\n{END}{after}"
 
 
 def _measured(reference: Reference) -> str:

@@ -135,6 +135,13 @@ def read(name: str, folder: Path = REFERENCES) -> Reference:
     return reference
 
 
+def instead_of(run: str, folder: Path = REFERENCES) -> Reference:
+    """Return what stands for a run that was not made here: its reference if that has the story, else that of `MAIN`."""
+    own = read(run, folder) if run in names(folder) else None
+    is_of_this_book = own and STORY in {record["chapter"] for record in own.records}
+    return own if is_of_this_book else read(MAIN, folder)
+
+
 def record_of(records: Sequence[Mapping[str, Any]], chapter: str) -> Mapping[str, Any]:
     """Return the record of a chapter."""
     return next(record for record in records if record["chapter"] == chapter)

@@ -125,9 +125,9 @@ def _hardest(docs: list[Doc]) -> list[Doc | None]:
         return [None] * len(docs)
     words = TfidfVectorizer(sublinear_tf=True, stop_words="english").fit([f"{d.summary} {d.passage}" for d in docs])
     summaries, passages = words.transform([d.summary for d in docs]), words.transform([d.passage for d in docs])
-    alike = (summaries @ summaries.T).toarray()
-    likeness = (passages @ summaries.T).toarray() + 0.5 * alike
-    allowed = alike < SAME_MEANING
+    similarity = (summaries @ summaries.T).toarray()
+    likeness = (passages @ summaries.T).toarray() + 0.5 * similarity
+    allowed = similarity < SAME_MEANING
     np.fill_diagonal(allowed, False)
     rows, columns = linear_sum_assignment(np.where(allowed, likeness.round(4), -100.0), maximize=True)
     return [docs[column] if allowed[row, column] else None for row, column in zip(rows, columns, strict=True)]

@@ -3,6 +3,7 @@
 PyTorch's exporter comes to this graph by running a model on stand-ins for tensors and translating what it saw, which
 takes seconds each time. The graph is known beforehand; here it stands, to be read beside `encoder`. Products, weights
 and the order of the operators are the exporter's; it stays in `export.to_onnx`, for any other model.
+(Longer than 200 lines: the whole graph is here.)
 """
 
 from __future__ import annotations

@@ -129,8 +129,10 @@ def encoder_state(stock: dict[str, Tensor], names: Iterable[str]) -> dict[str, T
     left_over = [name for name in found if name not in wanted]
     for problem, which in (("lacks", missing), ("has unexpected", left_over)):
         if which:
-            few = ", ".join(which[:3]) + (f" and {len(which) - 3} more" if len(which) > 3 else "")
-            raise InputError(f"the checkpoint {problem} encoder weights ({few}); use one that fits its config.json")
+            examples = ", ".join(which[:3]) + (f" and {len(which) - 3} more" if len(which) > 3 else "")
+            raise InputError(
+                f"the checkpoint {problem} encoder weights ({examples}); use one that fits its config.json"
+            )
     return {ours: found[name] for name, ours in wanted.items() if name in found}
 
 

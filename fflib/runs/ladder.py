@@ -41,7 +41,9 @@ class Rung:
     latency_p95_ms: float | None = None
     n_requests: int | None = None
     throughput_per_s: float | None = None
-    anchor_per_s: float | None = None  # throughput of the rung below, timed again beside this one; see `ladder`
+    paired_baseline_per_s: float | None = (
+        None  # throughput of the rung below, timed again beside this one; see `ladder`
+    )
     accuracy: float | None = None
     accuracy_low: float | None = None
     accuracy_high: float | None = None
@@ -86,15 +88,17 @@ def ladder(rungs: Sequence[Mapping[str, Any]], watts_per_core: float | None = No
     With ``watts_per_core`` energy that was not counted is estimated, and labelled so.
 
     ``speedup_step`` is the ratio of throughputs to the rung named in ``stacks_on``, both timed in the same rounds: that
-    rung's own throughput where they share a chapter, else ``anchor_per_s``. The speed-ups against the two references
-    are the products of these steps: a machine that runs faster than an hour ago does not pass for a better rung.
+    rung's own throughput where they share a chapter, else ``paired_baseline_per_s``. The speed-ups against the two
+    references are the products of these steps: a machine that is faster than an hour ago does not pass for a better
+    rung.
     """
     by_name = {rung["rung"]: rung for rung in rungs}
     if len(by_name) < len(rungs):
         raise InputError("two rungs of the ladder have one name; every rung needs a name of its own")
 
     def step(rung: Mapping[str, Any]) -> float:
-        below = rung.get("anchor_per_s") or by_name.get(rung["stacks_on"], {}).get("throughput_per_s")
+        paired = rung.get("paired_baseline_per_s")
+        below = paired or by_name.get(rung["stacks_on"], {}).get("throughput_per_s")
         return rung["throughput_per_s"] / below if below and rung["throughput_per_s"] else np.nan
 
     def against(baseline: str, rung: Mapping[str, Any]) -> float:

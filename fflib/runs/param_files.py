@@ -45,8 +45,8 @@ def read_run(name: str) -> dict[str, Any]:
         mine = section(model, about_model, size)
         theirs = {key: value for key, value in section(task, about_task, size).items() if key not in about_model}
         for_sizes[size] = theirs | mine
-    told = f"{about_task['task']}: {about_model.get('description', model)}"
-    return about_task | about_model | for_sizes | {"description": told}
+    description = f"{about_task['task']}: {about_model.get('description', model)}"
+    return about_task | about_model | for_sizes | {"description": description}
 
 
 def _task(name: str) -> dict[str, Any]:

@@ -137,9 +137,9 @@ def standing(sweep: Sweep) -> list[tuple[str, str, list[str]]]:
 
 def went_on(sweep: Sweep) -> bool:
     """Whether a run has ended a chapter since the tables were made; snakemake knows only of what it made itself."""
-    made = records.readable(sweep.closing.folder, f"results/{params.TABLES}.json").values()
+    tables_made = records.readable(sweep.closing.folder, f"results/{params.TABLES}.json").values()
     last = max((ended for _, _, times in standing(sweep) for ended in times), default="")
-    return any(record["written"] < last for record in made)
+    return any(record["written"] < last for record in tables_made)
 
 
 def wanted(sweep: Sweep) -> list[tuple[Run, str]]:

@@ -112,8 +112,8 @@ def _against_the_paper(pairs: Sequence[tuple[Sequence[Row], Row]]) -> str:
         if default["high"] >= paper["low"]:
             return ""
         gains[default["model"]] = span(paper["ms"] / default["ms"])
-    alike = len({model.rpartition(", ")[0] for model in gains}) == 1  # "student, fp32" and "student, int8"
-    names = [model.rpartition(", ")[2] if alike else model for model in gains]
+    is_one_model = len({model.rpartition(", ")[0] for model in gains}) == 1  # "student, fp32" and "student, int8"
+    names = [model.rpartition(", ")[2] if is_one_model else model for model in gains]
     first, *others = gains.values()
     claims = [f"{first} times as fast as the paper's", *(f"{gain} times" for gain in others)]
     if others:

@@ -121,9 +121,9 @@ def write_hardware(name: str, row: Mapping[str, Any], base: Mapping[str, Any], g
     if path.exists():
         raise InputError(f"{shown(path)} is there already; give another name, or delete it first")
     values = dict(base) | {"instances": row["instances"], "instance_threads": row["threads"]}
-    told = f"# {machine}: the division of its cores with the best {goal}, as chapter 7 measured it.\n"
+    header = f"# {machine}: the division of its cores with the best {goal}, as chapter 7 measured it.\n"
     with atomic_path(path) as temporary:
-        temporary.write_text(told + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        temporary.write_text(header + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return path
 
 

@@ -214,10 +214,10 @@ def fleet(rows: Sequence[Row], bound_ms: float, caption: str = "") -> plt.Figure
     """
     figure, axes = plt.subplots(figsize=(8.4, 1.5 + 0.62 * len(rows)))
     in_time = [row for row in rows if row["p99_ms"] <= bound_ms]
-    few, many = (end(in_time or rows, key=lambda row: row["machines"]) for end in (min, max))
+    fewest, most = (end(in_time or rows, key=lambda row: row["machines"]) for end in (min, max))
     for i, row in enumerate(rows):
         late, at = row not in in_time, (row["machines"], i)
-        color = VERMILION if late else BLUE if row["machines"] == few["machines"] else PLAIN
+        color = VERMILION if late else BLUE if row["machines"] == fewest["machines"] else PLAIN
         axes.barh(i, row["machines"], 0.7, color=color, gid="bar")
         words = f"{_machines(row['machines'])}, {number(row['usd_per_day'])} USD a day"
         axes.annotate(words, at, **BESIDE | {"xytext": (5, 1), "va": "bottom", "weight": "bold", "fontsize": 10})
@@ -229,9 +229,9 @@ def fleet(rows: Sequence[Row], bound_ms: float, caption: str = "") -> plt.Figure
     axes.set_ylim(len(rows) - 0.45, -0.55)
     axes.set_xlabel(f"machines, for 99% of the answers within {number(bound_ms)} ms")
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
-    title = f"From {_machines(many['machines'])} ({many['way']}) to {few['machines']:,} ({few['way']})"
-    if few["machines"] == many["machines"]:
-        title = f"{'Each way' if len(in_time) > 1 else few['way']} needs {_machines(few['machines'])}"
+    title = f"From {_machines(most['machines'])} ({most['way']}) to {fewest['machines']:,} ({fewest['way']})"
+    if fewest["machines"] == most["machines"]:
+        title = f"{'Each way' if len(in_time) > 1 else fewest['way']} needs {_machines(fewest['machines'])}"
     if len(in_time) < len(rows):
         title += "; red: too late"
     return finish(figure, title if in_time else f"No way answers 99% within {number(bound_ms)} ms", caption)

@@ -57,10 +57,10 @@ def start(
         yield [_pinned_predictor(graph, cpus) for cpus in shares]
         return
     with ExitStack() as stack:
-        made = [stack.enter_context(ProcessInstance(graph, cpus, timeout_s)) for cpus in shares]
-        for instance in made:  # only now: all of them load at the same time
+        started = [stack.enter_context(ProcessInstance(graph, cpus, timeout_s)) for cpus in shares]
+        for instance in started:  # only now: all of them load at the same time
             instance.wait_until_ready()
-        yield made
+        yield started
 
 
 class ProcessInstance:

@@ -44,8 +44,10 @@ class LoadTest:
 
     def single_stream(self, policy: Policies) -> Load:
         """Send a third of the requests, each when the one before is answered."""
-        few = self.order[: max(2, len(self.order) // 3)]
-        return self._run(policy, lambda server: loadgen.single_stream(server, self.examples, few), self.queue_limit)
+        first_third = self.order[: max(2, len(self.order) // 3)]
+        return self._run(
+            policy, lambda server: loadgen.single_stream(server, self.examples, first_third), self.queue_limit
+        )
 
     def poisson(self, policy: Policies, rate_per_s: float, queue_limit: int = 0) -> Load:
         """Send the requests as a Poisson process, the same in each test but for its rate.

@@ -188,15 +188,15 @@ def sources(entries: Sequence[Entry]) -> list[dict[str, str]]:
     """Say for each run where its numbers come from: teacher, size, seeds, machine, versions, date and commit."""
     found = []
     for entry in entries:
-        told = dict.fromkeys(("teacher", "size", "seeds", "machine", "PyTorch", "ONNX Runtime", "ended", "commit"), "")
+        cells = dict.fromkeys(("teacher", "size", "seeds", "machine", "PyTorch", "ONNX Runtime", "ended", "commit"), "")
         if entry.side:
             last, parameters = entry.side.records[-1], _parameters(entry.side)
             versions = last["machine"].get("versions", {})
-            told |= {name: str(parameters.get(name, "")) for name in ("teacher", "size", "seeds")}
-            told |= {"PyTorch": versions.get("torch", ""), "ONNX Runtime": versions.get("onnxruntime", "")}
-            told |= {"machine": ", ".join(_machine(entry.side).values()) + " cores"}
-            told |= {"ended": last["written"][:10], "commit": last["machine"].get("commit", "")}
-        found.append({"run": entry.name, "task": entry.task} | told)
+            cells |= {name: str(parameters.get(name, "")) for name in ("teacher", "size", "seeds")}
+            cells |= {"PyTorch": versions.get("torch", ""), "ONNX Runtime": versions.get("onnxruntime", "")}
+            cells |= {"machine": ", ".join(_machine(entry.side).values()) + " cores"}
+            cells |= {"ended": last["written"][:10], "commit": last["machine"].get("commit", "")}
+        found.append({"run": entry.name, "task": entry.task} | cells)
     return found
 
 

@@ -112,8 +112,14 @@ def write(folder: str | Path, rows: Sequence[Row]) -> None:
     folder = resolve(folder)
     with atomic_path(folder / "tables.csv") as temporary:
         pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(temporary, index=False)
-    told = "\n".join(f"- {note}" for note in notes(rows))
-    parts = ["**Accuracy by task**", accuracy_markdown(rows), "**Speed and cost by task**", speed_markdown(rows), told]
+    notes_list = "\n".join(f"- {note}" for note in notes(rows))
+    parts = [
+        "**Accuracy by task**",
+        accuracy_markdown(rows),
+        "**Speed and cost by task**",
+        speed_markdown(rows),
+        notes_list,
+    ]
     write_text(folder / "tables.md", "\n\n".join(part for part in parts if part) + "\n")
 
 

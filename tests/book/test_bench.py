@@ -107,7 +107,7 @@ def test_a_rung_has_what_was_measured_and_what_it_shares(run):
         scored=Scored(0.76, 0.7, 0.8), plan=plan,
     )  # fmt: skip
     assert (added.model, added.engine, added.model_mb, added.batch_size, added.threads) == ("small", "e", 3.0, 2, 1)
-    assert added.throughput_per_s == 4 and added.anchor_per_s == 2 and added.evidence["check"]["n"] == 2
+    assert added.throughput_per_s == 4 and added.paired_baseline_per_s == 2 and added.evidence["check"]["n"] == 2
     assert added.retention == pytest.approx(0.95) and added.usd_per_100m > 0
     with pytest.raises(InputError, match="two rungs named 'student'"):
         bench.add_rung("student", timing(), on="", like="teacher unpadded")

@@ -415,6 +415,14 @@ def test_a_reference_of_older_code_is_read(two, monkeypatch):
     assert reference.read("boolq", two).name == "boolq"
 
 
+def test_a_run_that_was_not_made_here_is_shown_by_its_own_reference_or_the_main_one(two):
+    assert reference.instead_of("boolq", two).name == "boolq"
+    assert reference.instead_of("unheard-of", two).name == "docs-cpu"
+    path = two / "boolq" / "results" / f"{reference.STORY}.json"
+    path.write_text(path.read_text().replace(reference.STORY, "07_story"))  # as an older version of the book kept it
+    assert reference.instead_of("boolq", two).name == "docs-cpu"
+
+
 # README
 
 

@@ -52,7 +52,7 @@ def test_what_was_not_measured_is_empty_and_a_failed_rung_stays(tmp_path):
 
 def test_the_machines_drift_between_chapters_is_left_out():
     """The teacher made 20/s beside the reference; an hour later 40/s, beside the batching rung's 50/s."""
-    later = {**rung("batching", "teacher", seconds=1 / 50), "anchor_per_s": 40.0}
+    later = {**rung("batching", "teacher", seconds=1 / 50), "paired_baseline_per_s": 40.0}
     table = ladder.ladder([*LADDER[:3], later]).set_index("rung")
     assert table.loc["batching", "speedup_step"] == pytest.approx(1.25)
     assert table.loc["batching", "speedup_vs_padded"] == pytest.approx(16 * 1.25)

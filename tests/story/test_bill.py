@@ -9,7 +9,7 @@ from fflib.story import bill
 
 
 def rung(name, below, per_s, usd, wh, anchor=None):
-    row = {"rung": name, "stacks_on": below, "throughput_per_s": per_s, "anchor_per_s": anchor}
+    row = {"rung": name, "stacks_on": below, "throughput_per_s": per_s, "paired_baseline_per_s": anchor}
     return row | {"usd_per_100m": usd, "energy_wh_per_1k": wh, "energy_source": "counted"}
 
 

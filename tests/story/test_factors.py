@@ -10,7 +10,13 @@ from fflib.story import factors
 
 
 def rung(name, below, per_s, accuracy=None, anchor=None):
-    return {"rung": name, "stacks_on": below, "throughput_per_s": per_s, "accuracy": accuracy, "anchor_per_s": anchor}
+    return {
+        "rung": name,
+        "stacks_on": below,
+        "throughput_per_s": per_s,
+        "accuracy": accuracy,
+        "paired_baseline_per_s": anchor,
+    }
 
 
 ROWS = [

@@ -39,7 +39,7 @@ def test_points_are_the_rungs_with_both_numbers_by_the_ladders_own_factors():
     rungs = [
         {"rung": ladder.PADDED, "stacks_on": "", "throughput_per_s": 2.0},
         {"rung": "a", "stacks_on": ladder.PADDED, "throughput_per_s": 10.0, "accuracy": 0.9},
-        {"rung": "b", "stacks_on": "a", "throughput_per_s": 90.0, "accuracy": 0.8, "anchor_per_s": 30.0},
+        {"rung": "b", "stacks_on": "a", "throughput_per_s": 90.0, "accuracy": 0.8, "paired_baseline_per_s": 30.0},
         {"rung": "c", "stacks_on": "a", "throughput_per_s": None, "accuracy": 0.8},
     ]
     got = front.points(ladder.ladder(rungs), [ladder.PADDED, "b"])
