@@ -421,7 +421,7 @@ answers = served.answers(
 
 # %%
 below = bench.facts_of("05_quantization")["goes_on_from"]
-bench.add_rung(
+rung = bench.add_rung(
     "first token",
     replace(final_race["first token"], checked=answers.check),
     on=below,

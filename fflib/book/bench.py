@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from IPython.display import Markdown
@@ -206,9 +205,8 @@ class Bench(Inputs):
         yield
         self.seconds_spent[step] = self.seconds_spent.get(step, 0.0) + time.perf_counter() - start
 
-    def save(self) -> Path:
+    def save(self) -> None:
         """Write ``results/<chapter>.json``: the rungs, the facts, and what they came from."""
-        path = records.path_of(self.folder, self.name)
         record = {
             "schema_version": records.SCHEMA_VERSION,
             "chapter": self.name,
@@ -220,7 +218,6 @@ class Bench(Inputs):
             "facts": self.facts,
             "rungs": [asdict(rung) for rung in self.rungs],
         }
-        write_json(path, record)
+        write_json(records.path_of(self.folder, self.name), record)
         if self._summary:
             self._summary.update(Markdown(self._ladder_so_far() if self.rungs else ""))
-        return path

@@ -121,8 +121,8 @@ def test_what_is_saved_is_what_was_gathered_and_is_there_at_once(run, tmp_path):
     assert "9.00" in bench.table([{"value": 9.0}], keep="rows").data
     with plt.style.context("default"):
         assert bench.figure(Figure(), "empty").axes == []
-    path = bench.save()
-    record = json.loads(path.read_text())
+    assert bench.save() is None, "a notebook would show what its last cell returns"
+    record = json.loads((tmp_path / "results" / f"{CHAPTER}.json").read_text())
     assert record["facts"]["rows"] == [{"value": 9.0}] and [one["rung"] for one in record["rungs"]] == ["student"]
     assert record["key"] == "now" and record["machine"]["cpu"] and record["parameters"]["run_dir"] == str(tmp_path)
     assert sorted(one.name for one in (tmp_path / "figures").iterdir()) == ["empty.png", "empty.svg"]
