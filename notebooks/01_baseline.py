@@ -269,7 +269,7 @@ for name, model in stock.items():
     ways[f"{name} unpadded"] = Variant(f"{name} unpadded", predict, one_by_one)
 
 # %% [markdown]
-# ## 1.7 Check, then measure
+# ## 1.7 Check; then Measure
 #
 # Nothing is timed before its logits were compared with those of the model it stands for. Here: the stock classes, one by
 # one and padded, against the same weights in sorted batches; the teacher's in our own encoder, so this also shows that the

@@ -115,7 +115,7 @@ tokens = {key: batching.padded_tokens(requests.lengths, plan) for key, plan in s
 predicted_speedup = {key: tokens["in order", 1] / count for key, count in tokens.items()}
 
 # %% [markdown]
-# ## 2.3 Do it, check it, measure it
+# ## 2.3 Do it, Check, Measure
 #
 # Both models as in chapter 1. Batching must not change an answer: the logits of every plan are compared with those of
 # serving one by one, up to the rounding of another order of additions. Then all plans of a model are timed in turn.

@@ -233,7 +233,7 @@ def _kill_kernel_of(pid, timeout_s=30):
 
 
 def test_two_runs_at_once_are_refused(environment):
-    code = "from fflib import execute\nwith execute._alone(): input()"
+    code = "from fflib.book import execute\nwith execute._alone(): input()"
     holder = subprocess.Popen([sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, cwd=ROOT)
     try:
         time.sleep(3)

@@ -135,7 +135,7 @@ def test_readme_shows_the_tables_below_the_ladders(sweep, tmp_path):
 
 def test_the_command_keeps_what_the_sweeps_file_names(sweep, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(reference_sweep.sweep_plan, "load", lambda *_: sweep)
-    monkeypatch.setattr(reference_sweep.data, "load_split", lambda task, name, source, limit: by_name(task)[name])
+    monkeypatch.setattr(reference_sweep.splits, "load_split", lambda task, name, source, limit: by_name(task)[name])
     monkeypatch.setattr(Run, "chapter_values", lambda run, _: {"task": run.values["task"], "data_source": "auto"})
     monkeypatch.setattr(reference, "REFERENCES", tmp_path / "kept")
     assert reference_sweep.main(["--sweep", "both", "--note", "On a subset."]) == 0

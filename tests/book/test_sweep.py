@@ -455,9 +455,9 @@ def copy(tmp_path_factory):
     for name in ("fflib", "params", "notebooks"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.ipynb", "sweeps"))
     shutil.copy(ROOT / "Snakefile", folder)
-    for name in ("execute", "sweep", "book"):
-        (folder / "fflib" / f"{name}.py").write_text(FAKE)
-    (folder / "fflib" / "provenance.py").write_text(KEYS)
+    for name in ("execute", "sweep", "render"):
+        (folder / "fflib" / "book" / f"{name}.py").write_text(FAKE)
+    (folder / "fflib" / "runs" / "provenance.py").write_text(KEYS)
     for name in "ab":
         (folder / "params" / f"{name}.yaml").write_text("task: docs\n")
     say(folder, "two", runs=["a", "b"])

@@ -88,7 +88,8 @@ def test_of_many_rivals_the_wrong_summary_shares_most_words(orchard, monkeypatch
 
 def test_the_same_packages_give_the_same_bytes(orchard):
     code = """
-from fflib import docs_task, files
+from fflib import files
+from fflib.data import docs_task
 splits = docs_task.build(["orchard", "tabulate", "threadpoolctl"], dict.fromkeys(["train", "dev", "test"], 0))
 print(files.content_hash(splits))
 """

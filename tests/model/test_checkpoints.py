@@ -351,7 +351,7 @@ def test_stock_classifier_says_whether_it_is_trained(offline, tmp_path, monkeypa
 
 @pytest.mark.parametrize("name", checkpoints.KNOWN_CONFIGS)
 def test_known_configs_are_whole(name):
-    known = checkpoints.weights.our_config({"model_type": "bert"} | checkpoints.KNOWN_CONFIGS[name])
+    known = checkpoints.hf_names.our_config({"model_type": "bert"} | checkpoints.KNOWN_CONFIGS[name])
     assert known.layers[0].num_heads == 12
     if name == MINILM:
         assert known == checkpoints.load_encoder(MINILM).config

@@ -381,7 +381,7 @@ def test_other_code_makes_the_file_anew(small, target, tmp_path, monkeypatch):
         assert not kept(target)
     assert {path.name for path in recipes.CODE} == {changed.name}
     monkeypatch.undo()
-    assert {path.name for path in recipes.CODE} == {"int8_graph.py", "calibration.py", "quantization.py"}
+    assert {path.name for path in recipes.CODE} == {"int8_graph.py", "calibration.py", "recipes.py"}
 
 
 @pytest.mark.parametrize("damage", ["half", b"this is no graph " * 9, b""])

@@ -80,7 +80,7 @@ def test_what_fflib_does_not_have_is_refused_and_not_left_out():
 
 
 def test_the_instances_process_counts_though_it_is_started_by_name():
-    assert "fflib.serving.worker" in provenance.modules_used("from fflib.serving import instances")
+    assert "fflib.serving.instance_process" in provenance.modules_used("from fflib.serving import instances")
 
 
 def test_the_key_changes_with_parameters_and_code_but_not_with_prose_or_place(monkeypatch):
