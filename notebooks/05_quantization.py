@@ -583,7 +583,7 @@ table if rows else None
 # 2. Give `int8_graph.smoothed` a strength of 0 and of 1. Which matrix pays for it, by `rounding_error`?
 # 3. Calibrate on texts of one package only. How many labels change on the others, with static and with dynamic scales?
 #
-# **Next:** [chapter 6](06_runtime.ipynb) asks what engine, cores and queue make of the file.
+# **Next:** [chapter 6](06_runtime.ipynb) asks which graph of it the engine should be given.
 
 # %% tags=["hide-input"]
 bench.facts["seconds_spent"] = seconds_spent

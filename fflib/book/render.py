@@ -24,6 +24,7 @@ INTRODUCTION = "00_introduction"
 # Cells whose code is behind a toggle, with what the toggle says: they matter to the sweep, not to the story.
 SELDOM, INJECTED = "seldom-changed-parameters", "injected-parameters"
 TOGGLES = {SELDOM: "Parameters that are seldom changed", INJECTED: "Parameters of this run"}
+SHOWS_SOURCE = re.compile(r"display\.source\([^()]*\)")  # a cell that does nothing else
 LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?:\./)?(?P<chapter>\d\d_\w+|live_demo)\.(?:ipynb|py)(?P<anchor>#[^)\s]*)?\)")
 STOPPED = """```{error}
 This chapter stopped with an error: <a href="#papermill-error-cell">see the cell</a>.
@@ -102,6 +103,8 @@ def _prepared(notebook: NotebookNode, pages: dict[str, str]) -> NotebookNode:
         if cell.cell_type == "markdown":
             cell.source = LINK.sub(lambda match: _link(match, pages), cell.source)
             heading = _last_heading(cell.source) or heading
+        if SHOWS_SOURCE.fullmatch(cell.source.strip()):  # a toggle above code that is shown would show how it is shown
+            cell.metadata["tags"] = sorted(tags | {"remove-input"})
         settings = cell.metadata.setdefault("mystnb", {})
         for tag in tags & TOGGLES.keys():
             cell.metadata["tags"] = sorted(tags | {"hide-input"})

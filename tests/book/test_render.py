@@ -43,6 +43,7 @@ def baseline() -> nbformat.NotebookNode:
         new_markdown_cell("## Measure it"),
         code("draw()", figure(), noise),
         code("draw_more()", figure(alt="the second is longer")),
+        code("display.source(flops.of,\n    other)", figure(), tags=("hide-input",)),
         code("table", new_output("execute_result", {"text/html": TABLE}, execution_count=1)),
     ]
     return new_notebook(cells=cells)
@@ -118,6 +119,10 @@ def test_the_parameters_that_readers_turn_are_seen_the_others_behind_toggles(run
         re.findall("(?s)<details.*?</details>", html),
     )
     assert "# of all" in seen and "size: str" not in text_of(seen) and "size: str" in text_of(hidden[0])
+
+
+def test_a_cell_that_shows_source_has_no_toggle_of_its_own(run_folder: Path) -> None:
+    assert "flops" not in text_of(page(run_folder, "01_baseline"))
 
 
 def test_a_chapter_with_few_parameters_shows_all(tmp_path: Path) -> None:
