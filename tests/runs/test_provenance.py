@@ -14,22 +14,37 @@ from fflib.files import ROOT, InputError
 from fflib.runs import params, provenance
 
 CHAPTERS = [*params.chapters(), params.TABLES]
-# Run in a copy of the project: the keys of all chapters before a module is changed, and after.
+MODULES = ["pruning/sublayers.py", "engine/int8_graph.py", "data/task.py", "data/__init__.py", "pruning/figures.py"]
+# Run in a copy of the project: which chapters have another key when a module, one at a time, is another one.
 KEYS = """
 import json, pathlib, sys
 from fflib.runs import params, provenance
 
 def keys():
     provenance._import_graph.cache_clear()
-    defaults = {name: {key: one.default for key, one in params.declared(name).items()} for name in NAMES}
-    return {name: provenance.chapter_key(name, defaults[name]) for name in NAMES}
+    return {name: provenance.chapter_key(name, defaults[name]) for name in defaults}
 
-NAMES = [*params.chapters(), params.TABLES]
-before = keys()
-module = pathlib.Path(sys.argv[1])
-module.write_text(module.read_text() + "\\nCHANGED = True\\n")
-print(json.dumps([name for name, key in keys().items() if key != before[name]]))
+names = [*params.chapters(), params.TABLES]
+defaults = {name: {key: one.default for key, one in params.declared(name).items()} for name in names}
+before, stale = keys(), {}
+for module in sys.argv[1:]:
+    path = pathlib.Path("fflib", module)
+    text = path.read_text()
+    path.write_text(text + "\\nCHANGED = True\\n")
+    stale[module] = [name for name, key in keys().items() if key != before[name]]
+    path.write_text(text)
+print(json.dumps(stale))
 """
+
+
+@pytest.fixture(scope="module")
+def stale(tmp_path_factory) -> dict[str, list[str]]:
+    """The chapters that are stale when a module has changed, by module."""
+    copy = tmp_path_factory.mktemp("copy")
+    for folder in ("fflib", "notebooks", "params"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "*.ipynb"))
+    command = [sys.executable, "-c", KEYS, *MODULES]
+    return json.loads(subprocess.run(command, cwd=copy, capture_output=True, text=True, check=True).stdout)
 
 
 def imported(chapter: str) -> set[str]:
@@ -45,18 +60,11 @@ def test_a_chapter_depends_on_what_python_itself_would_load(chapter):
     assert set(provenance.modules_used(provenance.chapter_code(chapter))) == imported(chapter)
 
 
-@pytest.mark.parametrize(
-    "module", ["pruning/sublayers.py", "engine/int8_graph.py", "data/task.py", "data/__init__.py", "pruning/figures.py"]
-)
-def test_a_changed_module_makes_every_chapter_stale_that_loads_it_and_no_other(tmp_path, module):
-    for folder in ("fflib", "notebooks", "params"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "*.ipynb"))
+@pytest.mark.parametrize("module", MODULES)
+def test_a_changed_module_makes_every_chapter_stale_that_loads_it_and_no_other(stale, module):
     name = f"fflib.{module.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__")
-    command = [sys.executable, "-c", KEYS, str(tmp_path / "fflib" / module)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    stale = [chapter for chapter in CHAPTERS if name in imported(chapter)]
-    assert json.loads(done.stdout) == stale
-    assert stale and (stale == CHAPTERS) == (name in ("fflib.data", "fflib.data.task"))
+    assert stale[module] == [chapter for chapter in CHAPTERS if name in imported(chapter)]
+    assert stale[module] and (stale[module] == CHAPTERS) == (name in ("fflib.data", "fflib.data.task"))
 
 
 def test_imports_of_every_form_are_followed():
