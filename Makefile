@@ -77,8 +77,7 @@ export: setup ## write the model that RUN chose as a folder that needs nothing o
 test: setup ## check the style, then all tests, with a small book from start to end; needs no network
 	@python -m ruff check --quiet .
 	@python -m ruff format --quiet --check . || { echo "make: mend the layout with: ruff format ." >&2; exit 1; }
-	@# Side by side what is small, in the order of names, so that the long test_all_tasks does not come last; then alone
-	@# the book, whose chapters take every core.
+	@# Side by side what is small, in the order of tests/conftest.py; then alone the book, whose chapters take every core.
 	@HF_HUB_OFFLINE=1 python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --ignore tests/test_smoke_book.py
 	@HF_HUB_OFFLINE=1 python -m pytest tests/test_smoke_book.py
 

@@ -11,6 +11,14 @@ from fflib.data.splits import TokenizedSplit
 from fflib.model import encoder
 from fflib.model.encoder import Classifier
 
+# Files that take a minute or more: begun first, so that no process is left alone with one of them at the end.
+LONG = ("test_all_tasks.py", "test_hub_book.py", "test_sweep.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Put the tests of long files first; the order within a file stays."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture(autouse=True)
 def _one_thread():

@@ -164,6 +164,8 @@ class Bench(Inputs):
 
     def figure(self, figure: Figure, name: str) -> Figure:
         """Write ``figures/<name>.png`` for the page and ``.svg`` for slides; return the figure, to be shown."""
+        figure.draw_without_rendering()  # laid out once, and not anew for each file and for the page
+        figure.set_layout_engine("none")
         for kind in ("svg", "png"):
             with atomic_path(self.folder / "figures" / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, format=kind, dpi=150)
