@@ -112,12 +112,15 @@ bench.table([bench.facts["int8"] | {"with weights of eight bits": warning}])
 # %% [markdown]
 # ## 5.3 Three models, as graphs
 #
-# The teacher, the student of chapter 3, and what chapter 4 made of it. Export is the step of
-# [chapter 4](04_pruning.ipynb): one file for any batch and length, kept only if its logits agree with PyTorch's. Each model
-# reads its own tokens, for a student may have another vocabulary than its teacher.
+# The teacher, the student of chapter 3, and what chapter 4 made of it. `torch.onnx.export` makes a graph of any model by
+# running it on stand-ins for tensors and translating what it saw, here of the student. That takes seconds each time. The
+# graph of our encoder is known beforehand, so this book writes it, operator by operator (`fflib.engine.graph`): one file for
+# any batch and length, kept only if its logits agree with PyTorch's. Each model reads its own tokens, for a student may have
+# another vocabulary than its teacher.
 
 # %%
 models = {name: bench.load(name) for name in MODELS}
+export.assert_parity(models["student"], export.by_pytorch(models["student"]))
 graphs = study.originals(models, graph_files, threads)
 dev = {name: bench.texts("dev", name) for name in MODELS}
 test = {name: bench.texts("test", name) for name in MODELS}

@@ -77,6 +77,11 @@ def graph_of(model: nn.Module) -> onnx.ModelProto:
     """Return the graph that `save_onnx` writes, unchecked: that of `graph` for our own models, else the exporter's."""
     if graph.can_write(model):
         return _without_shapes_of_weights(graph.WRITERS[type(model)](model))
+    return by_pytorch(model)
+
+
+def by_pytorch(model: nn.Module) -> onnx.ModelProto:
+    """Return the graph that `torch.onnx.export` makes of a model as `save_onnx` takes it; that takes seconds."""
     return to_onnx(_LogitsOnly(model), example_inputs(model), ["logits"], getattr(model, "dimensions", None))
 
 
