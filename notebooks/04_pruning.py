@@ -440,8 +440,7 @@ if engine == "onnxruntime" and threads > 1:
     for name in models:
         instances = [serve(name, threads // 2)[0] for _ in range(2)]
         pairs[name] = predictors.together(instances)
-    plans = dict.fromkeys(models, one_by_one)
-    on_two_instances = timing.time_at_once(pairs, requests, plans, expected, rounds)
+    on_two_instances = bench.compare_at_once(pairs, requests, expected, plans=one_by_one)
 
 # %% tags=["hide-input"]
 worst = max(alone.largest_difference, batched.largest_difference)

@@ -146,12 +146,8 @@ class Bench(Inputs):
             rung.paired_baseline_per_s = below.throughput_per_s if below else None
         if scored:
             rung.scored(scored.value, (scored.low, scored.high), self.teacher_accuracy)
-        self.add(rung)
-        return rung
-
-    def add(self, rung: Rung) -> None:
-        """Add a rung that is made already."""
         self.rungs.append(rung)
+        return rung
 
     @property
     def teacher_accuracy(self) -> float:

@@ -21,9 +21,9 @@ from fflib.measure import timing
 from fflib.measure.timing import Predictor, Timing, Variant
 from fflib.model import training
 from fflib.model.encoder import Classifier
-from fflib.quantization import calibration, recipes
 from fflib.runtime import engines
 from fflib.runtime.first_token import FirstTokenClassifier
+from fflib.runtime.served import in_integers
 from fflib.serving import instances
 
 FEW_LABELS = 0.5  # of few texts in eight bits so many labels have to stay: all of test is judged elsewhere
@@ -104,13 +104,7 @@ def graph(stack: Stack, parts: Parts) -> Path:
     usual = parts.folder / f"{stack.model}, {kind}" / "model.onnx"
     source = parts.graphs.get((stack.model, stack.first_token), usual)
     export.save_onnx(FirstTokenClassifier(model) if stack.first_token else model, source)
-    if not stack.recipe:
-        return source
-    recipe = recipes.get_recipe(stack.recipe)
-    with export.quiet():  # chapter 5 has said what this processor cannot do
-        exported = recipes.load(source)
-        seen = calibration.Calibration(exported, parts.texts, parts.threads) if recipe.calibrated else None
-        return recipes.quantize(source, source.with_name(f"{stack.recipe}.onnx"), recipe, seen)
+    return in_integers(source, stack.recipe, parts.texts, parts.threads)
 
 
 @contextmanager
