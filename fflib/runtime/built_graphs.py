@@ -11,10 +11,11 @@ import onnx
 
 from fflib.engine import predictors
 from fflib.files import InputError
+from fflib.measure import fitness
 from fflib.measure.race import Race
 from fflib.measure.timing import Predictor
 from fflib.quantization import recipes
-from fflib.runtime import fusions, served
+from fflib.runtime import fusions
 
 PRECISIONS = ("fp32", "int8")
 
@@ -107,7 +108,7 @@ def _row(race: Race, graph: BuiltGraph, model: str, min_agreement: float) -> dic
         "low": min(low, high),
         "high": max(low, high),
         "off": timing.checked.max_abs_difference,
-        "kept": served.verdict(timing.checked, min_agreement) == served.CHECKED,
+        "kept": fitness.verdict(timing.checked, min_agreement) == fitness.CHECKED,
         "default": graph.variant == fusions.BOOK,
         "operators": sum(graph.operators.values()),
         "fused": graph.fused,

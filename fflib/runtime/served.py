@@ -6,7 +6,7 @@ instead; who keeps too few of them may be timed, but is not served.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,11 @@ import numpy as np
 from fflib.data import batching, metrics
 from fflib.data.splits import TokenizedSplit
 from fflib.engine import export
-from fflib.measure import timing
+from fflib.measure import fitness, timing
 from fflib.measure.timing import Check, Predictor, Variant
 from fflib.quantization import calibration, recipes
 
-CHECKED, NOT_SERVED = "checked", "timed, not served"
-WRONG = 0.5  # what keeps fewer labels than that is not rounded but wrong: it is not even timed
 IN_FP32 = 0.999  # of the labels; the order of additions may turn one that hangs in the balance
-ON_TEST = 0.85  # dev chose the recipe by a stricter rule; test is a guard against another model
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,21 +43,21 @@ def in_integers(source: Path, recipe: str, texts: TokenizedSplit, threads: int) 
 
 
 def judged(variant: Variant, requests: TokenizedSplit, expected: np.ndarray) -> Variant:
-    """Compare a way in eight bits with the logits ``expected`` [n, classes], by labels; `verdict` says what follows.
+    """Note how a way in eight bits compares with the logits ``expected`` [n, classes] of all ``requests``.
 
-    AssertionError: it keeps fewer than half of them, and so is wrong, not rounded.
+    It may be timed whatever it answers; whether it may be served is what `fitness.verdict` makes of its labels.
     """
-    return timing.check(variant, requests, expected, tolerance=np.inf, agreement=WRONG)
+    everything = replace(variant, plan=batching.in_order(requests.lengths, 1))
+    noted = timing.check(everything, requests, expected, tolerance=np.inf, agreement=0.0)
+    return replace(noted, plan=variant.plan)
 
 
-def verdict(check: Check, min_agreement: float) -> str:
-    """Say whether what was timed may be served: it keeps ``min_agreement`` of the labels, or it does not."""
-    return CHECKED if check.label_agreement >= min_agreement else NOT_SERVED
+def labels_to_keep(recipe: str, min_agreement: float, n: int) -> float:
+    """Return the share of the model's labels that the served file has to give on ``n`` texts, in any batches.
 
-
-def labels_to_keep(recipe: str, min_agreement: float) -> float:
-    """Return the share of the model's labels that the served file has to give on test."""
-    return min(ON_TEST, min_agreement) if recipe else IN_FP32
+    Chapter 5 found the file fit; these are other batches, or another graph of the same products.
+    """
+    return fitness.least(min_agreement, n, fitness.NEARLY_NEVER) if recipe else IN_FP32
 
 
 def tolerance(recipe: str, logits: np.ndarray) -> float:

@@ -8,6 +8,8 @@ from conftest import examples_of, tiny_classifier
 
 from fflib.data import batching
 from fflib.engine import export, predictors
+from fflib.files import InputError
+from fflib.measure import fitness
 from fflib.measure.timing import Check, Variant
 from fflib.model import training
 from fflib.runtime import served
@@ -39,14 +41,25 @@ def test_who_keeps_too_few_labels_is_timed_but_not_served():
     plan = batching.in_order(EXAMPLES.lengths, 1)
     check = served.judged(Variant("int8", saying(one_wrong), plan), EXAMPLES, RIGHT).checked
     assert check.label_agreement == 0.75 and check.max_abs_difference > 1
-    assert served.verdict(check, 0.75) == "checked" and served.verdict(check, 0.76) == "timed, not served"
-    with pytest.raises(AssertionError, match="only 0.0% of the labels"):
-        served.judged(Variant("mad", saying(RIGHT[:, ::-1]), plan), EXAMPLES, RIGHT)
+    assert fitness.verdict(check, 0.75) == "checked" and fitness.verdict(check, 0.76) == "timed, not served"
+    mad = served.judged(Variant("mad", saying(RIGHT[:, ::-1]), plan), EXAMPLES, RIGHT).checked
+    assert mad.label_agreement == 0 and fitness.verdict(mad, 0.8) == "timed, not served"
+
+
+def test_all_requests_judge_a_graph_that_only_some_time():
+    one_wrong = RIGHT.copy()
+    one_wrong[3] = one_wrong[3, ::-1]
+    every_third = batching.in_order(EXAMPLES.lengths, 1)[::3][:1]
+    judged = served.judged(Variant("int8", saying(one_wrong), every_third), EXAMPLES, RIGHT)
+    assert judged.checked.n == 4 and judged.checked.label_agreement == 0.75, "the wrong one is not among the timed"
+    assert len(judged.plan) == 1
 
 
 def test_in_fp32_nothing_may_change():
-    assert served.labels_to_keep("", 0.5) == 0.999 and served.tolerance("", RIGHT) == 1e-3
-    assert served.labels_to_keep("dynamic", 0.5) == 0.5 and served.labels_to_keep("dynamic", 0.95) == 0.85
+    assert served.labels_to_keep("", 0.9, 96) == 0.999 and served.tolerance("", RIGHT) == 1e-3
+    assert served.labels_to_keep("dynamic", 0.95, 1500) == fitness.least(0.95, 1500, fitness.NEARLY_NEVER)
+    with pytest.raises(InputError, match="min_agreement is 0.5"):
+        served.labels_to_keep("dynamic", 0.5, 96)
     assert served.tolerance("dynamic", RIGHT) == 1.0 and served.tolerance("dynamic", 10 * RIGHT) == pytest.approx(3.0)
 
 
