@@ -143,6 +143,23 @@ def together(predictors: Sequence[Predictor]) -> Together:
     return run
 
 
+def in_turn(predict: Predictor, pad_to: int | None = None) -> Together:
+    """Return a way to answer the batches of a plan one after the other, in the thread that asks; padding is timed too.
+
+    ``pad_to`` tokens, or as many as the longest of a batch has.
+    """
+
+    def run(examples: TokenizedSplit, plan: batching.Plan) -> tuple[list[np.ndarray], float, list[float]]:
+        answers, seconds = [], []
+        for group in plan:
+            start = time.perf_counter()
+            answers.append(predict(batching.collate(examples, group, pad_to).inputs))
+            seconds.append(time.perf_counter() - start)
+        return answers, sum(seconds), seconds
+
+    return run
+
+
 def bucketed(served: Mapping[int, Predictor], pad_token_id: int = 0) -> Predictor:
     """Serve one text at a time, padded to the smallest of the lengths in ``served`` that holds it.
 

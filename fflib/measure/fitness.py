@@ -33,7 +33,7 @@ def verdict(check: Check, min_agreement: float) -> str:
 
 
 def least(min_agreement: float, n: int, chance: float = BY_CHANCE) -> float:
-    """Return the share of ``n`` labels below which a file that keeps the rule falls with probability ``chance`` at most.
+    """Return the share of ``n`` labels below which a file that keeps the rule falls at most so often by ``chance``.
 
     InputError as in `check_rule`.
     """

@@ -63,18 +63,18 @@ def technique_of(rung: str) -> str:
 
 
 def factors(ladder: pd.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the steps of a stack as factors whose product is its speed-up over the padded reference."""
+    """Return the steps of a stack as factors, each with the product of all up to it as its ``total``."""
     rows = ladder.set_index("rung").loc[list(names)]
+    rows = rows[rows["stacks_on"] != ""]
     return [
         {
             "rung": name,
             "technique": technique_of(name),
             "what": WHAT_IT_DOES.get(technique_of(name), ""),
-            "factor": float(row["speedup_step"]),
-            "total": float(row["speedup_vs_padded"]),
+            "factor": float(step),
+            "total": float(total),
         }
-        for name, row in rows.iterrows()
-        if row["stacks_on"]
+        for name, step, total in zip(rows.index, rows["speedup_step"], rows["speedup_step"].cumprod(), strict=True)
     ]
 
 
@@ -87,7 +87,7 @@ def factor_by_technique(steps: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def speedups(ladder: pd.DataFrame, last: str, best_fp32: float, teacher_fp32: float) -> dict[str, float]:
-    """Return the speed-ups of the last rung in throughput against the five starting points of `AGAINST`.
+    """Return what the steps multiply to for the last rung, against the five starting points of `AGAINST`.
 
     ``best_fp32`` is how many times faster than the unpadded reference the best fp32 engine runs the same reference,
     ``teacher_fp32`` the same of the teacher.

@@ -35,10 +35,11 @@ from fflib.story.figure_parts import SPEED, known, log_axis, measured
 
 
 @styled
-def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "") -> Figure:
+def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "", measured_rung: str = "") -> Figure:
     """Draw a bar per measured rung: its speed-up over the padded reference on a log axis, its accuracy beside it.
 
-    Rungs that are not in ``stack``, the alternatives to those that are, are drawn pale.
+    Rungs that are not in ``stack``, the alternatives to those that are, are drawn pale. The factor of the rung
+    ``measured_rung`` was measured against the reference, those of the others are products of steps.
     """
     rows = table[table["speedup_vs_padded"].notna()].reset_index(drop=True)
     figure, axes = plt.subplots(figsize=(8, 1 + 0.5 * len(rows)))
@@ -47,30 +48,36 @@ def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "") -> Figu
     axes.barh(rows.index, rows["speedup_vs_padded"], color=colors, height=0.62)
     for i, row in rows.iterrows():
         accuracy = "" if pd.isna(row["accuracy"]) else f"  accuracy {row['accuracy']:.1%}"
-        axes.text(row["speedup_vs_padded"] * 1.05, i, f"{row['speedup_vs_padded']:.1f}x{accuracy}", va="center")
+        words = f"{row['speedup_vs_padded']:.1f}x" + " measured" * (row["rung"] == measured_rung) + accuracy
+        axes.text(row["speedup_vs_padded"] * 1.05, i, words, va="center")
     axes.set(xscale="log", xlabel="times the throughput of the padded reference (log scale)", yticks=rows.index)
     axes.set_yticklabels(rows["rung"])
-    axes.set_xlim(min(0.8, rows["speedup_vs_padded"].min() * 0.8), rows["speedup_vs_padded"].max() * 6)
+    axes.set_xlim(
+        min(0.8, rows["speedup_vs_padded"].min() * 0.8), rows["speedup_vs_padded"].max() * (12 if measured_rung else 6)
+    )
     axes.xaxis.set_major_formatter("{x:g}x")
     axes.invert_yaxis()
     pale = " (pale: alternatives)" if PALE in colors else ""
-    axes.set_title(f"Each rung against the padded reference{pale}")
+    products = ": products of steps, the last one measured" * bool(measured_rung)
+    axes.set_title(f"Each rung against the padded reference{products}{pale}")
     put_caption(figure, caption)
     return figure
 
 
 @styled
-def waterfall(rows: Sequence[Row], caption: str = "") -> plt.Figure:
+def waterfall(rows: Sequence[Row], caption: str = "", against: Row | None = None) -> plt.Figure:
     """Draw what each step multiplies the throughput by: a bar from the total before it to that after it.
 
     ``rows``, from the ground up, hold rung, what (the step does), factor and total (against the padded reference);
-    the padded reference itself has a factor of 1.
+    the padded reference itself has a factor of 1. ``against`` holds factor, low and high of the last rung, measured
+    beside the padded reference; without it the product of the steps is all there is to tell.
     """
     rows = measured(rows, "factor", "total")
     starts, ends = [row["total"] / row["factor"] for row in rows], [row["total"] for row in rows]
     notes = [(fold(row["rung"], 42), fold(row["what"], 42)) for row in rows]
     inches = 0.34 + 0.13 * max("".join(note).count("\n") for note in notes)  # of a step
-    figure, axes = plt.subplots(figsize=(8.4, 1.1 + inches * (len(rows) + 1.4)))
+    bottom = len(rows) + bool(against)
+    figure, axes = plt.subplots(figsize=(8.4, 1.1 + inches * (bottom + 1.4)))
     beside = BESIDE | {"xycoords": axes.get_yaxis_transform(), "ha": "right"}
     for i, (row, (name, note), start, end) in enumerate(zip(rows, notes, starts, ends, strict=True)):
         slower = row["factor"] < 1
@@ -80,16 +87,26 @@ def waterfall(rows: Sequence[Row], caption: str = "") -> plt.Figure:
         axes.annotate(times(row["factor"]), (max(start, end), i), **BESIDE | ink)
         axes.annotate(name, (0, i), **beside | {"xytext": (-6, -1), "va": "bottom", "gid": "rung"})
         axes.annotate(note, (0, i), **beside | {"xytext": (-6, -1), "va": "top", "gid": "what", "color": GREY})
-    log_axis(axes, [*starts, *ends], inches=4.5)
-    words = f"{times(ends[-1])} the padded reference"
+    ranges = []
+    if against:
+        ranges = [against[key] for key in ("low", "factor", "high")]
+        axes.plot([ranges[0], ranges[2]], [len(rows)] * 2, color=BLACK, lw=1.6, marker="|", ms=7, gid="interval")
+        axes.plot(against["factor"], len(rows), "D", color=VERMILION, ms=7, gid="measured")
+        axes.annotate(times(against["factor"]), (ranges[2], len(rows)), **BESIDE | {"weight": "bold", "gid": "end"})
+        for words, side, ink in (("measured side by side", "bottom", BLACK), ("the headline", "top", GREY)):
+            axes.annotate(words, (0, len(rows)), **beside | {"xytext": (-6, -1), "va": side, "color": ink})
+    log_axis(axes, [*starts, *ends, *ranges], inches=4.5)
+    words = f"{times(against['factor'] if against else ends[-1])} the padded reference"
     look = {"ha": "right", "va": "center", "fontsize": 17, "weight": "bold", "color": BLUE, "gid": "in all"}
-    axes.text(1, len(rows) + 0.2, words, transform=axes.get_yaxis_transform(), **look)
-    axes.set(ylim=(len(rows) + 0.8, -0.6), yticks=[], xlabel="times the throughput of the padded reference (log scale)")
+    axes.text(1, bottom + 0.2, words, transform=axes.get_yaxis_transform(), **look)
+    axes.set(ylim=(bottom + 0.8, -0.6), yticks=[], xlabel="times the throughput of the padded reference (log scale)")
     axes.xaxis.set_major_formatter(TIMES)
     axes.grid(False)
     steps = [row for row in rows if row["factor"] != 1]
     title = f"{words} in {len(steps)} step" + "s" * (len(steps) != 1)
-    if len(steps) > 1:
+    if against:
+        title = f"{words}, measured; the {len(steps)} steps multiply to {times(ends[-1])}"
+    elif len(steps) > 1:
         most = max(steps, key=lambda row: row["factor"])
         title += f", the largest: {most['rung']}, {times(most['factor'])}"
     title += " (red: slower)" * any(row["factor"] < 1 for row in rows)

@@ -4,14 +4,14 @@ The product of a ladder's steps is made of ratios from different minutes and of 
 points and the last rung are timed beside each other. In every round other requests are drawn from the texts, as many of
 each length as there are; the last rung answers all of them, in its own batches and with all its instances, and a
 starting point a few that stand for all. The last rung is timed before and after each starting point, and the factor is
-taken from these neighbours: a machine that gets slower within a round changes no factor.
+taken from these neighbours: a machine that gets slower within a round changes no factor. What is kept of it, and how it
+is told: `headline_told`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.stats import binom
@@ -72,10 +72,18 @@ class Factor:
 
 @dataclass(frozen=True)
 class Headline:
-    """What `measure` found: a `Factor` against each start, and what each way answers per second, the median round."""
+    """What `measure` found.
+
+    Attributes:
+        factors: against each start.
+        per_s: requests per second of each start, the median round.
+        last_per_s: those of the last rung.
+        rounds: how many there were.
+    """
 
     factors: Mapping[str, Factor]
     per_s: Mapping[str, float]
+    last_per_s: float
     rounds: int
 
 
@@ -90,9 +98,9 @@ def representatives(lengths: np.ndarray, count: int) -> np.ndarray:
 
 
 def drawn(lengths: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw ``count`` indices, one of each of as many groups of like lengths: every text is as likely as any other."""
-    groups = np.array_split(rng.permutation(len(lengths)), 1)[0]  # ties in length fall into groups by chance
-    order = groups[np.argsort(lengths[groups], kind="stable")]
+    """Draw ``count`` indices, one of each of as many groups of like lengths: each text is as likely as any other."""
+    shuffled = rng.permutation(len(lengths))  # ties in length fall into groups by chance
+    order = shuffled[np.argsort(lengths[shuffled], kind="stable")]
     return np.sort([rng.choice(group) for group in np.array_split(order, min(count, len(order)))])
 
 
@@ -134,11 +142,7 @@ def measure(
     bar.close()
     found = {name: Factor.of(np.array(seconds[name]) / beside[name]) for name in starts}
     per_s = {name: 1 / float(np.median(taken)) for name, taken in seconds.items()}
-    all_of_last = np.concatenate([*beside.values()])
-    return Headline(found, per_s | {LAST: 1 / float(np.median(all_of_last))}, rounds)
-
-
-LAST = "the last rung"  # its name among the requests per second of a `Headline`
+    return Headline(found, per_s, 1 / float(np.median([*beside.values()])), rounds)
 
 
 def _share(way: Way, requests: TokenizedSplit) -> TokenizedSplit:
@@ -147,8 +151,8 @@ def _share(way: Way, requests: TokenizedSplit) -> TokenizedSplit:
 
 def _last(last: Way, requests: TokenizedSplit, right: np.ndarray) -> float:
     """Return the seconds of a request by the last rung, once what ran before it has left the caches."""
-    _seconds_each(LAST, last, requests, right)
-    return _seconds_each(LAST, last, requests, right)
+    _seconds_each("the last rung", last, requests, right)
+    return _seconds_each("the last rung", last, requests, right)
 
 
 def _seconds_each(name: str, way: Way, requests: TokenizedSplit, right: np.ndarray) -> float:
@@ -157,18 +161,3 @@ def _seconds_each(name: str, way: Way, requests: TokenizedSplit, right: np.ndarr
     off = float(np.abs(np.concatenate(answers) - right[np.concatenate(plan)]).max())
     assert off <= way.tolerance, f"{name}: a logit is off by {off:.2g}, more than {way.tolerance:.2g}"
     return wall_s / len(requests)
-
-
-def fact(headline: Headline, rung: str, product_by_start: Mapping[str, float]) -> dict[str, Any]:
-    """Return what the story keeps for others: see `of_facts`. ``product_by_start`` is what the steps multiply to."""
-    against = {
-        start: {
-            "factor": factor.value,
-            "low": factor.low,
-            "high": factor.high,
-            "product": product_by_start[start],
-            "by_round": [round(float(each), 4) for each in factor.by_round],
-        }
-        for start, factor in headline.factors.items()
-    }
-    return {"rung": rung, "rounds": headline.rounds, "per_s": dict(headline.per_s), "against": against}

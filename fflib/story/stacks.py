@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,14 @@ from fflib.data import batching
 from fflib.data.splits import TokenizedSplit
 from fflib.engine import export, predictors
 from fflib.files import InputError, resolve
-from fflib.measure import timing
-from fflib.measure.timing import Predictor, Timing, Variant
+from fflib.measure import fitness, timing
+from fflib.measure.timing import Predictor, Timing, Together, Variant
 from fflib.model import training
 from fflib.model.encoder import Classifier
 from fflib.runtime import engines
 from fflib.runtime.first_token import FirstTokenClassifier
 from fflib.runtime.served import in_integers
 from fflib.serving import instances
-
-FEW_LABELS = 0.5  # of few texts in eight bits so many labels have to stay: all of test is judged elsewhere
 
 
 @dataclass(frozen=True)
@@ -147,6 +145,10 @@ class RunningStacks:
         """Return the logits [n, classes] of a stack for ``texts``, in its own batches, by one of its instances."""
         return self._variant(name, self.stacks[name].plan(texts.lengths)).logits(texts)
 
+    def together(self, name: str) -> Together:
+        """Return how a stack answers the batches of a plan, with all its instances."""
+        return predictors.together(self._predictors[name])
+
     def expected(self, name: str, texts: TokenizedSplit) -> np.ndarray:
         """Return the logits [n, classes] that all instances of a stack together have to give for ``texts``.
 
@@ -164,20 +166,30 @@ class RunningStacks:
         self, texts: TokenizedSplit, expected: Mapping[str, np.ndarray], rounds: int, tolerance: float
     ) -> dict[str, Timing]:
         """Let each stack answer all of ``texts`` in every round, with all its instances: `timing.time_at_once`."""
-        ways = {name: predictors.together(crew) for name, crew in self._predictors.items()}
+        ways = {name: self.together(name) for name in self.stacks}
         plans = {name: stack.plan(texts.lengths) for name, stack in self.stacks.items()}
         return timing.time_at_once(ways, texts, plans, expected, rounds, tolerance)
 
-    def one_by_one(self, texts: TokenizedSplit) -> dict[str, Variant]:
+    def one_by_one(self, texts: TokenizedSplit, judges: TokenizedSplit, min_agreement: float) -> dict[str, Variant]:
         """Return each stack as a variant that one instance serves one text at a time, checked and ready to be timed.
 
-        AssertionError: one does not answer as its model does, see `timing.check`; in eight bits, of too few labels.
+        Args:
+            texts: what it is timed on; in fp32 its logits for them are those of its model.
+            judges: more texts, whose labels judge a stack in eight bits.
+            min_agreement: how many it has to keep, but for chance; see `fitness.least`.
+
+        Raises:
+            AssertionError: one does not answer as its model does, see `timing.check`.
         """
         checked, plan = {}, batching.in_order(texts.lengths, 1)
         for name, stack in self.stacks.items():
-            rounded = {"tolerance": np.inf, "agreement": FEW_LABELS} if stack.recipe else {}
-            logits = training.predict(self._models[stack.model], texts)
-            checked[name] = timing.check(self._variant(name, plan), texts, logits, **rounded)
+            judged_by, limits = texts, {}
+            if stack.recipe:
+                least = fitness.least(min_agreement, len(judges), fitness.NEARLY_NEVER)
+                judged_by, limits = judges, {"tolerance": np.inf, "agreement": least}
+            logits = training.predict(self._models[stack.model], judged_by)
+            variant = self._variant(name, batching.in_order(judged_by.lengths, 1))
+            checked[name] = replace(timing.check(variant, judged_by, logits, **limits), plan=plan)
         return checked
 
     def _variant(self, name: str, plan: batching.Plan) -> Variant:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import pytest
 
@@ -13,7 +14,8 @@ from fflib.measure.timing import Check
 
 def below(count, n, rule):
     """The probability that a file which keeps ``rule`` of all labels keeps fewer than ``count`` of ``n``."""
-    return sum(math.comb(n, k) * rule**k * (1 - rule) ** (n - k) for k in range(count))
+    exact = Fraction(rule).limit_denominator(100)
+    return float(sum(math.comb(n, k) * exact**k * (1 - exact) ** (n - k) for k in range(count)))
 
 
 @pytest.mark.parametrize(("rule", "n"), [(0.95, 32), (0.95, 1500), (0.9, 96), (0.9, 16), (0.8, 4), (1.0, 20)])

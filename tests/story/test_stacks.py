@@ -74,10 +74,10 @@ def test_running_stacks_answer_in_their_own_batches_and_are_timed_together(parts
 
 def test_one_by_one_each_stack_is_checked_against_its_own_model(parts):
     running = RunningStacks(STACKS, parts)
-    variants = running.one_by_one(EXAMPLES)
+    variants = running.one_by_one(EXAMPLES.take(range(3)), EXAMPLES, 0.9)
     running.close()
-    assert list(variants) == list(STACKS) and all(len(variant.plan) == 8 for variant in variants.values())
-    assert all(variant.checked.n == 8 for variant in variants.values())
+    assert list(variants) == list(STACKS) and all(len(variant.plan) == 3 for variant in variants.values())
+    assert [variant.checked.n for variant in variants.values()] == [3, 3, 8], "eight bits are judged on more"
     assert variants["in batches"].checked.label_agreement == 1
 
 
@@ -85,9 +85,20 @@ def test_a_stack_that_gives_other_answers_than_its_model_is_not_timed(parts):
     running = RunningStacks({"student": Stack("student")}, parts)
     parts.models["student"] = parts.models["teacher"]
     with pytest.raises(AssertionError, match="student: a logit is off"):
-        running.one_by_one(EXAMPLES)
+        running.one_by_one(EXAMPLES, EXAMPLES, 0.9)
     with pytest.raises(AssertionError, match="student: a logit is off"):
         running.expected("student", EXAMPLES)
+    running.close()
+
+
+def test_a_stack_in_eight_bits_that_keeps_too_few_labels_is_not_timed(parts):
+    running = RunningStacks({"student": Stack("student", "dynamic")}, parts)
+    right = training.predict(parts.models["student"], EXAMPLES)
+    (predict,) = running._predictors["student"]
+    running._predictors["student"] = [lambda inputs: -predict(inputs)]
+    assert (right.argmax(1) != (-right).argmax(1)).all()
+    with pytest.raises(AssertionError, match="student: only 0.0% of the labels agree"):
+        running.one_by_one(EXAMPLES, EXAMPLES, 0.9)
     running.close()
 
 
