@@ -89,12 +89,12 @@ def explanation(headline: Fact, again: Sequence[Mapping[str, Any]]) -> str:
         return "The product of the steps lies within the range of the rounds: they cannot tell the two apart."
     most = max(again, key=lambda row: abs(math.log(row[MOVES])))
     together = math.prod(row[MOVES] for row in again)
+    ratio = padded["factor"] / padded["product"]
     return (
-        f"What is measured is {padded['factor'] / padded['product']:.2f} times the product of the steps, beyond the range "
-        f"of the rounds: a difference, and no noise. It comes from rungs that answered more or fewer requests a second "
-        f"when they were timed again, in other minutes and asked other requests, than when they were added. The table has "
-        f"them all; together they make {together:.2f}, and most of it is *{most['rung']}*, timed again {most['timed again']}: "
-        f"{most[MOVES]:.2f}."
+        f"What is measured is {ratio:.2f} times the product of the steps, beyond the range of the rounds: a difference, and "
+        f"no noise. It comes from rungs that answered more or fewer requests a second when they were timed again, in other "
+        f"minutes and asked other requests, than when they were added. The table has them all; together they make "
+        f"{together:.2f}, and most of it is *{most['rung']}*, timed again {most['timed again']}: {most[MOVES]:.2f}."
     )
 
 

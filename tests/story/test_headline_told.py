@@ -1,0 +1,77 @@
+"""What is kept and told of a headline, beside a ladder made by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from test_factors import LADDER, ROWS, STACK
+
+from fflib.story import factors, headline_told
+from fflib.story.factors import AGAINST
+from fflib.story.headline import Factor, Headline
+from fflib.story.headline_told import MOVES
+
+LAST = "int8 dynamic"
+PADDED, UNPADDED, TEACHER = "reference padded", "reference unpadded", factors.TEACHER
+BY_NAME = dict(
+    zip(AGAINST, (PADDED, UNPADDED, "reference, ONNX Runtime", TEACHER, "teacher, ONNX Runtime"), strict=True)
+)
+PRODUCTS = factors.speedups(LADDER, LAST, best_fp32=1.6, teacher_fp32=1.5)  # 120, 40, 25, 6, 4
+
+
+def found(*middles, half=0.05):
+    rounds = {start: Factor.of(m * np.array([1 - half, 1, 1 + half])) for start, m in zip(BY_NAME.values(), middles)}
+    per_s = {PADDED: 2.5, UNPADDED: 5.0, "reference, ONNX Runtime": 9.0, TEACHER: 30.0, "teacher, ONNX Runtime": 50.0}
+    return Headline(rounds, per_s, 2.5 * middles[0], 3)
+
+
+MEASURED = found(150.0, 50.0, 30.0, 8.0, 5.0)
+TOLD = headline_told.fact(MEASURED, LAST, BY_NAME, PRODUCTS)
+
+
+def test_the_last_rung_takes_the_measured_factors_and_no_other_rung_does():
+    changed = headline_told.in_ladder(LADDER, TOLD)
+    last = changed["rung"] == LAST
+    assert changed.loc[last, ["speedup_vs_padded", "speedup_vs_unpadded"]].values.tolist() == [[150.0, 50.0]]
+    assert changed[~last].equals(LADDER[~last])
+    others = [column for column in LADDER if not column.startswith("speedup_vs")]
+    assert changed[others].equals(LADDER[others]), "the step stays that of its chapter"
+    assert LADDER.loc[last, "speedup_vs_padded"].item() == pytest.approx(120), "the ladder given is as it was"
+    steps = factors.factors(changed, STACK)
+    assert steps[-1]["total"] == pytest.approx(120), "the steps multiply to their product, whatever is measured"
+
+
+def test_without_a_headline_the_product_stays_and_is_called_so():
+    assert headline_told.in_ladder(LADDER, None).equals(LADDER)
+    assert "products of steps" in headline_told.sentence(None)
+    records = [{"facts": {"speedups": {}}}, {"facts": {"headline": TOLD}}]
+    assert headline_told.of_records(records[:1]) is None and headline_told.of_records(records) is TOLD
+
+
+def test_it_is_told_with_its_interval_beside_the_product():
+    told = headline_told.sentence(TOLD)
+    assert "**150x (142x to 157x)**" in told and "**50x (47.5x to 52.5x)**" in told and "in 3 rounds" in told
+    assert "multiply to 120x and 40x" in told
+    rows = headline_told.rows(TOLD)
+    assert [row["against"] for row in rows] == list(AGAINST)
+    assert [row["product of the steps"] for row in rows] == ["120x", "40x", "25x", "6x", "4x"]
+
+
+def test_what_was_timed_again_accounts_for_all_that_lies_between():
+    """The distilled student's ground made 30 a second again, after 40; the ends 2.5 after 2, and 375 after 180."""
+    rows = headline_told.timed_again(ROWS, STACK, MEASURED)
+    assert [row["rung"] for row in rows] == [PADDED, TEACHER, LAST]
+    assert [row["timed again"] for row in rows] == ["for the headline", "beside distilled student", "for the headline"]
+    assert [row[MOVES] for row in rows] == pytest.approx([2 / 2.5, 30 / 40, 375 / 180])
+    assert math.prod(row[MOVES] for row in rows) == pytest.approx(150 / 120)
+
+
+def test_a_difference_beyond_the_interval_is_not_called_noise():
+    rows = headline_told.timed_again(ROWS, STACK, MEASURED)
+    told = headline_told.explanation(TOLD, rows)
+    assert "1.25 times the product" in told and "a difference, and no noise" in told
+    assert f"*{LAST}*, timed again for the headline: 2.08" in told and "they make 1.25" in told
+    wide = headline_told.fact(found(150.0, 50.0, 30.0, 8.0, 5.0, half=0.3), LAST, BY_NAME, PRODUCTS)
+    assert "cannot tell the two apart" in headline_told.explanation(wide, rows)
