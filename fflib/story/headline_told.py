@@ -91,9 +91,9 @@ def explanation(headline: Fact, again: Sequence[Mapping[str, Any]]) -> str:
     together = math.prod(row[MOVES] for row in again)
     ratio = padded["factor"] / padded["product"]
     return (
-        f"What is measured is {ratio:.2f} times the product of the steps, beyond the range of the rounds: a difference, and "
-        f"no noise. It comes from rungs that answered more or fewer requests a second when they were timed again, in other "
-        f"minutes and asked other requests, than when they were added. The table has them all; together they make "
+        f"What is measured is {ratio:.2f} times the product of the steps, beyond the range of the rounds: a difference, "
+        f"and no noise. It comes from rungs that answered more or fewer requests a second when they were timed again, in "
+        f"other minutes and asked other requests, than when they were added. The table has them all; together they make "
         f"{together:.2f}, and most of it is *{most['rung']}*, timed again {most['timed again']}: {most[MOVES]:.2f}."
     )
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from test_factors import LADDER, ROWS, STACK
+from small_ladder import LADDER, ROWS, STACK
 
 from fflib.story import factors, headline_told
 from fflib.story.factors import AGAINST
@@ -15,15 +15,14 @@ from fflib.story.headline_told import MOVES
 
 LAST = "int8 dynamic"
 PADDED, UNPADDED, TEACHER = "reference padded", "reference unpadded", factors.TEACHER
-BY_NAME = dict(
-    zip(AGAINST, (PADDED, UNPADDED, "reference, ONNX Runtime", TEACHER, "teacher, ONNX Runtime"), strict=True)
-)
+STARTS = (PADDED, UNPADDED, "reference, ONNX Runtime", TEACHER, "teacher, ONNX Runtime")
+BY_NAME = dict(zip(AGAINST, STARTS, strict=True))
 PRODUCTS = factors.speedups(LADDER, LAST, best_fp32=1.6, teacher_fp32=1.5)  # 120, 40, 25, 6, 4
 
 
 def found(*middles, half=0.05):
-    rounds = {start: Factor.of(m * np.array([1 - half, 1, 1 + half])) for start, m in zip(BY_NAME.values(), middles)}
-    per_s = {PADDED: 2.5, UNPADDED: 5.0, "reference, ONNX Runtime": 9.0, TEACHER: 30.0, "teacher, ONNX Runtime": 50.0}
+    rounds = {s: Factor.of(m * np.array([1 - half, 1, 1 + half])) for s, m in zip(STARTS, middles, strict=True)}
+    per_s = dict(zip(STARTS, (2.5, 5.0, 9.0, 30.0, 50.0), strict=True))
     return Headline(rounds, per_s, 2.5 * middles[0], 3)
 
 
