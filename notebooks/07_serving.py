@@ -66,7 +66,7 @@ from fflib import display, files
 from fflib.book.bench import Bench
 from fflib.data import batching
 from fflib.engine import export, predictors
-from fflib.measure import cores
+from fflib.measure import cores, fitness
 from fflib.measure.timing import Variant
 from fflib.model import cache, training
 from fflib.runtime import openvino, served
@@ -161,7 +161,10 @@ bench.facts["divisions"] = drawn[len(teacher_rows) :]
 bench.facts["teacher_divisions"] = drawn[: len(teacher_rows)]
 bench.facts["division"] = next(row for row in bench.facts["divisions"] if row["chosen"])
 caption = f"{bench.caption}; one request at a time for each instance"
-show(bench.figure(figures.divisions(drawn, caption), "divisions"))
+ratios = core_split.over_one(drawn[: len(teacher_rows)], bench.threads)
+ratios += core_split.over_one(drawn[len(teacher_rows) :], bench.threads)
+unit = "times as many requests as one instance with all threads"
+show(bench.figure(figures.divisions(ratios, caption, unit), "divisions"))
 gain = bench.facts["instances_gain"] = core_split.gain(rows, bench.threads)
 found = "On one core there is one instance."
 if gain:
@@ -221,7 +224,7 @@ def best_batches(way):
 
 
 best_for = {way: best_batches(way) for way in ("one thread", "instances")}
-first_pass.table()
+first_pass.ratios(over=named("one thread", ("in order", 1)))
 
 # %%
 second_pass = compare(
@@ -239,9 +242,9 @@ second_pass = compare(
 first_token = named("first token", bench.best_batching)
 
 # %% [markdown]
-# The same instances have now been timed three times: in 7.3 one request at a time, in the first pass, and in the second. The
-# ladder believes the second pass alone: there the batches were picked already, and the rung below took part in the same rounds, so
-# neither the luck of the pick nor a machine that drifts is in the step. From the other tables take ratios within the table.
+# The same instances have now been timed three times: in 7.3 one request at a time, in the first pass, and in the second. Their
+# requests per second are those of the second pass, and only these are shown: there the batches were picked already, and the rung below
+# took part in the same rounds, so neither the luck of the pick nor a machine that drifts is in the step. The others are ratios.
 
 # %% tags=["hide-input"]
 over_papers = [
@@ -250,7 +253,10 @@ over_papers = [
 ]
 bench.facts["instances_over_the_papers_graph"] = over_papers
 bench.facts["one_by_one"] = second_pass[named("instances", ("in order", 1))].row
-second_pass.table(over=first_token)
+rows = second_pass.rows(over=first_token)
+for row in rows:
+    row["answers"] = fitness.verdict(second_pass[row["way"]].checked, min_agreement)
+display.table(rows)
 
 # %% [markdown]
 # ## 7.5 Check: accuracy in the batches that are served
@@ -259,7 +265,7 @@ second_pass.table(over=first_token)
 
 # %%
 float_logits = cache.predict_cached(model, test)
-labels_to_keep = served.labels_to_keep(recipe, min_agreement)
+labels_to_keep = served.labels_to_keep(recipe, min_agreement, len(test))
 answers = {
     batches: served.answers(one_instance, test, float_logits, batches, labels_to_keep)
     for batches in {*best_for.values(), ("in order", 1)}
@@ -295,7 +301,7 @@ Markdown(
 
 # %% [markdown]
 # The peer, OpenVINO, has its own way to throughput: one session that keeps as many requests *in flight* as there are threads. It
-# gets the batches of the instances.
+# gets the batches of the instances, and is told as a ratio to them, in the same rounds.
 
 # %%
 peers = {name: path for name, path in left.items() if name.startswith("OpenVINO")}
@@ -313,14 +319,16 @@ if peers and bench.threads > 1:
 if peers and bench.threads > 1:
     batches = f"{best_for['instances'][0]} {best_for['instances'][1]}"
     bench.facts["peers_at_once"] = [
-        {"way": name, "batches": batches} | timing.row for name, timing in peers_race.items()
+        {"way": name, "batches": batches}
+        | {"times this book's": peers_race.speedup(name, "this book's instances")}
+        for name in peers_race
     ]
     kept = {
         row["engine"]: row["labels kept %"] / 100 for row in bench.facts_of("06_runtime")["engines"]
     }
     kept["this book's instances"] = answers[best_for["instances"]].check.label_agreement
     verdicts = {
-        name: served.CHECKED if share >= min_agreement else served.NOT_SERVED
+        name: fitness.CHECKED if share >= min_agreement else fitness.NOT_SERVED
         for name, share in kept.items()
     }
     show(

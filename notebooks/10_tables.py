@@ -93,8 +93,8 @@ figure
 # %% [markdown]
 # ## 10.4 Speed and cost by task
 #
-# The paper's Table 4, with what it does not print: how much accuracy is kept, and against what a task is faster. Factors are those of each
-# run's ladder, products of steps that were timed side by side; *energy* is that of the padded reference over that of the served model.
+# The paper's Table 4, with what it does not print: how much accuracy is kept, and against what a task is faster. Factors are those of the
+# last rung of each run's ladder, measured side by side with its starting points; *energy* is that of the padded reference over that of the served model.
 # Money and watt-hours follow the factors, so that no drift of a machine is in them.
 
 # %% tags=["hide-input"]

@@ -19,7 +19,7 @@ from fflib.book.reference import REFERENCES
 from fflib.files import InputError, outputs_dir, resolve
 from fflib.runs import cli, params
 from fflib.runs.run_folder import Side, load
-from fflib.story import fastformers
+from fflib.story import fastformers, headline_told
 
 SPEED = (("requests/s", "throughput_per_s", "{:.1f}"), ("p50 ms", "latency_p50_ms", "{:.1f}"))
 FACTORS = (
@@ -29,6 +29,7 @@ FACTORS = (
 )
 ACCURACY = (("accuracy", "accuracy", "{:.1%}"), ("USD/100M", "usd_per_100m", "{:.0f}"))
 PAPER = "the paper: FastFormers (Kim and Hassan, 2020)"
+PAPERS_HEADLINE = "The paper's factors are ratios of one table's seconds: the last row's, see below."
 NO_SECONDS = (
     "The paper's seconds come from another machine, model and task, so requests/s and their ratio are left out: "
     "compare the factors, and steps only where both stack on the same rung."
@@ -47,6 +48,7 @@ class Comparison:
         only_here, only_there: rungs of one side.
         differences: kind, field, where (chapters or rungs; "": all that have the field), here, there.
         judgement: sentences on what may be compared.
+        headlines: how many times as fast each side's last rung is, measured or multiplied.
     """
 
     sides: list[str]
@@ -55,6 +57,7 @@ class Comparison:
     only_there: list[str]
     differences: pd.DataFrame
     judgement: list[str]
+    headlines: list[str]
 
 
 def compare(here: Side, there: Side) -> Comparison:
@@ -71,7 +74,8 @@ def compare(here: Side, there: Side) -> Comparison:
         both,
         differences.missing(here.ladder["rung"], both["rung"]),
         differences.missing(there.ladder["rung"], both["rung"]),
-        *differences.between(here, there, both),
+        *_judged(here, there, both),
+        [_headline(here), _headline(there)],
     )
 
 
@@ -91,13 +95,14 @@ def against_paper(here: Side) -> Comparison:
         differences.missing(table["rung"], both["rung_there"]),
     ]
     ground = differences.grouped("rungs", *differences.by_rung(both, ("stacks_on",)))
-    return Comparison([_described(here), PAPER], both, *only, differences.table(ground), [NO_SECONDS])
+    headlines = [_headline(here), PAPERS_HEADLINE]
+    return Comparison([_described(here), PAPER], both, *only, differences.table(ground), [NO_SECONDS], headlines)
 
 
 def markdown(comparison: Comparison) -> str:
     """Render a comparison for a terminal or a page."""
     both = comparison.rungs
-    parts = ["\n".join(f"- {side}: {line}" for side, line in zip(SIDES, comparison.sides, strict=True))]
+    parts = [_by_side(comparison.sides), "**Headline**", _by_side(comparison.headlines)]
     if both.empty:
         parts.append("No rung is in both.")
     elif "ratio" in both:
@@ -119,6 +124,23 @@ def markdown(comparison: Comparison) -> str:
     rows = [_line(*row) for row in comparison.differences.itertuples(index=False)]
     parts += [*comparison.judgement, "**What differs (here | there)**", "\n".join(rows or ["Nothing."])]
     return "\n\n".join(parts)
+
+
+def _by_side(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {side}: {line}" for side, line in zip(SIDES, lines, strict=True))
+
+
+def _headline(side: Side) -> str:
+    return headline_told.plain(headline_told.of_records(side.records))
+
+
+def _judged(here: Side, there: Side, both: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Say what differs and what that means; of speeds of the same code and machine, which are no chance."""
+    found, judgement = differences.between(here, there, both)
+    beyond = both.loc[(both["ratio_low"] > 1) | (both["ratio_high"] < 1), "rung"].tolist()
+    if judgement == [differences.SAME] and beyond:
+        return found, [differences.ANOTHER_DAY.format("; ".join(beyond))]
+    return found, judgement
 
 
 def _line(kind: str, field: str, where: str, here: str, there: str) -> str:

@@ -17,6 +17,11 @@ SIDES = ("here", "there")
 MADE_OF = (*COLUMNS[1:9], "status")  # of the ladder: what a rung is, not how it did
 MACHINE = ("cpu", "cores", "cores_available", "hyper_threads", "instruction_sets")  # RAM varies from boot to boot
 UNJUDGED = ("run", "data_source")  # parameters that change no number: the data's fingerprint speaks for its source
+SAME = "Same machine, data and code: differences are noise or chance."
+ANOTHER_DAY = (
+    "Same machine, data and code, and yet the intervals of requests/s do not meet for: {}. That is no noise of the "
+    "rounds: the machine was faster or slower in these minutes."
+)
 JUDGEMENT = {  # kind of difference -> what it means
     "machine": "Other machine ({}): compare factors, not seconds.",
     "software": "Other software ({}): what it changes cannot be told from what the rungs change.",
@@ -69,7 +74,7 @@ def _judged(differences: pd.DataFrame) -> list[str]:
     if not missing(fields.get("parameters", []), UNJUDGED):
         fields.pop("parameters", None)
     said = [sentence.format(", ".join(fields[kind])) for kind, sentence in JUDGEMENT.items() if kind in fields]
-    return said or ["Same machine, data and code: differences are noise or chance."]
+    return said or [SAME]
 
 
 def by_rung(both: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, dict[str, Any]]]:

@@ -20,6 +20,8 @@ from fflib.files import ROOT, InputError, shown, write_text
 from fflib.runs import cli
 from fflib.runs import ladder as rungs
 from fflib.runs.params import BASELINE
+from fflib.story import headline_told
+from fflib.story.factors import AGAINST
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- ladder:begin -->", "<!-- ladder:end -->"
@@ -33,7 +35,8 @@ def section(reference: Reference, further: Sequence[Reference] = (), sweeps: Seq
     figure = f"{shown(REFERENCES)}/{reference.name}/figures/ladder.png"
     alt = f"The ladder of {reference.name}: a bar a rung, speed-up against the padded reference"
     ladder = rungs.ladder_markdown(reference.way())
-    parts = [f"{_measured(reference)} `make book` measures yours.", f"![{alt}]({figure})", ladder]
+    told = headline_told.sentence(reference.headline)
+    parts = [f"{_measured(reference)} `make book` measures yours.", told, f"![{alt}]({figure})", ladder]
     if further:
         rows = pd.DataFrame([_summary(each) for each in further])
         table = rows.to_markdown(index=False, disable_numparse=True)
@@ -46,9 +49,11 @@ def section(reference: Reference, further: Sequence[Reference] = (), sweeps: Seq
 def _tables(sweep: ReferenceSweep) -> list[str]:
     minutes = sum(sweep.about["seconds"].values()) / 60
     note = f" {sweep.about['note'].rstrip('.')}." if sweep.about["note"] else ""
+    multiplied = " Its factors are products of steps." * ("factors" not in sweep.rows)  # of code that measured none
     origin = f"All runs of `make sweep SWEEP={sweep.name}` ({sweep.about['size']} size, {minutes:.0f} minutes)."
     figure = f"{shown(REFERENCES)}/{sweep.name}/figures/{reference_sweep.FIGURE}.png"
-    return [origin + note, f"![By task: times as fast, and the accuracy kept]({figure})", sweep.text.strip()]
+    image = f"![By task: times as fast, and the accuracy kept]({figure})"
+    return [origin + note + multiplied, image, sweep.text.strip()]
 
 
 def write(readme: Path = README, folder: Path = REFERENCES) -> None:
@@ -94,10 +99,17 @@ def _summary(reference: Reference) -> dict[str, str]:
         "teacher accuracy": f"{teacher['accuracy']:.1%}",
         "final accuracy (95 %)": f"{last['accuracy']:.1%} ({last['accuracy_low']:.1%} to {last['accuracy_high']:.1%})",
         "retention": f"{last['retention']:.1%}",
-        "vs padded": f"{last['speedup_vs_padded']:.1f}x",
-        "vs unpadded": f"{last['speedup_vs_unpadded']:.1f}x",
+        "vs padded": _factor(reference, last, "padded", AGAINST[0]),
+        "vs unpadded": _factor(reference, last, "unpadded", AGAINST[1]),
         "p50 ms": f"{last['latency_p50_ms']:.1f}",
     }
+
+
+def _factor(reference: Reference, last: pd.Series, kind: str, against: str) -> str:
+    """Write the measured factor of the last rung with its interval; of a run that measured none, what it is."""
+    if reference.headline:
+        return headline_told.factor_words(reference.headline["against"][against])
+    return f"{last[f'speedup_vs_{kind}']:.1f}x, product of steps"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -32,7 +32,7 @@ from fflib.runs import cli, params, records
 from fflib.runs import ladder as rungs
 from fflib.runs import run_folder as sides
 from fflib.runs.params import BASELINE
-from fflib.story import factors
+from fflib.story import factors, headline_told
 
 REFERENCES = ROOT / "outputs" / "reference"
 MAIN = "docs-cpu"  # the reference whose ladder README shows
@@ -53,6 +53,11 @@ class Reference:
     about: dict[str, Any]  # run, size, hardware, task, note, written, machine, data_fingerprint, seeds, n_train ...
     ladder: pd.DataFrame  # the columns of `ladder.COLUMNS`
     records: list[dict[str, Any]]  # the results of the chapters, as `records.current` returns them
+
+    @property
+    def headline(self) -> headline_told.Fact | None:
+        """What the run's story measured against both baselines; None: it is of code that multiplied steps."""
+        return headline_told.of_records(self.records)
 
     def way(self) -> pd.DataFrame:
         """Return both baselines and the rungs that lead to the run's last choice, which is the last row."""

@@ -28,6 +28,7 @@ from fflib.files import InputError, resolve, shown, swapped_in, write_json, writ
 from fflib.model import checkpoints
 from fflib.runs import cli, params, records
 from fflib.runs import ladder as rungs
+from fflib.story import factors, headline_told
 
 CHAPTER = "07_serving"
 TEMPLATES = Path(__file__).parent / "template"
@@ -50,7 +51,8 @@ def build(run: params.Run) -> Path:
     records = _records(run)
     chosen, parameters = records[-1]["facts"]["served"], records[-1]["parameters"]
     task, graph = registry.get_task(parameters["task"]), resolve(chosen["onnx"])
-    ladder = rungs.ladder([rung for record in records for rung in record["rungs"]])
+    headline = _headline(run)
+    ladder = headline_told.in_ladder(factors.ladder_of(records), headline)
     ladder = ladder.set_index("rung", drop=False).loc[rungs.stack(ladder, chosen["rung"])]
     threads = int(ladder["threads"].iloc[-1])
     session = sessions.onnx_session(graph, threads)
@@ -60,7 +62,7 @@ def build(run: params.Run) -> Path:
         shutil.copyfile(graph, folder / "model.onnx")
         write_text(folder / "tokenizer.json", _tokenizer_json(tokenizer, task.max_length))
         write_json(folder / "config.json", _config(task, session, threads))
-        write_text(folder / "README.md", _card(run, task, records, ladder))
+        write_text(folder / "README.md", _card(run, task, records, ladder, headline))
         pins = [f"{name}=={importlib.metadata.version(name)}\n" for name in REQUIRED]
         write_text(folder / "requirements.txt", "".join(pins))
         shutil.copyfile(TEMPLATES / "classify.py", folder / "classify.py")
@@ -96,7 +98,21 @@ def _config(task: Task, session: onnxruntime.InferenceSession, threads: int) -> 
     }
 
 
-def _card(run: params.Run, task: Task, records: Sequence[Mapping[str, Any]], ladder: pd.DataFrame) -> str:
+def _headline(run: params.Run) -> headline_told.Fact | None:
+    """Return what the run's story measured; None: it did not run yet, or not with this code."""
+    try:
+        return headline_told.of_records([records.current(run.folder, "09_story")])
+    except InputError:
+        return None
+
+
+def _card(
+    run: params.Run,
+    task: Task,
+    records: Sequence[Mapping[str, Any]],
+    ladder: pd.DataFrame,
+    headline: headline_told.Fact | None,
+) -> str:
     """Fill in the model card; ``ladder`` holds the rungs the model stands on and, last, its own."""
     first, last, row = records[0], records[-1], ladder.iloc[-1]
     machine = last["machine"]
@@ -109,6 +125,7 @@ def _card(run: params.Run, task: Task, records: Sequence[Mapping[str, Any]], lad
         example=_example(task.text_fields, task.spans > 0),
         asking=task.by_hand and f" {task.by_hand}",
         ladder=rungs.ladder_markdown(ladder),
+        headline=headline_told.sentence(headline),
         engine=row["engine"],
         precision=row["precision"],
         batch=f"batching: {row['batching']}",

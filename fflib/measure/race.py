@@ -37,6 +37,14 @@ class Race(dict[str, Timing]):
             {"way": name} | way.row | ({factor: self.speedup(name, over)} if over else {}) for name, way in self.items()
         ]
 
+    def ratios(self, over: str) -> Markdown:
+        """Show how many times as fast as ``over`` each way is, and no requests per second.
+
+        For what is measured again only to be compared: one configuration has one number, where it was measured first.
+        """
+        factor = f"times as fast as {over}"
+        return display.table([{"way": name, factor: self.speedup(name, over)} for name in self])
+
     def table(self, over: str = "") -> Markdown:
         """Show `rows` as a table."""
         return display.table(self.rows(over))

@@ -99,6 +99,15 @@ def gain(rows: Sequence[Mapping[str, Any]], threads: int) -> float | None:
     return max(several) / one if several else None
 
 
+def over_one(rows: Sequence[Mapping[str, Any]], threads: int) -> list[dict[str, Any]]:
+    """Return the rows of the study with each ``throughput_per_s`` as a multiple of one instance on ``threads``.
+
+    What the rungs answer a second is measured elsewhere, on other requests; here only the ratios count.
+    """
+    one = max(row["throughput_per_s"] for row in rows if (row["instances"], row["threads"]) == (1, threads))
+    return [dict(row) | {"throughput_per_s": row["throughput_per_s"] / one} for row in rows]
+
+
 def of_the_bound(rows: Sequence[Mapping[str, Any]]) -> float:
     """Return what an instance on each core answers, as a share of what as many would that share nothing.
 

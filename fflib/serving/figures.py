@@ -62,11 +62,13 @@ def _log_axis(axis: Axis, values: Sequence[float]) -> None:
 
 
 @styled
-def divisions(rows: Sequence[Row], caption: str = "") -> plt.Figure:
+def divisions(
+    rows: Sequence[Row], caption: str = "", unit: str = "requests answered per second (log scale)"
+) -> plt.Figure:
     """Draw the 95th percentile of latency over throughput for each division of the cores, in a panel a model.
 
     ``rows`` hold model, instances, threads (of each instance), kind ("process" or "thread": what an instance is),
-    throughput_per_s, p50_ms, p95_ms and chosen.
+    throughput_per_s, p50_ms, p95_ms and chosen. ``unit`` says what the throughput is, where it is a ratio.
     """
     models = by_model(rows)
     figure, panels = plt.subplots(len(models), 1, figsize=(8.4, 1.5 + 2.9 * len(models)), squeeze=False)
@@ -77,7 +79,7 @@ def divisions(rows: Sequence[Row], caption: str = "") -> plt.Figure:
         _log_axis(panel.yaxis, [row[key] for row in own for key in ("p50_ms", "p95_ms")])
         panel.set_ylabel("latency\n(ms, log scale)")
         panel.set_title(model, **SMALL)
-    panels[-1, 0].set_xlabel("requests answered per second (log scale); labels: instances x threads of each")
+    panels[-1, 0].set_xlabel(f"{unit}; labels: instances x threads of each")
     drawn = [kind for kind in KINDS if any(row["kind"] == kind for row in rows)]
     keys = [plt.Line2D([], [], color=KINDS[kind][0], marker=KINDS[kind][1], ms=8, lw=0) for kind in drawn]
     keys.append(plt.Line2D([], [], color=GREY, marker="_", ms=9, mew=2, lw=0))

@@ -53,6 +53,11 @@ def factor_words(against: Mapping[str, Any]) -> str:
     return f"{value} ({low} to {high})"
 
 
+def plain(headline: Fact | None) -> str:
+    """Return `sentence` for a page without Markdown."""
+    return sentence(headline).replace("**", "")
+
+
 def rows(headline: Fact) -> list[dict[str, str]]:
     """Return a row a starting point: the measured factor, and beside it what the steps multiply to."""
     return [
@@ -91,10 +96,11 @@ def explanation(headline: Fact, again: Sequence[Mapping[str, Any]]) -> str:
     together = math.prod(row[MOVES] for row in again)
     ratio = padded["factor"] / padded["product"]
     return (
-        f"What is measured is {ratio:.2f} times the product of the steps, beyond the range of the rounds: a difference, "
-        f"and no noise. It comes from rungs that answered more or fewer requests a second when they were timed again, in "
-        f"other minutes and asked other requests, than when they were added. The table has them all; together they make "
-        f"{together:.2f}, and most of it is *{most['rung']}*, timed again {most['timed again']}: {most[MOVES]:.2f}."
+        f"What is measured is {ratio:.2f} times the product of the steps, beyond the range of the rounds: this is "
+        f"a difference, and no noise. It comes from rungs that answered more or fewer requests a second when they were "
+        f"timed again, in other minutes and asked other requests, than when they were added. The table has them all; "
+        f"together they make {together:.2f}, and most of it is *{most['rung']}*, timed again {most['timed again']}: "
+        f"{most[MOVES]:.2f}."
     )
 
 

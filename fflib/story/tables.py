@@ -19,7 +19,7 @@ from fflib.files import InputError, outputs_dir
 from fflib.runs import ladder as rungs
 from fflib.runs import param_files, params, records, run_folder, sweep_plan
 from fflib.runs.run_folder import Side
-from fflib.story import factors, fastformers
+from fflib.story import factors, fastformers, headline_told
 
 Row = Mapping[str, Any]  # the columns of `COLUMNS`; None: not measured
 STUDENT = "distilled student"
@@ -28,7 +28,7 @@ COLUMNS = (  # of tables.csv
     "task", "run", "after", "size", "metric", "n_train", "n_test", "teacher", "teacher_low", "teacher_high", "student",
     "student_low", "student_high", "rung", "served", "served_low", "served_high", "most_frequent", "retention",
     "speedup_vs_padded", "speedup_vs_unpadded", "speedup_vs_teacher", "energy_factor", "energy_wh_per_1k",
-    "energy_source", "usd_per_100m", "throughput_per_s", "cpu", "cores", "status",
+    "energy_source", "usd_per_100m", "throughput_per_s", "cpu", "cores", "status", "factors",
 )  # fmt: skip
 # Examples of SuperGLUE's train and val (the book's test) by its paper, 1905.00537; COPA's and MultiRC's by answers. Of
 # ReCoRD it tells the queries, and each of them is as many examples as its passage has entities: nothing to compare.
@@ -98,6 +98,7 @@ def _row(entry: Entry) -> dict[str, Any]:
     facts = {record["chapter"]: record["facts"] for record in entry.side.records}
     last = factors.last_rung([record for record in entry.side.records if record["chapter"] < "09_story"])
     end, teacher, padded = (_rung(ladder, name) for name in (last, factors.TEACHER, rungs.PADDED))
+    headline = headline_told.of_records(entry.side.records)
     return {
         "task": entry.task, "run": entry.name, "after": _after(parameters), "size": parameters.get("size"),
         "metric": _metric(entry.task),
@@ -105,9 +106,16 @@ def _row(entry: Entry) -> dict[str, Any]:
         "rung": last, **_scores("served", end), "retention": end.get("retention"),
         "most_frequent": facts["09_story"].get("speedups", {}).get("most_frequent_answer"),
         "speedup_vs_padded": end.get("speedup_vs_padded"), "speedup_vs_unpadded": end.get("speedup_vs_unpadded"),
-        "speedup_vs_teacher": _over(end.get("speedup_vs_padded"), teacher.get("speedup_vs_padded")),
+        "speedup_vs_teacher": _over_teacher(headline, end, teacher), "factors": "measured" if headline else "products",
         **_bill(end, padded), **_machine(entry.side), "status": "ok",
     }  # fmt: skip
+
+
+def _over_teacher(headline: Row | None, end: Row, teacher: Row) -> float | None:
+    """Return how many times as fast as the run's own teacher the last rung is: measured, else the product of steps."""
+    if headline:
+        return headline["against"][factors.AGAINST[3]]["factor"]
+    return _over(end.get("speedup_vs_padded"), teacher.get("speedup_vs_padded"))
 
 
 def _bill(end: Row, padded: Row) -> dict[str, Any]:

@@ -91,6 +91,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if len(machines(rows)) > 1:
         left_out = "requests/s, USD and watt-hours are left out, and only factors are comparable"
         found.append(f"The runs come from several machines ({'; '.join(machines(rows))}): {left_out}.")
+    if multiplied := [_name(row) for row in whole if row["factors"] == "products"]:
+        found.append(f"Factors that are products of steps, not measured side by side: {', '.join(multiplied)}.")
     if taught := [f"{_name(row)} after {row['after']}" for row in whole if row["after"]]:
         uncounted = "on texts that are not counted here"
         found.append(f"A teacher that had learnt another run's task before, {uncounted}: {', '.join(taught)}.")

@@ -51,7 +51,7 @@ def test_without_a_headline_the_product_stays_and_is_called_so():
 
 def test_it_is_told_with_its_interval_beside_the_product():
     told = headline_told.sentence(TOLD)
-    assert "**150x (142x to 157x)**" in told and "**50x (47.5x to 52.5x)**" in told and "in 3 rounds" in told
+    assert "**150x (142x to 158x)**" in told and "**50x (47.5x to 52.5x)**" in told and "in 3 rounds" in told
     assert "multiply to 120x and 40x" in told
     rows = headline_told.rows(TOLD)
     assert [row["against"] for row in rows] == list(AGAINST)
