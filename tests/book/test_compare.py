@@ -16,6 +16,7 @@ from fflib.files import InputError
 from fflib.runs import ladder as rungs
 from fflib.runs.ladder import COLUMNS, Rung
 from fflib.story import fastformers
+from fflib.story.factors import AGAINST
 
 MACHINE = {
     "cpu": "A Processor", "cores": 2, "cores_available": 2, "hyper_threads": False, "instruction_sets": ["avx2"],
@@ -103,6 +104,25 @@ def test_ratios_and_their_intervals(beside):
     assert table.loc["instances", ["speedup_step_here", "speedup_step_there"]].tolist() == [5.0, 1.25]
     assert table["points"].tolist()[1:3] == pytest.approx([-10, 2])
     assert table["apart"].tolist() == [False, True, False, False]  # 0.65 ends where 0.65 begins: not apart
+
+
+def test_a_speed_beyond_its_interval_is_not_called_noise(beside):
+    faster = (*LADDER[:2], rung("instances", "reference unpadded", 60.0, (0.70, 0.65, 0.74)), LADDER[3])
+    found = beside(made=faster)
+    assert len(found.judgement) == 1 and "do not meet for: instances" in found.judgement[0]
+
+
+def test_each_sides_headline_stands_on_top(beside, here):
+    against = {
+        name: {"factor": 24.0, "low": 23.0, "high": 25.0, "product": 20.0, "requests/s": 2.0} for name in AGAINST
+    }
+    here.records[-1]["facts"]["headline"] = {"rung": "instances", "rounds": 6, "requests/s": 48.0, "against": against}
+    found = beside()
+    assert "24x (23x to 25x) as fast as the padded reference" in found.headlines[0]
+    assert "products of steps" in found.headlines[1]
+    text = compare.markdown(found)
+    assert f"- here: {found.headlines[0]}" in text and f"- there: {found.headlines[1]}" in text
+    assert "ratios of one table's seconds" in compare.against_paper(here).headlines[1]
 
 
 def test_apart_in_the_other_direction(beside):

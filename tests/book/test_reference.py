@@ -433,7 +433,8 @@ def readme_of(tmp_path: Path, text: str) -> Path:
 
 def test_the_section_of_readme(two):
     section = readme.section(reference.read("docs-cpu", two), [reference.read("boolq", two)])
-    first, figure, *_ = section.split("\n\n")
+    first, told, figure, *_ = section.split("\n\n")
+    assert "products of steps" in told, "its story measured no headline"
     for part in ("A processor", "3 cores", "task docs", "size smoke", "2026-01-0", "PyTorch 2.1", "ONNX Runtime 1.3"):
         assert part in first
     assert first.startswith("Measured on") and "make book" in first and "subset" not in first

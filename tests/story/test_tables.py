@@ -16,7 +16,7 @@ from fflib.runs import ladder as rungs
 from fflib.runs import params, sweep_plan
 from fflib.runs.ladder import Rung
 from fflib.story import factors as story
-from fflib.story import fastformers, tables, tables_markdown
+from fflib.story import fastformers, headline_told, tables, tables_markdown
 
 VERSIONS = {"torch": "2.0", "onnxruntime": "1.0"}
 MACHINE = {"cpu": "A Processor", "cores_available": 2, "versions": VERSIONS, "commit": "abc"}
@@ -103,6 +103,25 @@ def test_the_speed_ups_are_those_of_the_story(outputs):
     row = row_of("boolq")
     columns = ("speedup_vs_padded", "speedup_vs_unpadded", "speedup_vs_teacher")
     assert [row[column] for column in columns] == pytest.approx([told[0], told[1], told[3]])
+
+
+def test_a_measured_headline_takes_the_place_of_the_products(outputs):
+    """As the story leaves it: in the ladder's last row, and its factors in the record."""
+    make_run(outputs / "boolq")
+    made = ladder()
+    against = {name: {"factor": factor} for name, factor in zip(story.AGAINST, (700, 180, 90, 36, 20), strict=True)}
+    headline = {"rung": "instances", "rounds": 6, "against": against}
+    rungs.write_ladder(outputs / "boolq", headline_told.in_ladder(rungs.ladder(made, WATTS), headline))
+    path = outputs / "boolq" / "results" / "09_story.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"facts": record["facts"] | {"headline": headline}}))
+    make_run(outputs / "older")
+    row, older = row_of("boolq"), row_of("older")
+    assert [row[f"speedup_vs_{start}"] for start in ("padded", "unpadded", "teacher")] == [700, 180, 36]
+    assert row["throughput_per_s"] == pytest.approx(1400), "the padded reference's times the measured factor"
+    assert (row["factors"], older["factors"]) == ("measured", "products")
+    said = [note for note in tables_markdown.notes([row, older]) if "products of steps" in note]
+    assert len(said) == 1 and "older" in said[0] and "(boolq)" not in said[0]
 
 
 def test_the_tasks_come_in_the_papers_order_with_those_that_no_run_is_on(outputs):
