@@ -213,11 +213,14 @@ def time_at_once(
     }
 
 
+def compared(logits: np.ndarray, expected: np.ndarray, gold: metrics.Gold) -> Check:
+    """Return how ``logits`` compare with those ``expected``, both [n, classes], of the same examples."""
+    return Check(float(np.abs(logits - expected).max()), metrics.kept(logits, expected, gold), len(logits))
+
+
 def _compared(answers: np.ndarray, examples: TokenizedSplit, which: np.ndarray, expected: np.ndarray) -> Check:
     """Compare the logits [m, classes] of the examples ``which`` [m] with those ``expected`` of all [n, classes]."""
-    wanted = expected[which]
-    same = metrics.kept(answers, wanted, examples.gold.take(which))
-    return Check(float(np.abs(answers - wanted).max()), same, len(answers))
+    return compared(answers, expected[which], examples.gold.take(which))
 
 
 def _time_batch(variant: Variant, examples: TokenizedSplit, group: np.ndarray) -> float:

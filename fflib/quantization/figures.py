@@ -137,7 +137,11 @@ def activations(samples: np.ndarray, clips: Mapping[str, float], caption: str = 
 
 @styled
 def recipes(rows: Sequence[Row], caption: str = "") -> plt.Figure:
-    """Draw over its time how often each recipe agrees with fp32, the recipe of that name, in a panel a model."""
+    """Draw over its time how often each recipe agrees with fp32, the recipe of that name, in a panel a model.
+
+    ``rows`` hold model, recipe, ms, agreement, its interval low and high, default, and served: whether it keeps labels
+    enough; the others are drawn hollow, and no claim is made of them.
+    """
     models: dict[str, list[Row]] = {}
     for row in rows:
         models.setdefault(row["model"], []).append(row)
@@ -162,9 +166,10 @@ def recipes(rows: Sequence[Row], caption: str = "") -> plt.Figure:
     panels[-1, 0].set_xlabel("time per request (ms, log scale)")
     figure.supylabel(f"labels that agree with {ORIGINAL}\n(bars: interval)", fontsize=10)
     pairs = [(a, b) for own in models.values() for a in own if a["recipe"] == ORIGINAL for b in own if b["default"]]
-    gains = [a["ms"] / b["ms"] for a, b in pairs if a is not b]
-    claim = f"The default recipe (ringed) is {span(*gains)} times as fast as {ORIGINAL}" if gains else ""
-    _done(figure, claim or "What each recipe keeps, and what it takes (ringed: the default)", caption)
+    gains = [a["ms"] / b["ms"] for a, b in pairs if a is not b and b["served"]]
+    hollow = "; hollow: not served" * any(not row["served"] for row in rows)
+    claim = f"The default recipe (ringed{hollow}) is {span(*gains)} times as fast as {ORIGINAL}" if gains else ""
+    _done(figure, claim or f"What each recipe keeps, and what it takes (ringed: the default{hollow})", caption)
     figure.draw_without_rendering()  # the layout must stand before labels are placed
     for panel, own in zip(panels[:, 0], models.values(), strict=True):
         _number(panel, sorted(own, key=lambda row: row["ms"]), numbers)
@@ -178,7 +183,8 @@ def _recipe(panel: plt.Axes, row: Row) -> None:
     if is_original:
         panel.axhline(y, color=BLACK, linestyle="--", lw=1, gid="level")
     panel.plot([row["ms"]] * 2, [row["low"], row["high"]], color=color, lw=1.4, gid="interval")
-    panel.plot(row["ms"], y, "o", color=color, mec="white", ms=7.5, gid="point")
+    look = {"mec": "white"} if row["served"] else {"mfc": "white", "mec": color, "mew": 1.6}
+    panel.plot(row["ms"], y, "o", color=color, ms=7.5, gid="point", **look)
     if row["default"]:
         panel.plot(row["ms"], y, "o", ms=16, mfc="none", mec=BLACK, mew=1.6, gid="ring")
 

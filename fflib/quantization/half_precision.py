@@ -14,7 +14,7 @@ import torch
 from fflib.data.splits import TokenizedSplit
 from fflib.engine import predictors
 from fflib.files import InputError, check_known
-from fflib.measure import hardware
+from fflib.measure import fitness, hardware
 from fflib.measure.race import Race
 from fflib.measure.timing import Predictor
 from fflib.model.encoder import Classifier
@@ -60,12 +60,13 @@ def at_least(texts: TokenizedSplit, count: int) -> TokenizedSplit:
     return texts.take(np.resize(np.arange(len(texts)), max(count, len(texts))))
 
 
-def row(race: Race, kind: str, device: str, batch: int) -> dict[str, Any]:
-    """Describe a race of `beside_fp32` in batches of ``batch``."""
+def row(race: Race, kind: str, device: str, batch: int, min_agreement: float) -> dict[str, Any]:
+    """Describe a race of `beside_fp32` in batches of ``batch``; ``min_agreement`` of the labels have to stay."""
     return {
         "teacher in": kind,
         "on": device,
         "batch": batch,
         "speed-up over fp32": race.speedup(kind, "fp32"),
         "labels kept %": 100 * race[kind].checked.label_agreement,
+        "answers": fitness.verdict(race[kind].checked, min_agreement),
     }

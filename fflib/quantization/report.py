@@ -13,6 +13,7 @@ from fflib.data import metrics
 from fflib.data.metrics import Scored
 from fflib.engine import int8_support
 from fflib.engine.int8_support import Int8Support
+from fflib.measure import fitness
 from fflib.measure.race import Race
 from fflib.model.training import Score
 from fflib.quantization import recipes
@@ -79,8 +80,11 @@ def shown(rows: Sequence[Mapping[str, Any]], least: float) -> list[Row]:
     ]
 
 
-def points(rows: Sequence[Mapping[str, Any]], default: str) -> list[Row]:
-    """Return rows with what `kept` tells as `figures.recipes` draws them; ``default`` is the recipe to stand out."""
+def points(rows: Sequence[Mapping[str, Any]], default: str, least: float) -> list[Row]:
+    """Return rows with what `kept` tells as `figures.recipes` draws them.
+
+    ``default`` is the recipe to stand out; what keeps less than ``least`` of the labels is not served.
+    """
     return [
         {
             "model": row["model"],
@@ -90,6 +94,7 @@ def points(rows: Sequence[Mapping[str, Any]], default: str) -> list[Row]:
             "low": row["95 % from"] / 100,
             "high": row["95 % to"] / 100,
             "default": row["recipe"] == default,
+            "served": row["labels kept %"] >= 100 * least,
         }
         for row in rows
     ]
@@ -155,13 +160,21 @@ def learning(model: str, fp32_score: float, lost: Mapping[str, float], learns: b
     )
 
 
-def rung_fields(recipe: str, graph: Graph, model: str, served: bool) -> Row:
-    """Return what a recipe's rung has of its own; ``model`` is what the rung below calls its model."""
+def verdict_of(graph: Graph, least: float) -> str:
+    """Say of one file whether it may be served, by the labels that it keeps of the few that were asked for."""
+    return fitness.CHECKED if graph.agreement >= least else fitness.NOT_SERVED
+
+
+def rung_fields(recipe: str, graph: Graph, model: str, served: bool, labels_kept: float) -> Row:
+    """Return what a recipe's rung has of its own; ``model`` is what the rung below calls its model.
+
+    ``labels_kept`` is what it keeps of all of dev, or of test where it is test that refuses it.
+    """
     return {
         "model": model + (", learned with the rounding" if graph.learned else ""),
         "precision": f"int8, {recipe}, weights of {recipes.get_recipe(recipe).weight_bits} bits",
         "model_mb": graph.megabytes,
-        "status": "ok" if served else f"failed: only {graph.agreement:.0%} of the labels stay",
+        "status": "ok" if served else f"failed: not served, only {labels_kept:.1%} of the labels stay",
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fflib.data.splits import TokenizedSplit
+from fflib.measure import fitness
 from fflib.measure.race import Race
 from fflib.measure.timing import Predictor, Together
 from fflib.runtime import openvino
@@ -42,8 +43,11 @@ def add_openvino(
         at_once[f"OpenVINO {kind}"] = openvino.in_flight(graph, threads, min(2, threads))
 
 
-def rows(race: Race, at_once: Mapping[str, Any], reference: str) -> list[dict[str, Any]]:
-    """Describe each way of ``race``, against the way ``reference``; and two at once, where these were timed."""
+def rows(race: Race, at_once: Mapping[str, Any], reference: str, min_agreement: float) -> list[dict[str, Any]]:
+    """Describe each way of ``race``, against the way ``reference``; and two at once, where these were timed.
+
+    Whoever keeps fewer labels than ``min_agreement`` is not served.
+    """
     return [
         {
             "engine": name,
@@ -51,6 +55,7 @@ def rows(race: Race, at_once: Mapping[str, Any], reference: str) -> list[dict[st
             "times our int8": race.speedup(reference, name),
             "p50 ms": timing.latency_p50_ms,
             "labels kept %": 100 * timing.checked.label_agreement,
+            "answers": fitness.verdict(timing.checked, min_agreement),
             "two at once, requests/s": at_once[name].throughput_per_s if name in at_once else None,
         }
         for name, timing in race.items()

@@ -39,7 +39,8 @@ def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "", measure
     """Draw a bar per measured rung: its speed-up over the padded reference on a log axis, its accuracy beside it.
 
     Rungs that are not in ``stack``, the alternatives to those that are, are drawn pale. The factor of the rung
-    ``measured_rung`` was measured against the reference, those of the others are products of steps.
+    ``measured_rung`` was measured against the reference, those of the others are products of steps: a line goes to
+    where its own steps lead.
     """
     rows = table[table["speedup_vs_padded"].notna()].reset_index(drop=True)
     figure, axes = plt.subplots(figsize=(8, 1 + 0.5 * len(rows)))
@@ -48,9 +49,16 @@ def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "", measure
     axes.barh(rows.index, rows["speedup_vs_padded"], color=colors, height=0.62)
     for i, row in rows.iterrows():
         accuracy = "" if pd.isna(row["accuracy"]) else f"  accuracy {row['accuracy']:.1%}"
-        words = f"{row['speedup_vs_padded']:.1f}x" + " measured" * (row["rung"] == measured_rung) + accuracy
-        axes.text(row["speedup_vs_padded"] * 1.05, i, words, va="center")
-    axes.set(xscale="log", xlabel="times the throughput of the padded reference (log scale)", yticks=rows.index)
+        end, note = row["speedup_vs_padded"], ""
+        if row["rung"] == measured_rung:
+            below = rows.loc[rows["rung"] == row["stacks_on"], "speedup_vs_padded"].item()
+            product, note = below * row["speedup_step"], " measured"
+            axes.plot([row["speedup_vs_padded"], product], [i, i], color=BLACK, lw=1, marker="|", ms=8, gid="product")
+            end = max(end, product)
+        axes.text(end * 1.05, i, f"{row['speedup_vs_padded']:.1f}x{note}{accuracy}", va="center")
+    unit = "times the throughput of the padded reference (log scale)"
+    unit += "\nsteps multiplied; the last rung: measured, with a line to its product" * bool(measured_rung)
+    axes.set(xscale="log", xlabel=unit, yticks=rows.index)
     axes.set_yticklabels(rows["rung"])
     axes.set_xlim(
         min(0.8, rows["speedup_vs_padded"].min() * 0.8), rows["speedup_vs_padded"].max() * (12 if measured_rung else 6)
@@ -58,8 +66,7 @@ def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "", measure
     axes.xaxis.set_major_formatter("{x:g}x")
     axes.invert_yaxis()
     pale = " (pale: alternatives)" if PALE in colors else ""
-    products = ": products of steps, the last one measured" * bool(measured_rung)
-    axes.set_title(f"Each rung against the padded reference{products}{pale}")
+    axes.set_title(f"Each rung against the padded reference{pale}")
     put_caption(figure, caption)
     return figure
 

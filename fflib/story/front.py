@@ -13,18 +13,19 @@ Point = Mapping[str, Any]  # rung, throughput_per_s, accuracy, accuracy_low, acc
 SPEED, ACCURACY = "throughput_per_s", "accuracy"
 
 
-def points(ladder: pd.DataFrame, stack: Sequence[str]) -> list[dict[str, Any]]:
+def points(ladder: pd.DataFrame, stack: Sequence[str], scale: float = 1.0) -> list[dict[str, Any]]:
     """Return the rungs that have both a throughput and an accuracy, in the order of the ladder.
 
-    The throughput is the padded reference's times the ladder's own factor: what the machine drifted between chapters
-    is not in it. ``on_the_way`` says whether a rung is of the ``stack``.
+    The throughput is the padded reference's times the product of the steps: what the machine drifted between chapters
+    is not in it. ``on_the_way`` says whether a rung is of the ``stack``. ``scale`` is the last rung's measured factor
+    over its product: so it stands at what was measured, and all others as many steps from it as they are.
     """
     padded_per_s = ladder.set_index("rung").loc[rungs.PADDED, SPEED]
     scored = ladder[ladder[ACCURACY].notna() & ladder[SPEED].notna()]
     return [
         {
             "rung": row.rung,
-            SPEED: row.speedup_vs_padded * padded_per_s,
+            SPEED: row.speedup_vs_padded * padded_per_s * scale,
             "on_the_way": row.rung in stack,
             ACCURACY: row.accuracy,
             "accuracy_low": row.accuracy_low,

@@ -33,7 +33,8 @@ def leave_one_out(rows: Sequence[Row], caption: str = "") -> plt.Figure:
     """Draw how many times as fast the full stack is as the stack without one technique, the largest first.
 
     ``rows`` hold technique, factor, its interval low and high, added (the factor when the ladder took the technique
-    up) and points (the accuracy without it less that of the full stack, in percentage points).
+    up) and points (the accuracy without it less that of the full stack, in percentage points); served is False where
+    the stack without it keeps too few labels to be served.
     """
     rows = sorted(measured(rows, "factor"), key=lambda row: -row["factor"])
     figure, axes = plt.subplots(figsize=(8.4, 2 + 0.4 * len(rows)))
@@ -49,7 +50,7 @@ def leave_one_out(rows: Sequence[Row], caption: str = "") -> plt.Figure:
     for at, words in HEADS.items():
         axes.annotate(words, (1, 1), (at, 4), "axes fraction", "offset points", ha="center", va="bottom", fontsize=9)
     axes.axvline(1, color=BLACK, lw=1.2)
-    axes.set_yticks(range(len(rows)), [fold(row["technique"], 26) for row in rows])
+    axes.set_yticks(range(len(rows)), [fold(_name(row), 26) for row in rows])
     axes.set(
         ylim=(len(rows) - 0.5, -0.5),
         xlabel="times as fast with the technique as without it\n(log scale; line: range of the rounds)",
@@ -63,6 +64,10 @@ def leave_one_out(rows: Sequence[Row], caption: str = "") -> plt.Figure:
     above = ABOVE_AXES | {"bbox_to_anchor": (-0.09, 1), "borderaxespad": 3}  # the heads of the columns
     axes.legend(keys, words, ncols=3, **above)
     return finish(figure, _needs(rows), caption)
+
+
+def _name(row: Row) -> str:
+    return row["technique"] + " (not served: too few labels stay)" * (not row.get("served", True))
 
 
 def _beside(axes: plt.Axes, cells: Sequence[str], y: int) -> None:

@@ -167,5 +167,8 @@ def test_sixteen_bits_are_served_and_shown_beside_fp32(model, monkeypatch):
     ways = half_precision.beside_fp32(model, "bf16", "cpu")
     assert list(ways) == ["fp32", "bf16"]
     found = race(ways, EXAMPLES, training.predict(model, EXAMPLES), 1, tolerance=0.1, agreement=0.0)
-    row = half_precision.row(found, "bf16", "cpu", 1)
-    assert row["speed-up over fp32"] == found.speedup("bf16", "fp32") and 0 <= row["labels kept %"] <= 100
+    row = half_precision.row(found, "bf16", "cpu", 1, 0.9)
+    assert row["speed-up over fp32"] == found.speedup("bf16", "fp32") and row["answers"] in (
+        "checked",
+        "timed, not served",
+    )

@@ -108,7 +108,8 @@ NAMES = ("fp32", "dynamic", "static, largest", "static, percentile", "static, en
 def recipes(models, names=NAMES, default=1):
     return [
         {"model": model, "recipe": name, "ms": ms / (1 if i == 0 else 2 + 0.05 * i), "agreement": best - 0.001 * i}
-        | {"low": best - 0.001 * i - 0.01, "high": best - 0.0005 * i, "default": i == default}
+        | {"low": best - 0.001 * i - 0.01, "high": best - 0.0005 * i}
+        | {"default": i == default, "served": best - 0.001 * i >= 0.89}
         for model, (ms, best) in models.items()
         for i, name in enumerate(names)
     ]

@@ -151,7 +151,8 @@ def test_what_a_graph_keeps(original, answers):
     assert row["accuracy %"] == 100 * accuracy(flipped, answers.texts.gold)
     (marked,), (unmarked,) = report.shown([row], 0.7), report.shown([row], 0.6)
     assert marked[""] == "not served" and unmarked[""] == "" and "95 % from" not in marked
-    (point,) = report.points([row | {"model": "m", "recipe": "r", "ms": 2.0}], default="r")
+    (point,) = report.points([row | {"model": "m", "recipe": "r", "ms": 2.0}], "r", 0.9)
+    assert point["served"] is False
     assert point["agreement"] == pytest.approx(2 / 3) and point["default"] and point["low"] < 2 / 3 < point["high"]
 
 
@@ -171,12 +172,14 @@ def test_the_verdict_names_the_worst_of_each_model():
 
 
 def test_rungs_of_served_and_of_broken_recipes(original):
-    fields = report.rung_fields("dynamic", graph_with(0.9, original.path), "2x384", served=True)
+    fields = report.rung_fields("dynamic", graph_with(0.9, original.path), "2x384", True, 0.9)
     assert (fields["status"], fields["precision"]) == ("ok", "int8, dynamic, weights of 8 bits")
     assert fields["model"] == "2x384" and fields["model_mb"] == original.megabytes
-    broken = report.rung_fields("dynamic", graph_with(0.44, original.path), "2x384", served=False)
-    assert broken["status"] == "failed: only 44% of the labels stay"
-    learned = report.rung_fields("dynamic", graph_with(0.9, original.path, learned=True), "2x384", served=True)
+    broken = report.rung_fields("dynamic", graph_with(0.96, original.path), "2x384", False, 0.44)
+    assert broken["status"] == "failed: not served, only 44.0% of the labels stay", (
+        "all of dev speaks, not the few texts"
+    )
+    learned = report.rung_fields("dynamic", graph_with(0.9, original.path, learned=True), "2x384", True, 0.9)
     assert learned["model"] == "2x384, learned with the rounding"
 
 

@@ -34,7 +34,8 @@ def test_the_table_compares_with_the_reference():
         return Timing(np.array([[seconds]]), np.array([1]), checked=Check(0.0, 0.75, 4))
 
     race = Race({"ours": timed(0.002), "theirs": timed(0.003)})
-    ours, theirs = peer.rows(race, {"ours": timed(0.001)}, "ours")
+    ours, theirs = peer.rows(race, {"ours": timed(0.001)}, "ours", 0.9)
     assert ours["two at once, requests/s"] == pytest.approx(1000) and theirs["two at once, requests/s"] is None
     assert (ours["times our int8"], theirs["times our int8"]) == (1, pytest.approx(1.5))
     assert theirs["mean ms"] == pytest.approx(3) and theirs["labels kept %"] == 75
+    assert (ours["answers"], theirs["answers"]) == ("checked", "timed, not served")

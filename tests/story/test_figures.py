@@ -29,6 +29,33 @@ def test_the_ladder_shows_each_measured_rung_and_its_speed_up():
     assert "15.0x" in shown and "90.0%" in shown and "broken" not in shown and "caption" in shown
 
 
+def test_the_measured_rung_is_called_so_and_a_line_goes_to_its_product():
+    made = [rung("reference padded", 2.0), rung("teacher", 30.0, 0.9) | {"stacks_on": "reference padded"}]
+    made.append(rung("instances", 90.0) | {"stacks_on": "teacher"})
+    table = ladders.ladder(made)
+    table.loc[2, "speedup_vs_padded"] = 60.0  # the steps multiply to 45
+    figure = drawn.ladder(table, ["teacher", "instances"], "", "instances")
+    (line,) = parts(figure, "product", plt.Line2D)
+    assert list(line.get_xdata()) == pytest.approx([60, 45])
+    shown = texts(figure)
+    assert "60.0x measured" in shown and "15.0x measured" not in shown and "steps multiplied" in shown
+    assert "measured" not in texts(drawn.ladder(table, ["teacher", "instances"]))
+
+
+MEASURED = {"factor": 150.0, "low": 140.0, "high": 160.0, "product": 90.16}
+
+
+def test_the_headline_stands_below_the_steps_and_in_the_title():
+    rows = steps(1, 4.6, 28, 0.7)
+    figure = checked(drawn.waterfall(rows, "caption", MEASURED))
+    assert title_of(figure) == "150x the padded reference, measured; the 3 steps multiply to 90.2x (red: slower)"
+    (interval,), (middle,) = parts(figure, "interval", plt.Line2D), parts(figure, "measured", plt.Line2D)
+    assert list(interval.get_xdata()) == [140, 160] and list(middle.get_xdata()) == [150]
+    assert parts(figure, "in all", plt.Text)[0].get_text() == "150x the padded reference"
+    assert len(parts(figure, "bar", plt.Rectangle)) == len(rows), "the product's own bars stay as they are"
+    assert figure.axes[0].get_xlim()[1] > 160
+
+
 def step(rung, factor, total, what="what the step does"):
     return {"rung": rung, "what": what, "factor": factor, "total": total}
 

@@ -46,3 +46,5 @@ def test_points_are_the_rungs_with_both_numbers_by_the_ladders_own_factors():
     assert [point["rung"] for point in got] == ["a", "b"]
     assert [point["throughput_per_s"] for point in got] == pytest.approx([10, 30]), "the machine was faster: 3 times a"
     assert [point["on_the_way"] for point in got] == [False, True] and got[1]["accuracy"] == 0.8
+    scaled = front.points(ladder.ladder(rungs), [ladder.PADDED, "b"], scale=1.2)
+    assert [point["throughput_per_s"] for point in scaled] == pytest.approx([12, 36])
