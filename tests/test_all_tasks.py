@@ -38,7 +38,7 @@ SMALL = {
     "elastic_depths": [],
     "n_simulated": 1000,
     "threads": 1,
-    "min_agreement": 0.2,
+    "min_agreement": 0.8,
 }
 
 

@@ -200,3 +200,22 @@ def test_a_session_for_each_length(served, graph):
         predict(batching.collate(examples_of([13]), [0]).inputs)
     with pytest.raises(InputError, match="2 x 9 tokens"):
         predict(batching.collate(EXAMPLES, [0, 1]).inputs)
+
+
+def test_in_turn_answers_batch_by_batch_in_the_callers_thread():
+    seen = []
+
+    def predict(inputs):
+        seen.append((threading.get_ident(), inputs["input_ids"].shape))
+        time.sleep(0.002)
+        return inputs["attention_mask"].sum(1, keepdims=True)
+
+    plan = [np.array([2, 0]), np.array([1])]
+    answers, wall, seconds = runtime.in_turn(predict)(EXAMPLES, plan)
+    assert [answer.ravel().tolist() for answer in answers] == [EXAMPLES.lengths[group].tolist() for group in plan]
+    assert wall == pytest.approx(sum(seconds)) and min(seconds) >= 0.002
+    assert {thread for thread, _ in seen} == {threading.get_ident()}
+    assert [shape for _, shape in seen] == [(len(group), EXAMPLES.lengths[group].max()) for group in plan]
+    padded = runtime.in_turn(predict, pad_to=40)(EXAMPLES, plan)[0]
+    assert [shape for _, shape in seen[2:]] == [(2, 40), (1, 40)]
+    assert [answer.ravel().tolist() for answer in padded] == [answer.ravel().tolist() for answer in answers]

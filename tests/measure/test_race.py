@@ -109,3 +109,9 @@ def test_ways_at_once_may_have_batches_and_answers_of_their_own(predict, expecte
     wrong = {"alone": expected, "in pairs": expected + 1}
     with pytest.raises(AssertionError, match="in pairs: a logit is off by 1"):
         race.race_at_once(ways, EXAMPLES, wrong, 1, plans)
+
+
+def test_where_only_ratios_count_no_requests_per_second_are_shown():
+    timings = {name: Timing(np.array([[seconds]]), np.array([1])) for name, seconds in (("a", 0.004), ("b", 0.001))}
+    shown = Race(timings).ratios(over="a").data
+    assert "times as fast as a" in shown and "4.00" in shown and "250" not in shown and "1,000" not in shown

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from drawing import checked, parts, texts
 from matplotlib import pyplot as plt
+from matplotlib.colors import same_color
 from matplotlib.patches import StepPatch
 
 from fflib.engine.gemm import VARIANTS
@@ -156,6 +157,16 @@ def test_each_recipe_stands_where_its_data_say_and_is_numbered(rows):
         assert all(panel.bbox.x0 <= box.x0 and box.x1 <= panel.bbox.x1 for box in boxes)
         highest = panel.transData.transform([(1, row["high"]) for row in own])[:, 1].max()
         assert all(box.y0 > highest for box in boxes)
+
+
+def test_what_keeps_too_few_labels_is_hollow_and_claims_no_gain():
+    rows = recipes({"a": (14, 0.895)}, NAMES[:8])  # the last two fall below the rule
+    figure = checked(drawn.recipes(rows))
+    hollow = [line.get_xdata()[0] for line in parts(figure, "point") if same_color(line.get_markerfacecolor(), "white")]
+    assert sorted(hollow) == sorted(row["ms"] for row in rows if not row["served"]) and len(hollow) == 2
+    assert "ringed; hollow: not served" in texts(figure)
+    unfit = [row | {"served": not row["default"]} for row in rows]
+    assert "times as fast" not in texts(drawn.recipes(unfit)), "nothing is claimed of a default that is not served"
 
 
 def test_the_gain_of_the_default_is_claimed_only_if_there_is_one():

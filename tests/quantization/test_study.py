@@ -176,9 +176,7 @@ def test_rungs_of_served_and_of_broken_recipes(original):
     assert (fields["status"], fields["precision"]) == ("ok", "int8, dynamic, weights of 8 bits")
     assert fields["model"] == "2x384" and fields["model_mb"] == original.megabytes
     broken = report.rung_fields("dynamic", graph_with(0.96, original.path), "2x384", False, 0.44)
-    assert broken["status"] == "failed: not served, only 44.0% of the labels stay", (
-        "all of dev speaks, not the few texts"
-    )
+    assert broken["status"] == "failed: not served, only 44.0% of the labels stay", "of all of dev"
     learned = report.rung_fields("dynamic", graph_with(0.9, original.path, learned=True), "2x384", True, 0.9)
     assert learned["model"] == "2x384, learned with the rounding"
 

@@ -30,10 +30,10 @@ def test_every_way_is_served_with_settings_of_its_own(monkeypatch, tmp_path):
 
 
 def test_the_table_compares_with_the_reference():
-    def timed(seconds):
-        return Timing(np.array([[seconds]]), np.array([1]), checked=Check(0.0, 0.75, 4))
+    def timed(seconds, agreement=0.75):
+        return Timing(np.array([[seconds]]), np.array([1]), checked=Check(0.0, agreement, 4))
 
-    race = Race({"ours": timed(0.002), "theirs": timed(0.003)})
+    race = Race({"ours": timed(0.002, 1.0), "theirs": timed(0.003)})
     ours, theirs = peer.rows(race, {"ours": timed(0.001)}, "ours", 0.9)
     assert ours["two at once, requests/s"] == pytest.approx(1000) and theirs["two at once, requests/s"] is None
     assert (ours["times our int8"], theirs["times our int8"]) == (1, pytest.approx(1.5))

@@ -110,3 +110,14 @@ def test_a_study_times_every_division_and_checks_its_answers(tmp_path):
     assert all(row["throughput_per_s"] > 0 and 0 < row["p50_ms"] <= row["p95_ms"] for row in rows)
     with pytest.raises(AssertionError, match="a logit is off"):
         core_split.study(path, examples, right + 1, ["thread"], rounds=1, tolerance=1e-4)
+
+
+def test_over_one_instance_with_all_threads_only_ratios_are_left():
+    rows = [
+        {"instances": 1, "threads": 4, "kind": kind, "throughput_per_s": per_s, "p95_ms": 1.0}
+        for kind, per_s in (("thread", 50.0), ("process", 40.0))
+    ]
+    rows.append({"instances": 4, "threads": 1, "kind": "thread", "throughput_per_s": 120.0, "p95_ms": 3.0})
+    ratios = core_split.over_one(rows, 4)
+    assert [row["throughput_per_s"] for row in ratios] == pytest.approx([1, 0.8, 2.4])
+    assert [row["p95_ms"] for row in ratios] == [1, 1, 3] and rows[0]["throughput_per_s"] == 50

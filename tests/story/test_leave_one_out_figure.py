@@ -75,3 +75,10 @@ def test_a_figure_of_nothing_says_what_is_missing():
         with pytest.raises(InputError, match="number for factor;"):
             drawn.leave_one_out(rows)
     assert not plt.get_fignums()
+
+
+def test_a_stack_that_keeps_too_few_labels_is_called_not_served():
+    rows = [OUT[0] | {"served": True}, OUT[1] | {"served": False}, OUT[2]]
+    (axes,) = checked(drawn.leave_one_out(rows)).axes
+    labels = [" ".join(label.get_text().split()) for label in axes.get_yticklabels()]
+    assert labels == ["no padding", "pruning (not served: too few labels stay)", "int8"]
