@@ -56,8 +56,6 @@ product_seconds: float = 0.01  # time for each of them
 n_resamples: int = 200  # bootstrap resamples of an accuracy interval
 
 # %% tags=["hide-input"]
-from dataclasses import replace
-
 import numpy as np
 from IPython.display import Markdown
 from IPython.display import display as show
@@ -389,12 +387,10 @@ def in_batches(predict, texts):
 
 fp32_dev, gold = cache.predict_cached(models[final], dev[final]), dev[final].gold
 fp32_score = bench.score(fp32_dev, gold)
-dev_scores, labels_kept = {}, {}
-for recipe in recipes_served:
-    logits_dev = in_batches(graphs[final, recipe].predict, dev[final])
-    labels_kept[recipe] = metrics.kept(logits_dev, fp32_dev, gold)
-    if labels_kept[recipe] >= min_agreement:
-        dev_scores[recipe] = bench.score(logits_dev, gold)
+on_dev = {name: in_batches(graphs[final, name].predict, dev[final]) for name in recipes_served}
+labels_kept = {name: metrics.kept(said, fp32_dev, gold) for name, said in on_dev.items()}
+fit = [name for name in recipes_served if labels_kept[name] >= min_agreement]
+dev_scores = {name: bench.score(on_dev[name], gold) for name in fit}
 
 # %%
 points_lost = {recipe: 100 * (fp32_score - score) for recipe, score in dev_scores.items()}
@@ -450,25 +446,20 @@ if learns:
 # there than chance allows of one that keeps `min_agreement` is not served after all.
 
 # %%
-fp32_test = cache.predict_cached(models[final], test[final])
-scored = {"fp32": bench.scored(fp32_test, test[final].gold)}
+fp32_test, test_gold = cache.predict_cached(models[final], test[final]), test[final].gold
+on_test = {name: in_batches(graphs[final, name].predict, test[final]) for name in dev_scores}
+checked = {name: timing.compared(said, fp32_test, test_gold) for name, said in on_test.items()}
 least = fitness.least(min_agreement, len(test[final]))
-checked = {}
-for recipe in [*dev_scores]:
-    recipe_test = in_batches(graphs[final, recipe].predict, test[final])
-    checked[recipe] = timing.compared(recipe_test, fp32_test, test[final].gold)
-    if checked[recipe].label_agreement >= least:
-        scored[recipe] = bench.scored(recipe_test, test[final].gold)
-    else:
-        labels_kept[recipe] = checked[recipe].label_agreement
-        del dev_scores[recipe]
-
-# %%
+for name, check in checked.items():
+    if check.label_agreement < least:
+        labels_kept[name] = check.label_agreement
+        del dev_scores[name]
+scored = {"fp32": bench.scored(fp32_test, test_gold)}
+scored |= {name: bench.scored(on_test[name], test_gold) for name in dev_scores}
 plan = bench.best_plan(requests[final].lengths)
 ways = {"fp32": graphs[final, "fp32"].predict}
-for recipe in dev_scores:
-    variant = Variant(recipe, graphs[final, recipe].predict, plan)
-    ways[recipe] = replace(variant, checked=checked[recipe])
+for name in dev_scores:
+    ways[name] = Variant(name, graphs[final, name].predict, plan, checked=checked[name])
 if engine != "onnxruntime":
     ways["below"], _ = engines.serve(models[final], engine, threads, graph_files[final].parent)
 race = bench.compare(ways, requests[final], logits[final], plan=plan)

@@ -179,8 +179,6 @@ for name, predict in teacher_on.items():
     starts[name] = headline.Way(predictors.in_turn(predict), teacher_says, count=few)
 found = headline.measure(the_end, starts, test, n_busy_requests, headline_rounds)
 running.close()
-
-# %%
 unpadded_references = [UNPADDED, *reference_on]
 best_reference = max(unpadded_references, key=found.per_s.get)
 best_fp32 = found.per_s[best_reference] / found.per_s[UNPADDED]
@@ -309,8 +307,6 @@ busy = test.take(batching.evenly_by_length(test.lengths, n_busy_requests))
 expected = {name: running.expected(name, busy) for name in stack_by_name}
 timings = running.time(busy, expected, rounds, tolerance)
 running.close()
-
-# %%
 wall_s = {name: timing.wall_s for name, timing in timings.items()}
 slowdowns = leave_one_out.slowdowns(wall_s)
 accuracy = {name: bench.score(logits[name], test.gold) for name in slowdowns}
@@ -358,8 +354,6 @@ Markdown(
 
 # %%
 requests = test.take(batching.evenly_by_length(test.lengths, max(2, n_requests // 2)))
-
-# %%
 pruned_rung = bench.facts_of("04_pruning")["goes_on_from"]
 int8_rung = bench.facts_of("05_quantization")["goes_on_from"]
 eight_bits = stacks.Stack(full.model, full.recipe, threads=threads)
@@ -410,10 +404,8 @@ display.table([bench.facts_of("07_serving")["one_by_one"]])
 #   are untrained, as without the hub, these are the only ones with the same task on both sides: **speed and accuracy kept belong to
 #   the same model here, and only here.**
 
-# %%
-latency_gain = latency.speedups(race, best_reference)
-
 # %% tags=["hide-input"]
+latency_gain = latency.speedups(race, best_reference)
 end = ladder.set_index("rung").loc[last]
 starts_and_end = {"padded": PADDED, "unpadded": UNPADDED, "end": latency.LAST}
 most_frequent = metrics.chance(bench.task, test.gold)

@@ -1,6 +1,8 @@
 """A run beside a reference run, the paper, or another machine's run, and what the two do not share.
 
 python -m fflib.book.compare --run docs-cpu --with NAME    NAME: paper, a reference, another run, or a run's folder
+
+(Longer than 200 lines: the command, both comparisons and their page.)
 """
 
 from __future__ import annotations

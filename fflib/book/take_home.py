@@ -1,6 +1,8 @@
 """Take it home: the model that a run chose, as a folder that needs nothing of this project.
 
 python -m fflib.book.take_home --run docs-cpu    writes outputs/docs-cpu/take_home
+
+(Longer than 200 lines: the folder and its card are made in one go.)
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from fflib.data import batching
 from fflib.engine import predictors
 from fflib.files import InputError
 from fflib.measure import race
-from fflib.measure.timing import Variant
+from fflib.measure.timing import Timing, Variant
 
 REQUESTS = examples_of((5, 9, 3, 12))
 EXAMPLES = examples_of([4, 9, 6, 12])
@@ -113,5 +113,5 @@ def test_ways_at_once_may_have_batches_and_answers_of_their_own(predict, expecte
 
 def test_where_only_ratios_count_no_requests_per_second_are_shown():
     timings = {name: Timing(np.array([[seconds]]), np.array([1])) for name, seconds in (("a", 0.004), ("b", 0.001))}
-    shown = Race(timings).ratios(over="a").data
+    shown = race.Race(timings).ratios(over="a").data
     assert "times as fast as a" in shown and "4.00" in shown and "250" not in shown and "1,000" not in shown
