@@ -65,9 +65,8 @@ def test_a_machine_that_gets_ten_times_slower_changes_no_factor():
 
 
 def test_the_interval_covers_the_ratio_in_nearly_all_of_many_runs():
-    hits = [measured(World(noise=0.1), rounds=6, seed=i, way=8.0).factors["way"].holds(8.0) for i in range(1)]
     world = World(noise=0.1)
-    hits += [measured(world, seed=i, way=8.0).factors["way"].holds(8.0) for i in range(150)]
+    hits = [measured(world, seed=i, way=8.0).factors["way"].holds(8.0) for i in range(150)]
     assert np.mean(hits) >= 0.93, "it promises 95 %"
     widths = [measured(World(noise=noise), way=8.0).factors["way"] for noise in (0.01, 0.2)]
     assert widths[0].high - widths[0].low < widths[1].high - widths[1].low
