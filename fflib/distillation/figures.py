@@ -25,6 +25,7 @@ from fflib.plotting import (
     GREY,
     LINES,
     ORANGE,
+    VERMILION,
     Point,
     aside,
     put_caption,
@@ -126,6 +127,35 @@ def students(
     marks, taken = [line.get_window_extent() for line in axes.lines], []
     for point in sorted(points, key=lambda point: (not point["chosen"], point["x"])):
         taken += put_name(axes, point, looks[point["route"]], marks, taken)
+    return figure
+
+
+@styled
+def depth_curve(points: Sequence[Point], min_retention: float, caption: str = "") -> plt.Figure:
+    """Draw what share of the teacher's score each student keeps over its layers, with the rule as a line.
+
+    ``points`` hold name, x (layers), accuracy (the share kept, of 1), low, high and chosen.
+    """
+    figure, axes = plt.subplots(figsize=(8.4, 4.4))
+    axes.axhline(min_retention, color=BLACK, linestyle="--", lw=1.4)
+    axes.text(1.01, min_retention, f"the rule:\n{min_retention:.1%}", transform=axes.get_yaxis_transform(), va="center")
+    for point in points:
+        color = BLUE if point["accuracy"] >= min_retention else VERMILION
+        axes.plot([point["x"]] * 2, [point["low"], point["high"]], color=color, lw=1.4, gid="interval")
+        axes.plot(point["x"], point["accuracy"], "o", color=color, mec="white", ms=8.5, gid="student")
+        if point["chosen"]:
+            axes.plot(point["x"], point["accuracy"], "o", ms=19, mfc="none", mec=BLACK, mew=1.8, gid="ring")
+    layers = sorted({point["x"] for point in points})
+    axes.set(xticks=range(layers[0], layers[-1] + 1), xlim=(layers[0] - 0.7, layers[-1] + 0.7), xlabel="layers")
+    axes.set_title("What a student keeps of its teacher, by its layers (ringed: goes on)")
+    axes.yaxis.set(label_text="share of the teacher's score (bars: paired interval)")
+    axes.yaxis.set_major_formatter(ticker.PercentFormatter(1))
+    put_caption(figure, caption)
+    figure.draw_without_rendering()  # the layout must stand before labels are measured
+    marks, taken = [line.get_window_extent() for line in axes.lines], []
+    for point in sorted(points, key=lambda point: not point["chosen"]):
+        color = BLUE if point["accuracy"] >= min_retention else VERMILION
+        taken += put_name(axes, point, (color, "o", axes.transData), marks, taken)
     return figure
 
 
