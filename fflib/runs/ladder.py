@@ -155,9 +155,7 @@ def ladder_markdown(table: pd.DataFrame) -> str:
             "accuracy (95 %)": [_accuracy(row) for row in table.itertuples()],
             "MB": _format(table["model_mb"], "{:.0f}"),
             "USD/100M": _format(table["usd_per_100m"], "{:.0f}"),
-            "status": [
-                BELOW if row.status == "ok" and row.keeps_rule == "no" else row.status for row in table.itertuples()
-            ],
+            "status": [_status(row) for row in table.itertuples()],
         }
     )
     return shown.to_markdown(index=False, disable_numparse=True, colalign=("left", *("right",) * 9, "left"))
@@ -174,6 +172,10 @@ def write_ladder(folder: str | Path, table: pd.DataFrame) -> None:
 
 def _format(column: pd.Series, pattern: str) -> list[str]:
     return ["" if pd.isna(value) else pattern.format(value) for value in column]
+
+
+def _status(row: Any) -> str:
+    return BELOW if row.status == "ok" and row.keeps_rule == "no" else row.status
 
 
 def _accuracy(row: Any) -> str:
