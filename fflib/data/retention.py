@@ -9,9 +9,9 @@ right (McNemar, 1947). With accuracy as score and t right answers of the teacher
 with m_i and t_i 1 where model and teacher are right, else 0; near 1 that is sqrt(lost + won) / t. So a teacher with
 75 % of 3,000 examples and a model that differs from it on 200 of them have a standard error of 0.6 per cent, and an
 interval of 1.2 to each side: less than half of what two separate intervals would say. Half the width takes four times
-the examples. Here the interval is that of a bootstrap, which holds for every metric: whole questions are drawn, and both
-models are scored on the same draw. Like every bootstrap it knows only what was seen: two models that never differ have
-an interval of no width.
+the examples. Here the interval is that of a bootstrap, which holds for every metric: whole questions are drawn, and
+both models are scored on the same draw. Like every bootstrap it knows only what was seen: two models that never differ
+have an interval of no width.
 
 **The rule.** A way to serve goes on if it keeps ``min_retention`` of the teacher's score on *dev*. There the value
 itself decides: a choice has to be made, and to ask for the lower end would ask for larger models only because dev is

@@ -16,6 +16,8 @@ from matplotlib import ticker
 from matplotlib.patches import FancyBboxPatch
 
 from fflib.data.metrics import Scored
+from fflib.data.retention import Retention
+from fflib.model.encoder import Classifier
 from fflib.plotting import (
     ABOVE,
     BLACK,
@@ -95,6 +97,12 @@ def point(name: str, per_s: float, scored: Scored, route: str = "", chosen: bool
     route = route or ("teacher" if name == "teacher" else "two stages")
     where = {"x": per_s, "accuracy": scored.value, "low": scored.low, "high": scored.high}
     return {"name": name, "route": route, "chosen": chosen, **where}
+
+
+def kept_by(name: str, model: Classifier, kept: Retention, chosen: bool = False) -> Point:
+    """Return a model as `depth_curve` draws it: by its layers, and the share of its teacher's score that it keeps."""
+    where = {"x": len(model.encoder.layers), "accuracy": kept.value, "low": kept.low, "high": kept.high}
+    return {"name": name, "chosen": chosen, **where}
 
 
 @styled

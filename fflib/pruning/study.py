@@ -94,6 +94,7 @@ class Candidate:
             "dev %, tuned only": tuned,
             "dev %, retrained": retrained[0] if retrained else math.nan,
             "worst and best seed": f"{min(retrained):.1f} to {max(retrained):.1f}" if len(retrained) > 1 else "",
+            "of the teacher's on dev": self.kept.words,
             "minutes of retraining": self.minutes,
         }
 
