@@ -27,7 +27,7 @@
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
 n_distil: int = 64  # training examples that the teacher answers; 0 takes all
 student_from: str = "teacher"  # teacher: its own layers; else the hub name of a small general model
-students_tried: list[str] = ["2x192@last", "teacher"]  # from small to large: layers x width @ start
+students_tried: list[str] = ["3x192@last", "teacher"]  # from small to large: layers x width @ start
 learn_from: str = "uniform"  # layers it learns from: uniform, last, first or such as 3,6
 match: list[str] = ["hidden"]  # parts of stage one: embedding, hidden, attention, relations, ...
 stage_epochs: list[int] = [1, 1]  # of the inside and of the answers

@@ -147,12 +147,19 @@ def depth_curve(points: Sequence[Point], min_retention: float, caption: str = ""
     figure, axes = plt.subplots(figsize=(8.4, 4.4))
     axes.axhline(min_retention, color=BLACK, linestyle="--", lw=1.4)
     axes.text(1.01, min_retention, f"the rule:\n{min_retention:.1%}", transform=axes.get_yaxis_transform(), va="center")
+    looks = []
     for point in points:
+        alike = [other["name"] for other in points if other["x"] == point["x"]]
+        beside = aside(axes, alike.index(point["name"]), len(alike))
         color = BLUE if point["accuracy"] >= min_retention else VERMILION
-        axes.plot([point["x"]] * 2, [point["low"], point["high"]], color=color, lw=1.4, gid="interval")
-        axes.plot(point["x"], point["accuracy"], "o", color=color, mec="white", ms=8.5, gid="student")
+        looks.append((color, "o", beside))
+        x, y, where = point["x"], point["accuracy"], {"transform": beside}
+        axes.plot([x, x], [point["low"], point["high"]], color=color, lw=1.4, gid="interval", **where)
+        axes.plot(x, y, "o", color=color, mec="white", ms=8.5, gid="student", **where)
         if point["chosen"]:
-            axes.plot(point["x"], point["accuracy"], "o", ms=19, mfc="none", mec=BLACK, mew=1.8, gid="ring")
+            axes.plot(x, y, "o", ms=19, mfc="none", mec=BLACK, mew=1.8, gid="ring", **where)
+    axes.update_datalim([(point["x"], point[end]) for point in points for end in ("low", "high")])
+    axes.autoscale_view()
     layers = sorted({point["x"] for point in points})
     axes.set(xticks=range(layers[0], layers[-1] + 1), xlim=(layers[0] - 0.7, layers[-1] + 0.7), xlabel="layers")
     axes.set_title("What a student keeps of its teacher, by its layers (ringed: goes on)")
@@ -161,9 +168,8 @@ def depth_curve(points: Sequence[Point], min_retention: float, caption: str = ""
     put_caption(figure, caption)
     figure.draw_without_rendering()  # the layout must stand before labels are measured
     marks, taken = [line.get_window_extent() for line in axes.lines], []
-    for point in sorted(points, key=lambda point: not point["chosen"]):
-        color = BLUE if point["accuracy"] >= min_retention else VERMILION
-        taken += put_name(axes, point, (color, "o", axes.transData), marks, taken)
+    for point, look in sorted(zip(points, looks, strict=True), key=lambda pair: not pair[0]["chosen"]):
+        taken += put_name(axes, point, look, marks, taken)
     return figure
 
 

@@ -29,6 +29,17 @@ def test_the_ladder_shows_each_measured_rung_and_its_speed_up():
     assert "15.0x" in shown and "90.0%" in shown and "broken" not in shown and "caption" in shown
 
 
+def test_a_rung_below_the_rule_is_hatched_and_says_so():
+    rungs = [
+        rung("reference padded", 2.0),
+        rung("teacher", 30.0, 0.9),
+        rung("too small", 90.0, 0.6) | {"keeps_rule": "no"},
+    ]
+    figure = checked(drawn.ladder(ladders.ladder(rungs), ["teacher"], "caption"))
+    assert [bool(bar.get_hatch()) for bar in figure.axes[0].patches] == [False, False, True]
+    assert "accuracy 60.0%, below the rule" in texts(figure) and texts(figure).count("below the rule") == 1
+
+
 def step(rung, factor, total, what="what the step does"):
     return {"rung": rung, "what": what, "factor": factor, "total": total}
 
