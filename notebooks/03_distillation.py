@@ -48,9 +48,7 @@ distil_length: int = 32  # training texts are cut to this many tokens
 batch_size: int = 16  # of training
 dropout: float = 0.0  # of training; costs random numbers on a CPU
 seed: int = 0  # of the training
-try_every_student: bool = (
-    False  # also those larger than the first that keeps the rule: the whole curve
-)
+try_every_student: bool = False  # the whole curve: also what is larger than the first that holds
 logits_only: bool = False  # allow a named student of another vocabulary: logits alone are compared
 stage_rates: list[float] = [1.0e-3, 2.0e-4]  # peak learning rates of the two stages
 weak_teacher: str = "warn"  # what to do with a teacher that only guesses: warn or refuse

@@ -68,6 +68,7 @@ def test_the_curve_of_depth_has_each_student_the_rule_and_the_ring():
         for name, (x, y) in kept.items()
     ]
     figure = drawn.depth_curve(points, 0.98, "caption")
+    figure.draw_without_rendering()
     marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in parts(figure, "student")]
     assert marks == list(kept.values()) and [*parts(figure, "ring")[0].get_ydata()] == [0.985]
     assert [tuple(line.get_ydata()) for line in parts(figure, "interval")] == [(p["low"], p["high"]) for p in points]
