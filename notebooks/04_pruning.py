@@ -532,7 +532,7 @@ figure = figures.pareto(
     min_retention * bench.teacher_accuracy,
     f"{caption}\n{n_requests} requests, one by one, timed with the served weights; {len(test)} test examples; "
     f"seed {seeds[0]}",
-    floor_label=f"{min_retention:.0%} of the teacher, on test",
+    floor_label=f"{min_retention:.1%} of the teacher, on test",
 )
 show(bench.figure(figure, "pareto"))
 bench.table(rows, keep="against_uniform")

@@ -55,7 +55,7 @@ def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "") -> Figu
         axes.text(row["speedup_vs_padded"] * 1.05, i, f"{row['speedup_vs_padded']:.1f}x{accuracy}", va="center")
     axes.set(xscale="log", xlabel="times the throughput of the padded reference (log scale)", yticks=rows.index)
     axes.set_yticklabels(rows["rung"])
-    room = 20 if below.any() else 6
+    room = 80 if below.any() else 6  # for the words beside the longest bar
     axes.set_xlim(min(0.8, rows["speedup_vs_padded"].min() * 0.8), rows["speedup_vs_padded"].max() * room)
     axes.xaxis.set_major_formatter("{x:g}x")
     axes.invert_yaxis()

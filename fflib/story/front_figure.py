@@ -59,7 +59,7 @@ def accuracy_against_speed(
         axes.plot(x, y, CROSS if below else "o", mfc=fill, mec=color, mew=1.3, ms=8.5 if below else 7.5, gid="rung")
     for share, style, side in ((1, {"lw": 1.4}, "bottom"), (min_retention, {"lw": 0.8}, "top")):
         axes.axhline(100 * share * teacher, color=BLACK, linestyle="--", zorder=1.4, gid="level", **style)
-        words = f"the teacher:\n{number(100 * teacher)}%" if share == 1 else f"{share:.0%} of\nthe teacher"
+        words = f"the teacher:\n{number(100 * teacher)}%" if share == 1 else f"{number(100 * share)}% of\nthe teacher"
         place = {"transform": axes.get_yaxis_transform(), "fontsize": 9, "linespacing": 1.05, "va": side}
         axes.text(1.01, 100 * share * teacher, words, **place)
     log_axis(axes, [row[SPEED] for row in rows])
