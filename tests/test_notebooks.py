@@ -20,7 +20,7 @@ ALLOWED = ("95 %", "200-fold", "33 %", "50 %")
 
 # The parameters that the bench reads for every chapter, so that its code need not name them.
 BENCHS = {"run", "run_dir", "size", "task", "data_source", "threads", "usd_per_hour"}
-BENCHS |= {"n_dev", "n_test", "n_resamples", "rounds"}
+BENCHS |= {"n_dev", "n_test", "n_resamples", "rounds", "min_retention"}
 
 
 def tags(cell):

@@ -127,6 +127,9 @@ def test_the_story_leaves_each_technique_out_and_says_against_what(book):
     assert len(facts["leave_one_out"]) >= 5 and all(row["factor"] > 0 for row in facts["leave_one_out"])
     assert len(facts["speedups"]["throughput"]) == 5 and min(facts["speedups"]["latency"].values()) > 1
     ladder = pd.read_csv(book / "ladder.csv")
+    kept = facts["retention"]
+    assert kept["low"] <= kept["value"] <= kept["high"] and kept["n"] == 96 and kept["verdict"] == "held"
+    assert ladder.set_index("rung").loc[facts["speedups"]["rung"], "keeps_rule"] == "yes"
     against = facts["headline"]["against"]
     padded, unpadded = (against[name] for name in AGAINST[:2])
     assert facts["factors"][-1]["total"] == pytest.approx(padded["product"])

@@ -28,6 +28,7 @@ from fflib import display
 from fflib.book.inputs import Inputs
 from fflib.data import batching
 from fflib.data.metrics import Scored
+from fflib.data.retention import Retention
 from fflib.data.splits import TokenizedSplit
 from fflib.files import InputError, atomic_path, write_json
 from fflib.measure import hardware
@@ -121,6 +122,7 @@ class Bench(Inputs):
         like: str = "",
         below: Timing | None = None,
         scored: Scored | None = None,
+        kept: Retention | None = None,
         plan: batching.Plan | None = None,
         **fields: Any,
     ) -> Rung:
@@ -133,6 +135,7 @@ class Bench(Inputs):
             like: an earlier rung, of this chapter or another, with which it shares what ``fields`` does not say.
             below: the rung that it stands on, timed in the same rounds; without it both must be of this chapter.
             scored: its accuracy on test.
+            kept: what it keeps of the teacher on dev, by which it keeps the rule (`min_retention`) or does not.
             plan: its batches, whose mean size is noted.
             fields: of `Rung`: model, engine, precision, batching, model_mb, threads, instances, status.
         """
@@ -146,6 +149,8 @@ class Bench(Inputs):
             rung.paired_baseline_per_s = below.throughput_per_s if below else None
         if scored:
             rung.scored(scored.value, (scored.low, scored.high), self.teacher_accuracy)
+        if kept and kept.is_known:
+            rung.keeps_rule = "yes" if kept.holds(self.values["min_retention"]) else "no"
         self.rungs.append(rung)
         return rung
 

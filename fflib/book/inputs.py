@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from fflib.data import batching, metrics, registry, splits
+from fflib.data import batching, metrics, registry, retention, splits
 from fflib.data.metrics import Gold, Scored
+from fflib.data.retention import Retention
 from fflib.data.splits import Split, TokenizedSplit
 from fflib.data.task import Task
 from fflib.files import InputError, resolve
-from fflib.model import checkpoints
+from fflib.model import cache, checkpoints
 from fflib.model.encoder import Classifier
 from fflib.runs import params, records
 
@@ -38,6 +39,7 @@ class Inputs:
         self.folder = resolve(self.values["run_dir"])
         self._records: dict[str, dict[str, Any]] = {}
         self._splits: dict[tuple[str, int], Split] = {}
+        self._teacher_logits: dict[str, np.ndarray] = {}
 
     def record(self, chapter: str) -> dict[str, Any]:
         """Return what an earlier chapter of this run left; InputError: it is missing or outdated, see `records`."""
@@ -149,6 +151,20 @@ class Inputs:
     def scored(self, logits: np.ndarray, gold: Gold) -> Scored:
         """Return the score with its bootstrap interval, of as many resamples as the parameters say."""
         return metrics.scored(self.task, logits, gold, self.values["n_resamples"])
+
+    def teacher_logits(self, split: str) -> np.ndarray:
+        """Return the teacher's logits [n, classes] on all examples of dev or test that count."""
+        if split not in self._teacher_logits:
+            self._teacher_logits[split] = cache.predict_cached(self.load(TEACHER), self.texts(split))
+        return self._teacher_logits[split]
+
+    def retention(self, logits: np.ndarray, split: str = "dev") -> Retention:
+        """Return what share of the teacher's score ``logits`` [n, classes] keep, paired, on all of dev or test.
+
+        Every choice asks `Retention.holds` on dev; see `fflib.data.retention` for the rule.
+        """
+        gold, resamples = self.split(split).gold, self.values["n_resamples"]
+        return retention.retention(self.task, logits, self.teacher_logits(split), gold, resamples)
 
     def _learned_its_rounding(self, model: str) -> bool:
         if self.name <= "05_quantization" or model == TEACHER:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from fflib.book import reference_sweep
-from fflib.book.reference import MAIN, REFERENCES, Reference, names, read, record_of
+from fflib.book.reference import MAIN, REFERENCES, STORY, Reference, names, read, record_of
 from fflib.book.reference_sweep import ReferenceSweep
+from fflib.data import retention
 from fflib.files import ROOT, InputError, shown, write_text
 from fflib.runs import cli
 from fflib.runs import ladder as rungs
@@ -36,7 +37,9 @@ def section(reference: Reference, further: Sequence[Reference] = (), sweeps: Seq
     alt = f"The ladder of {reference.name}: a bar a rung, speed-up against the padded reference"
     ladder = rungs.ladder_markdown(reference.way())
     told = headline_told.sentence(reference.headline)
+    certificate = retention.certificate(_retention(reference))
     parts = [f"{_measured(reference)} `make book` measures yours.", told, f"![{alt}]({figure})", ladder]
+    parts += [f"The last row: {certificate[0].lower()}{certificate[1:]}"] if certificate else []
     if further:
         rows = pd.DataFrame([_summary(each) for each in further])
         table = rows.to_markdown(index=False, disable_numparse=True)
@@ -91,6 +94,18 @@ def _measured(reference: Reference) -> str:
     return f"Measured on {machine['cpu']}, {cores}: {run}, {about['written'][:10]}, {versions}.{note}"
 
 
+def _kept(fact: retention.Fact | None) -> str:
+    if not fact or fact["value"] is None:
+        return ""
+    return f"{fact['value']:.1%} ({fact['low']:.1%} to {fact['high']:.1%}, {fact['verdict']})"
+
+
+def _retention(reference: Reference) -> retention.Fact | None:
+    """Return what the story says its last rung keeps on test; None: it is of older code, or is not there."""
+    stories = [record["facts"] for record in reference.records if record["chapter"] == STORY]
+    return stories[0].get("retention") if stories else None
+
+
 def _summary(reference: Reference) -> dict[str, str]:
     last, teacher = reference.way().iloc[-1], record_of(reference.records, BASELINE)["facts"]["teacher"]
     return {
@@ -98,7 +113,7 @@ def _summary(reference: Reference) -> dict[str, str]:
         "task": reference.about["task"],
         "teacher accuracy": f"{teacher['accuracy']:.1%}",
         "final accuracy (95 %)": f"{last['accuracy']:.1%} ({last['accuracy_low']:.1%} to {last['accuracy_high']:.1%})",
-        "retention": f"{last['retention']:.1%}",
+        "retention": _kept(_retention(reference)) or f"{last['retention']:.1%}",
         "vs padded": _factor(reference, last, "padded", AGAINST[0]),
         "vs unpadded": _factor(reference, last, "unpadded", AGAINST[1]),
         "p50 ms": f"{last['latency_p50_ms']:.1f}",

@@ -23,7 +23,7 @@ import onnxruntime
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from fflib.data import batching, registry, splits
+from fflib.data import batching, registry, retention, splits
 from fflib.data.task import Task
 from fflib.engine import sessions
 from fflib.files import InputError, resolve, shown, swapped_in, write_json, write_text
@@ -128,6 +128,7 @@ def _card(
         asking=task.by_hand and f" {task.by_hand}",
         ladder=rungs.ladder_markdown(ladder),
         headline=headline_told.sentence(headline),
+        certificate=retention.certificate(last["facts"]["served"].get("retention")),
         engine=row["engine"],
         precision=row["precision"],
         batch=f"batching: {row['batching']}",

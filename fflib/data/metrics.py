@@ -131,10 +131,18 @@ def difference_interval(
 
     Both are scored on the same draw, so questions that are hard for either do not widen the interval.
     """
+    ours, theirs = paired_scores(task, logits, other_logits, gold, seed, resamples).T
+    differences = ours - theirs
+    return score(task, logits, gold) - score(task, other_logits, gold), *_percentiles(differences, confidence)
+
+
+def paired_scores(
+    task: Scorable, logits: np.ndarray, other_logits: np.ndarray, gold: Gold, seed: int = 0, resamples: int = 1000
+) -> np.ndarray:
+    """Return two models' `score` on bootstrap draws of the same n examples, [resamples, 2]: each row is one draw."""
     ours, theirs = _tallied(task, logits, gold), _tallied(task, other_logits, gold)
     weights = _draws(len(ours[0][1]), seed, resamples)
-    differences = [_weighted(ours, weight) - _weighted(theirs, weight) for weight in weights]
-    return score(task, logits, gold) - score(task, other_logits, gold), *_percentiles(differences, confidence)
+    return np.array([(_weighted(ours, weight), _weighted(theirs, weight)) for weight in weights])
 
 
 def _by_question(values: np.ndarray, gold: Gold) -> np.ndarray:

@@ -16,6 +16,8 @@ from matplotlib import ticker
 from matplotlib.patches import FancyBboxPatch
 
 from fflib.data.metrics import Scored
+from fflib.data.retention import Retention
+from fflib.model.encoder import Classifier
 from fflib.plotting import (
     ABOVE,
     BLACK,
@@ -25,6 +27,7 @@ from fflib.plotting import (
     GREY,
     LINES,
     ORANGE,
+    VERMILION,
     Point,
     aside,
     put_caption,
@@ -96,6 +99,12 @@ def point(name: str, per_s: float, scored: Scored, route: str = "", chosen: bool
     return {"name": name, "route": route, "chosen": chosen, **where}
 
 
+def kept_by(name: str, model: Classifier, kept: Retention, chosen: bool = False) -> Point:
+    """Return a model as `depth_curve` draws it: by its layers, and the share of its teacher's score that it keeps."""
+    where = {"x": len(model.encoder.layers), "accuracy": kept.value, "low": kept.low, "high": kept.high}
+    return {"name": name, "chosen": chosen, **where}
+
+
 @styled
 def students(
     points: Sequence[Point], teacher: Point, floor: float, caption: str = "", *, floor_label: str, xlabel: str = SPEED
@@ -126,6 +135,41 @@ def students(
     marks, taken = [line.get_window_extent() for line in axes.lines], []
     for point in sorted(points, key=lambda point: (not point["chosen"], point["x"])):
         taken += put_name(axes, point, looks[point["route"]], marks, taken)
+    return figure
+
+
+@styled
+def depth_curve(points: Sequence[Point], min_retention: float, caption: str = "") -> plt.Figure:
+    """Draw what share of the teacher's score each student keeps over its layers, with the rule as a line.
+
+    ``points`` hold name, x (layers), accuracy (the share kept, of 1), low, high and chosen.
+    """
+    figure, axes = plt.subplots(figsize=(8.4, 4.4))
+    axes.axhline(min_retention, color=BLACK, linestyle="--", lw=1.4)
+    axes.text(1.01, min_retention, f"the rule:\n{min_retention:.1%}", transform=axes.get_yaxis_transform(), va="center")
+    looks = []
+    for point in points:
+        alike = [other["name"] for other in points if other["x"] == point["x"]]
+        beside = aside(axes, alike.index(point["name"]), len(alike))
+        color = BLUE if point["accuracy"] >= min_retention else VERMILION
+        looks.append((color, "o", beside))
+        x, y, where = point["x"], point["accuracy"], {"transform": beside}
+        axes.plot([x, x], [point["low"], point["high"]], color=color, lw=1.4, gid="interval", **where)
+        axes.plot(x, y, "o", color=color, mec="white", ms=8.5, gid="student", **where)
+        if point["chosen"]:
+            axes.plot(x, y, "o", ms=19, mfc="none", mec=BLACK, mew=1.8, gid="ring", **where)
+    axes.update_datalim([(point["x"], point[end]) for point in points for end in ("low", "high")])
+    axes.autoscale_view()
+    layers = sorted({point["x"] for point in points})
+    axes.set(xticks=range(layers[0], layers[-1] + 1), xlim=(layers[0] - 0.7, layers[-1] + 0.7), xlabel="layers")
+    axes.set_title("What a student keeps of its teacher, by its layers (ringed: goes on)")
+    axes.yaxis.set(label_text="share of the teacher's score (bars: paired interval)")
+    axes.yaxis.set_major_formatter(ticker.PercentFormatter(1))
+    put_caption(figure, caption)
+    figure.draw_without_rendering()  # the layout must stand before labels are measured
+    marks, taken = [line.get_window_extent() for line in axes.lines], []
+    for point, look in sorted(zip(points, looks, strict=True), key=lambda pair: not pair[0]["chosen"]):
+        taken += put_name(axes, point, look, marks, taken)
     return figure
 
 

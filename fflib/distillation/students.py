@@ -15,6 +15,7 @@ from fflib.model import checkpoints, slicing
 from fflib.model.encoder import Classifier
 from fflib.model.importance import Importance, first_order, gradients, magnitude
 
+TEACHER = "teacher"  # in a list of students: the teacher itself, whole, which no student is more accurate to
 RANKING_TEXTS = 256  # that tell which units of a teacher a narrower student keeps
 
 
@@ -91,7 +92,7 @@ class StudentInit:
         logits_only: bool = False,
         texts: TokenizedSplit | None = None,
     ) -> None:
-        self.name, self.named, self.logits_only = name, name != "teacher", logits_only
+        self.name, self.named, self.logits_only = name, name != TEACHER, logits_only
         self._model, self._texts, self._general, self.tokenizer = model, texts, None, tokenizer
         if self.named:
             labels = model.classifier.out_features
@@ -100,11 +101,19 @@ class StudentInit:
             )
 
     def candidates(self, shapes: Sequence[str]) -> list[str]:
-        """Return the students to try: ``shapes``, or the one model that has a name."""
-        return [self.name] if self.named else list(shapes)
+        """Return what to try, in order: ``shapes``, or the one model that has a name; after them the `TEACHER` itself.
+
+        So there is always one that keeps all of the teacher. InputError: there is no student among ``shapes``.
+        """
+        students = [shape for shape in shapes if shape != TEACHER]
+        if not students and not self.named:
+            raise InputError("students_tried names no student; name one before the teacher, such as '3x384'")
+        return [*([self.name] if self.named else students), TEACHER]
 
     def make(self, shape: str, start: str = "", activation: str = "") -> Classifier:
-        """Return an untrained student; ``start`` takes the place of the one in ``shape``."""
+        """Return an untrained student; ``start`` takes the place of the one in ``shape``. The `TEACHER`: as it is."""
+        if shape == TEACHER:
+            return self._model
         if self._general is not None:
             return with_activation(self._general, activation or self._general.encoder.config.activation)
         wanted = StudentShape.parse(shape)

@@ -10,11 +10,12 @@ import numpy as np
 
 from fflib.data import metrics
 from fflib.data.metrics import Gold, Scored
+from fflib.data.retention import Retention
 from fflib.data.splits import TokenizedSplit
 from fflib.data.task import Task
 from fflib.distillation import stages as learning
 from fflib.distillation.stages import DistillationStage
-from fflib.distillation.students import StudentInit
+from fflib.distillation.students import TEACHER, StudentInit
 from fflib.distillation.teacher import PartOfOutputs, TeacherOutputs
 from fflib.model import cache
 from fflib.model.encoder import Classifier
@@ -52,6 +53,7 @@ class Study:
         folder: each student has a folder of its own in it, and is not trained again.
         learn_from: which of the teacher's layers they learn from, a `losses.layer_map`.
         resamples: of every bootstrap interval.
+        teacher_texts: dev and test as the teacher reads them, where students read other tokens.
     """
 
     init: StudentInit
@@ -62,6 +64,7 @@ class Study:
     folder: Path
     learn_from: str = "uniform"
     resamples: int = 1000
+    teacher_texts: Mapping[str, TokenizedSplit] | None = None
 
     def distil(
         self,
@@ -90,6 +93,15 @@ class Study:
             )
         )
 
+    def taught(self, shape: str, start: Classifier | None = None) -> Distilled:
+        """Return the student of ``shape`` after the study's stages, from ``start`` or as `StudentInit.make` makes it.
+
+        The teacher itself, called `TEACHER`, is not trained: it has nothing to learn.
+        """
+        if shape == TEACHER:
+            return Distilled(self.outputs.model, [])
+        return self.distil(shape, self.init.make(shape) if start is None else start)
+
     def on_first(self, shape: str, count: int) -> Distilled:
         """Distil a student of ``shape`` on the first ``count`` training examples; 0, or more than there are: on all."""
         outputs = self.outputs.first(count)
@@ -99,13 +111,13 @@ class Study:
     def losses(self, distilled: Mapping[str, Distilled]) -> dict[str, dict[str, list[tuple[int, float]]]]:
         """Return the training losses [(step, loss), ...] of students that went through the study's stages, by stage."""
         return {
-            stage.name: {name: each.histories[i].loss for name, each in distilled.items()}
+            stage.name: {name: each.histories[i].loss for name, each in distilled.items() if each.histories}
             for i, stage in enumerate(self.stages)
         }
 
     def logits(self, model: Classifier, split: str) -> np.ndarray:
         """Return the logits [n, classes] of a student on dev or test."""
-        return cache.predict_cached(model, self.texts[split])
+        return cache.predict_cached(model, self._read_by(model)[split])
 
     def score(self, model: Classifier, split: str) -> float:
         """Return what a student scores on dev or test, 0 to 1."""
@@ -124,14 +136,16 @@ class Study:
         own, gold = self.logits(model, split), self.texts[split].gold
         return Scored(*metrics.difference_interval(self.task, own, logits, gold, resamples=self.resamples))
 
+    def _read_by(self, model: Classifier) -> Mapping[str, TokenizedSplit]:
+        return self.teacher_texts if self.teacher_texts and model is self.outputs.model else self.texts
+
     def _score(self, logits: np.ndarray, gold: Gold) -> float:
         return metrics.score(self.task, logits, gold)
 
 
-def smallest_that_keeps(scores: Mapping[str, float], costs: Mapping[str, float], floor: float) -> str:
-    """Return the cheapest student whose score is at least ``floor``; where none is, the one that scores best."""
-    good_enough = [name for name, score in scores.items() if score >= floor]
-    return min(good_enough, key=costs.get) if good_enough else max(scores, key=scores.get)
+def first_that_holds(kept: Mapping[str, Retention], min_retention: float) -> str:
+    """Return the first student, in the order they were tried, that keeps the rule; where none does, the `TEACHER`."""
+    return next((name for name, each in kept.items() if each.holds(min_retention)), TEACHER)
 
 
 def why_above(name: str, difference: Scored) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fflib.data.retention import Retention
 from fflib.model import slicing
 from fflib.model.config import LayerShape
 from fflib.model.encoder import Classifier
@@ -26,6 +27,7 @@ class Candidate:
     is the speed-up that a searched shape and the uniform one it is compared with are made for. ``rung`` is the name
     under which it always stands on the ladder; '' for none. ``tuned`` is the cut and tuned model, not trained;
     ``retrained`` has the trained model of each seed with its histories. ``predicted_ms`` is the mean time of a request.
+    ``kept`` is what the served model keeps of the teacher's score on dev.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Candidate:
     retrained: list[tuple[Classifier, list[History]]] = field(default_factory=list)
     predicted_ms: float = math.nan
     dev_scores: list[float] = field(default_factory=list)
+    kept: Retention | None = None
 
     @property
     def file_name(self) -> str:
@@ -48,9 +51,10 @@ class Candidate:
         """The tuned model, then the retrained one of each seed."""
         return [self.tuned, *(model for model, _ in self.retrained)]
 
-    def judge(self, dev_score: Callable[[Classifier], float]) -> None:
-        """Score all `models`, 0 to 1, by ``dev_score``: it decides which one is served."""
+    def judge(self, dev_score: Callable[[Classifier], float], kept_on_dev: Callable[[Classifier], Retention]) -> None:
+        """Score all `models`, 0 to 1, by ``dev_score``: it decides which one is served, and that is asked the rule."""
         self.dev_scores = [dev_score(model) for model in self.models]
+        self.kept = kept_on_dev(self.model)
 
     @property
     def is_retrained(self) -> bool:
@@ -90,6 +94,7 @@ class Candidate:
             "dev %, tuned only": tuned,
             "dev %, retrained": retrained[0] if retrained else math.nan,
             "worst and best seed": f"{min(retrained):.1f} to {max(retrained):.1f}" if len(retrained) > 1 else "",
+            "of the teacher's on dev": self.kept.words,
             "minutes of retraining": self.minutes,
         }
 
@@ -139,13 +144,19 @@ def pairs(candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Candidat
             yield candidate, by_kind[UNIFORM, target]
 
 
-def choose(candidates: Sequence[Candidate], ms: Mapping[str, float], floor: float, as_fast: float) -> Candidate:
-    """Return the most accurate of the fastest candidates that reach ``floor`` on dev and save time.
+def by_target(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Return the shapes that are tried in any case, then those of each target speed-up, the fastest target first."""
+    targets = sorted({candidate.target for candidate in candidates if candidate.target}, reverse=True)
+    return [[candidate for candidate in candidates if candidate.target == target] for target in (None, *targets)]
+
+
+def choose(candidates: Sequence[Candidate], ms: Mapping[str, float], min_retention: float, as_fast: float) -> Candidate:
+    """Return the most accurate of the fastest candidates that keep the rule (`Retention.holds`) and save time.
 
     Where none does, the most accurate of all. ``ms`` has the measured time of each and of the unpruned model; times
     within the factor ``as_fast`` of the least count as equal.
     """
-    accurate = [candidate for candidate in candidates if candidate.dev_score >= floor]
+    accurate = [candidate for candidate in candidates if candidate.kept.holds(min_retention)]
     faster = [candidate for candidate in accurate if ms[candidate.name] < ms[UNPRUNED]]
     limit_ms = as_fast * min((ms[candidate.name] for candidate in faster), default=math.inf)
     fastest = [candidate for candidate in faster or candidates if ms[candidate.name] <= limit_ms]
@@ -153,16 +164,16 @@ def choose(candidates: Sequence[Candidate], ms: Mapping[str, float], floor: floa
 
 
 def rungs(
-    candidates: Sequence[Candidate], ms: Mapping[str, float], floor: float, chosen: Candidate
+    candidates: Sequence[Candidate], ms: Mapping[str, float], min_retention: float, chosen: Candidate
 ) -> dict[str, Candidate]:
     """Return what goes on the ladder, by the name of the rung: shapes that always do, the searched one, the chosen one.
 
-    Of the searched ones the fastest that reaches ``floor`` on dev; where none does, the fastest of all: the ladder
-    shows its accuracy.
+    Of the searched ones the fastest that keeps the rule; where none does, the fastest of all: the ladder shows its
+    accuracy, and marks it.
     """
     found = {candidate.rung: candidate for candidate in candidates if candidate.rung}
     searched = [candidate for candidate in candidates if candidate.kind == LATENCY_AWARE]
-    accurate = [candidate for candidate in searched if candidate.dev_score >= floor]
+    accurate = [candidate for candidate in searched if candidate.kept.holds(min_retention)]
     if searched:
         found["pruned for latency"] = min(accurate or searched, key=lambda candidate: ms[candidate.name])
     if chosen.name not in [candidate.name for candidate in found.values()]:

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 
 from fflib.data import metrics
 from fflib.data.metrics import Scored
+from fflib.data.retention import Retention
 from fflib.engine import int8_support
 from fflib.engine.int8_support import Int8Support
 from fflib.measure import fitness
@@ -151,12 +152,13 @@ def at_once(races: Mapping[str, Race], one_at_a_time: Race) -> list[Row]:
     ]
 
 
-def learning(model: str, fp32_score: float, lost: Mapping[str, float], learns: bool, when: str) -> str:
-    """Say what served recipes lose on dev, in points, and whether the model learns with the rounding."""
-    losses = ", ".join(f"*{recipe}* loses {points:.2f}" for recipe, points in lost.items())
+def learning(model: str, fp32: Retention, kept: Mapping[str, Retention], learns: bool, when: str) -> str:
+    """Say what served recipes keep of the teacher on dev, and whether the model learns with the rounding."""
+    recipes_kept = "; ".join(f"*{recipe}* {each.words}" for recipe, each in kept.items() if each.is_known)
     return (
-        f"In fp32 the {model} has {fp32_score:.1%} on dev; of its points {losses or 'every recipe loses too many'}. "
-        f"It {'learns' if learns else 'does not learn'} with the rounding ({when})."
+        f"In fp32 the {model} keeps {fp32.words or 'nothing'} of the teacher's score on dev. Rounded: "
+        f"{recipes_kept or 'no recipe that may be asked'}. It {'learns' if learns else 'does not learn'} with the "
+        f"rounding ({when})."
     )
 
 
@@ -178,17 +180,18 @@ def rung_fields(recipe: str, graph: Graph, model: str, served: bool, labels_kept
     }
 
 
-def rungs(race: Race, points_lost: Mapping[str, float], scored: Mapping[str, Scored]) -> list[Row]:
-    """Describe the rungs of served recipes: their speed, what they lose on dev (in points) and on test."""
+def rungs(race: Race, kept: Mapping[str, Retention], scored: Mapping[str, Scored], min_retention: float) -> list[Row]:
+    """Describe the rungs of served recipes: their speed, what they keep of the teacher on dev, and lose on test."""
     return [
         {
             "rung": f"int8 {recipe}",
             "requests/s": race[recipe].throughput_per_s,
             "95 % interval": "{:.0f} to {:.0f}".format(*race[recipe].throughput_interval()),
             "step": race.speedup(recipe, FLOAT),
-            "dev points lost": lost,
+            "of the teacher's on dev": each.words,
+            "keeps the rule": "yes" if each.holds(min_retention) else "no",
             "test %": 100 * scored[recipe].value,
             "test points lost": 100 * (scored[FLOAT].value - scored[recipe].value),
         }
-        for recipe, lost in points_lost.items()
+        for recipe, each in kept.items()
     ]

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from fflib.data import batching
+from fflib.data.retention import Retention
 from fflib.data.splits import TokenizedSplit
 from fflib.engine import export, predictors
 from fflib.files import InputError, check_known
@@ -124,13 +125,13 @@ def convert(source: Path, recipe: str, calibration: Calibration, answers: Answer
     return Graph(path, predict, fidelity, time.perf_counter() - start, learned)
 
 
-def choose(race: Race, points_lost: Mapping[str, float], limit: float, first: str) -> str:
-    """Return the fastest recipe that beats fp32 and loses at most ``limit`` points on dev; '' where there is none.
+def choose(race: Race, kept: Mapping[str, Retention], min_retention: float, first: str) -> str:
+    """Return the fastest recipe that beats fp32 and keeps the rule (`Retention.holds`) on dev; '' where there is none.
 
     ``first`` is taken where the noise of the timing cannot tell it from the fastest.
     """
-    faster = [name for name in points_lost if race[name].throughput_per_s > race[FLOAT].throughput_per_s]
-    holding = [name for name in faster if points_lost[name] <= limit]
+    faster = [name for name in kept if race[name].throughput_per_s > race[FLOAT].throughput_per_s]
+    holding = [name for name in faster if kept[name].holds(min_retention)]
     fastest = max(holding, key=lambda name: race[name].throughput_per_s, default="")
     if first in holding and race[first].throughput_interval()[1] > race[fastest].throughput_interval()[0]:
         return first

@@ -20,7 +20,9 @@ COLUMNS = (  # of ladder.csv, a public interface: names and order stay
     "speedup_step", "speedup_vs_padded", "speedup_vs_unpadded",
     "accuracy", "accuracy_low", "accuracy_high", "retention",
     "model_mb", "usd_per_100m", "energy_wh_per_1k", "energy_source", "status",
+    "keeps_rule",
 )  # fmt: skip
+BELOW = "below the rule"  # what a page calls a rung whose `keeps_rule` is "no"
 PADDED, UNPADDED = "reference padded", "reference unpadded"  # the two baselines every speed-up refers to
 
 
@@ -53,6 +55,7 @@ class Rung:
     energy_wh_per_1k: float | None = None
     energy_source: str = ""
     status: str = "ok"
+    keeps_rule: str = ""  # "yes" or "no": whether it keeps min_retention of the teacher's score on dev; "": not asked
     evidence: dict[str, Any] = field(default_factory=dict)
 
     def timed(self, timing: Timing, checked: Check | None, usd_per_hour: float) -> Rung:
@@ -111,6 +114,7 @@ def ladder(rungs: Sequence[Mapping[str, Any]], watts_per_core: float | None = No
 
     table = pd.DataFrame([{name: rung.get(name) for name in COLUMNS} for rung in rungs], columns=list(COLUMNS))
     table = table.astype({"accuracy": float, "retention": float})  # also where no rung has one
+    table["keeps_rule"] = [rung.get("keeps_rule") or "" for rung in rungs]  # records of older code have none
     table["speedup_step"] = [step(rung) for rung in rungs]
     for column, baseline in (("speedup_vs_padded", PADDED), ("speedup_vs_unpadded", UNPADDED)):
         table[column] = [against(baseline, rung) for rung in rungs]
@@ -151,7 +155,7 @@ def ladder_markdown(table: pd.DataFrame) -> str:
             "accuracy (95 %)": [_accuracy(row) for row in table.itertuples()],
             "MB": _format(table["model_mb"], "{:.0f}"),
             "USD/100M": _format(table["usd_per_100m"], "{:.0f}"),
-            "status": table["status"],
+            "status": [_status(row) for row in table.itertuples()],
         }
     )
     return shown.to_markdown(index=False, disable_numparse=True, colalign=("left", *("right",) * 9, "left"))
@@ -168,6 +172,10 @@ def write_ladder(folder: str | Path, table: pd.DataFrame) -> None:
 
 def _format(column: pd.Series, pattern: str) -> list[str]:
     return ["" if pd.isna(value) else pattern.format(value) for value in column]
+
+
+def _status(row: Any) -> str:
+    return BELOW if row.status == "ok" and row.keeps_rule == "no" else row.status
 
 
 def _accuracy(row: Any) -> str:

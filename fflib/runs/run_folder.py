@@ -12,6 +12,7 @@ from fflib.files import InputError, shown
 from fflib.runs.ladder import COLUMNS, Rung
 from fflib.runs.records import damaged, read_file
 
+OLDER = (COLUMNS[: COLUMNS.index("keeps_rule")],)  # a ladder from before these columns can still be read
 TEXT = {field.name for field in fields(Rung) if field.type == "str"}
 
 
@@ -40,6 +41,8 @@ def load(folder: Path) -> Side:
 def _read_ladder(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False).fillna("")
+        if tuple(table.columns) in OLDER:  # new columns only come at the end
+            table = table.reindex(columns=list(COLUMNS), fill_value="")
         if tuple(table.columns) != COLUMNS:
             odd = sorted(set(table.columns) ^ set(COLUMNS)) or ["another order"]
             raise InputError(f"{shown(path)} has other columns than this code's ({', '.join(odd)}); run the book again")

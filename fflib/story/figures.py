@@ -31,6 +31,7 @@ from fflib.plotting import (
     styled,
     times,
 )
+from fflib.runs.ladder import BELOW
 from fflib.story.figure_parts import SPEED, known, log_axis, measured
 
 
@@ -38,21 +39,25 @@ from fflib.story.figure_parts import SPEED, known, log_axis, measured
 def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "", measured_rung: str = "") -> Figure:
     """Draw a bar per measured rung: its speed-up over the padded reference on a log axis, its accuracy beside it.
 
-    Rungs that are not in ``stack``, the alternatives to those that are, are drawn pale. The factor of the rung
-    ``measured_rung`` was measured against the reference, those of the others are products of steps: a line goes to
-    where its own steps lead.
+    Rungs that are not in ``stack``, the alternatives to those that are, are drawn pale; those below the rule hatched.
+    The factor of the rung ``measured_rung`` was measured against the reference, those of the others are products of
+    steps: a line goes to where its own steps lead.
     """
     rows = table[table["speedup_vs_padded"].notna()].reset_index(drop=True)
     figure, axes = plt.subplots(figsize=(8, 1 + 0.5 * len(rows)))
     color_of = {name: GREY if name.startswith("reference") else BLUE for name in rows["rung"]}
     colors = [color if name in stack or color == GREY else PALE for name, color in color_of.items()]
-    axes.barh(rows.index, rows["speedup_vs_padded"], color=colors, height=0.62)
+    below = rows["keeps_rule"] == "no"
+    bars = axes.barh(rows.index, rows["speedup_vs_padded"], color=colors, height=0.62)
+    for bar, is_below in zip(bars, below, strict=True):
+        bar.set(hatch="////" if is_below else None, edgecolor="white", linewidth=0)
     for i, row in rows.iterrows():
         accuracy = "" if pd.isna(row["accuracy"]) else f"  accuracy {row['accuracy']:.1%}"
+        accuracy += f", {BELOW}" if below[i] else ""
         end, note = row["speedup_vs_padded"], ""
         if row["rung"] == measured_rung:
-            below = rows.loc[rows["rung"] == row["stacks_on"], "speedup_vs_padded"].item()
-            product, note = below * row["speedup_step"], " measured"
+            one_below = rows.loc[rows["rung"] == row["stacks_on"], "speedup_vs_padded"].item()
+            product, note = one_below * row["speedup_step"], " measured"
             axes.plot([row["speedup_vs_padded"], product], [i, i], color=BLACK, lw=1, marker="|", ms=8, gid="product")
             end = max(end, product)
         axes.text(end * 1.05, i, f"{row['speedup_vs_padded']:.1f}x{note}{accuracy}", va="center")
@@ -60,9 +65,8 @@ def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "", measure
     unit += "\nsteps multiplied; the last rung: measured, with a line to its product" * bool(measured_rung)
     axes.set(xscale="log", xlabel=unit, yticks=rows.index)
     axes.set_yticklabels(rows["rung"])
-    axes.set_xlim(
-        min(0.8, rows["speedup_vs_padded"].min() * 0.8), rows["speedup_vs_padded"].max() * (12 if measured_rung else 6)
-    )
+    room = 80 if below.any() else 12 if measured_rung else 6  # for the words beside the longest bar
+    axes.set_xlim(min(0.8, rows["speedup_vs_padded"].min() * 0.8), rows["speedup_vs_padded"].max() * room)
     axes.xaxis.set_major_formatter("{x:g}x")
     axes.invert_yaxis()
     pale = " (pale: alternatives)" if PALE in colors else ""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fflib.runs import ladder as rungs
 
-Point = Mapping[str, Any]  # rung, throughput_per_s, accuracy, accuracy_low, accuracy_high (of 1), on_the_way
+Point = Mapping[str, Any]  # rung, throughput_per_s, accuracy, accuracy_low, accuracy_high (of 1), on_the_way, below
 SPEED, ACCURACY = "throughput_per_s", "accuracy"
 
 
@@ -17,8 +17,9 @@ def points(ladder: pd.DataFrame, stack: Sequence[str], scale: float = 1.0) -> li
     """Return the rungs that have both a throughput and an accuracy, in the order of the ladder.
 
     The throughput is the padded reference's times the product of the steps: what the machine drifted between chapters
-    is not in it. ``on_the_way`` says whether a rung is of the ``stack``. ``scale`` is the last rung's measured factor
-    over its product: so it stands at what was measured, and all others as many steps from it as they are.
+    is not in it. ``on_the_way`` says whether a rung is of the ``stack``, ``below`` whether it is below the rule.
+    ``scale`` is the last rung's measured factor over its product: so it stands at what was measured, and all others as
+    many steps from it as they are.
     """
     padded_per_s = ladder.set_index("rung").loc[rungs.PADDED, SPEED]
     scored = ladder[ladder[ACCURACY].notna() & ladder[SPEED].notna()]
@@ -30,6 +31,7 @@ def points(ladder: pd.DataFrame, stack: Sequence[str], scale: float = 1.0) -> li
             ACCURACY: row.accuracy,
             "accuracy_low": row.accuracy_low,
             "accuracy_high": row.accuracy_high,
+            "below": row.keeps_rule == "no",
         }
         for row in scored.itertuples()
     ]

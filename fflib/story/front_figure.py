@@ -29,19 +29,22 @@ from fflib.plotting import (
     styled,
     times,
 )
+from fflib.runs.ladder import BELOW
 from fflib.story.figure_parts import SPEED, known, log_axis, measured
 from fflib.story.front import pareto
 
-ENOUGH = 0.98  # of the teacher's accuracy
+CROSS = "X"  # the mark of a rung below the rule
 
 
 @styled
-def accuracy_against_speed(rows: Sequence[Row], teacher: float, caption: str = "") -> plt.Figure:
+def accuracy_against_speed(
+    rows: Sequence[Row], teacher: float, caption: str = "", *, min_retention: float
+) -> plt.Figure:
     """Draw the accuracy of each rung over its throughput, and the Pareto front, as FastFormers' figure 3 does.
 
     ``rows``, in the order of the ladder, hold rung, throughput_per_s, accuracy, accuracy_low, accuracy_high and
-    on_the_way; alternatives to the rungs on the way are hollow, and named where they are on the front. ``teacher`` is
-    the teacher's accuracy.
+    on_the_way; alternatives to the rungs on the way are hollow, and named where they are on the front. One that is
+    ``below`` the rule is a cross. ``teacher`` is the teacher's accuracy, of which the rule asks for ``min_retention``.
     """
     rows = measured(rows, SPEED, "accuracy")
     best = set(pareto(rows))
@@ -52,10 +55,11 @@ def accuracy_against_speed(rows: Sequence[Row], teacher: float, caption: str = "
             ends = 100 * row["accuracy_low"], 100 * row["accuracy_high"]
             axes.plot([x, x], ends, color=color, lw=0.9, alpha=0.45, zorder=1.5, gid="interval")
         fill = color if row["on_the_way"] else "white"
-        axes.plot(x, y, "o", mfc=fill, mec=color, mew=1.3, ms=7.5, gid="rung")
-    for share, style, side in ((1, {"lw": 1.4}, "bottom"), (ENOUGH, {"lw": 0.8}, "top")):
+        below = row.get("below", False)
+        axes.plot(x, y, CROSS if below else "o", mfc=fill, mec=color, mew=1.3, ms=8.5 if below else 7.5, gid="rung")
+    for share, style, side in ((1, {"lw": 1.4}, "bottom"), (min_retention, {"lw": 0.8}, "top")):
         axes.axhline(100 * share * teacher, color=BLACK, linestyle="--", zorder=1.4, gid="level", **style)
-        words = f"the teacher:\n{number(100 * teacher)}%" if share == 1 else f"{share:.0%} of\nthe teacher"
+        words = f"the teacher:\n{number(100 * teacher)}%" if share == 1 else f"{number(100 * share)}% of\nthe teacher"
         place = {"transform": axes.get_yaxis_transform(), "fontsize": 9, "linespacing": 1.05, "va": side}
         axes.text(1.01, 100 * share * teacher, words, **place)
     log_axis(axes, [row[SPEED] for row in rows])
@@ -67,7 +71,10 @@ def accuracy_against_speed(rows: Sequence[Row], teacher: float, caption: str = "
     look = {"marker": "o", "ms": 7.5, "lw": 0}
     keys = [plt.Line2D([], [], color=BLUE, **look), plt.Line2D([], [], mfc="white", mec=GREY, mew=1.3, **look), front]
     words = ["on the way", "alternative", "front: no other beats it (bold)"]
-    axes.legend(keys, words, ncols=3, handletextpad=0.4, **ABOVE_AXES | {"columnspacing": 1})
+    if any(row.get("below", False) for row in rows):
+        keys.append(plt.Line2D([], [], mfc="white", mec=GREY, mew=1.3, **look | {"marker": CROSS, "ms": 8.5}))
+        words.append(BELOW)
+    axes.legend(keys, words, ncols=len(words), handletextpad=0.4, **ABOVE_AXES | {"columnspacing": 1})
     finish(figure, _keeps(rows, teacher), caption)
     _number_rungs(axes, rows, best, front)
     return figure

@@ -32,11 +32,11 @@ def rows(timings: Mapping[str, Timing]) -> list[dict[str, Any]]:
     ]
 
 
-def speedups(timings: Mapping[str, Timing], best_reference: str) -> dict[str, float]:
-    """Return how many times the median latency of `LAST` the starting points of `factors.AGAINST` have.
+def speedups(timings: Mapping[str, Timing], best_reference: str, last: str = LAST) -> dict[str, float]:
+    """Return how many times the median latency of ``last`` the starting points of `factors.AGAINST` have.
 
     ``best_reference`` names the timing of the reference on the engine where it is fastest.
     """
     starts = (PADDED, UNPADDED, best_reference, TEACHER, TEACHER_ON_ONNX)
-    end_ms = timings[LAST].latency_p50_ms
+    end_ms = timings[last].latency_p50_ms
     return {against: timings[start].latency_p50_ms / end_ms for against, start in zip(AGAINST, starts, strict=True)}

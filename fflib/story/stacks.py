@@ -59,7 +59,8 @@ def of_run(served: Mapping[str, Any]) -> Stack:
     """Return the stack that a run ends with, from the fact "served" of chapter 7."""
     count, threads, kind = served["division"]
     batches = tuple(served["batches"])
-    return Stack(served["model"], served["recipe"], True, "onnxruntime", count, threads, kind, batches)
+    first_token = served["first_token"]
+    return Stack(served["model"], served["recipe"], first_token, "onnxruntime", count, threads, kind, batches)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def graphs_of_run(folder: Path, served: Mapping[str, Any], quantised: Mapping[st
         ("teacher", False): onnx / "teacher" / "model.onnx",
         ("student", False): onnx / "unpruned" / "model.onnx",
         (final, False): resolve(rounded).with_name("model.onnx") if rounded else onnx / "whole" / "model.onnx",
-        (final, True): resolve(served["onnx"]).with_name("model.onnx"),
+        (final, True): onnx / "served" / "model.onnx",
     }
 
 

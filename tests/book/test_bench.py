@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from fflib.book.bench import Bench
 from fflib.data import splits
 from fflib.data.metrics import Gold, Scored
+from fflib.data.retention import Retention
 from fflib.files import InputError
 from fflib.measure.timing import Check, Timing
 from fflib.model import checkpoints
@@ -113,6 +114,21 @@ def test_a_rung_has_what_was_measured_and_what_it_shares(run):
         bench.add_rung("student", timing(), on="", like="teacher unpadded")
     again = bench.add_rung("again", None, on="student", like="student", status="failed: no engine")
     assert again.model == "small" and again.throughput_per_s is None and again.status == "failed: no engine"
+
+
+def test_a_rung_keeps_the_rule_by_what_it_keeps_of_the_teacher_on_dev(run, monkeypatch):
+    teacher = np.array([[1.0, 0.0], [0.0, 1.0]])  # right on both
+    monkeypatch.setattr(splits, "tokenize", lambda *arguments: None)
+    monkeypatch.setattr(checkpoints, "load_tokenizer", lambda folder: None)
+    monkeypatch.setattr("fflib.model.cache.predict_cached", lambda model, texts: teacher)
+    bench, kept = run(min_retention=0.5, n_resamples=20), {}
+    for name, logits in {"all": teacher, "half": teacher[[0, 0]], "none": teacher[::-1]}.items():
+        kept[name] = bench.retention(logits)
+        bench.add_rung(name, None, on="", like="teacher unpadded", kept=kept[name])
+    assert [each.value for each in kept.values()] == [1.0, 0.5, 0.0] and kept["half"].n == 2
+    bench.add_rung("not asked", None, on="", like="teacher unpadded")
+    bench.add_rung("nothing to keep", None, on="", like="teacher unpadded", kept=Retention(*[np.nan] * 3, 2, 0, 0))
+    assert [rung.keeps_rule for rung in bench.rungs] == ["yes", "yes", "no", "", ""]
 
 
 def test_what_is_saved_is_what_was_gathered_and_is_there_at_once(run, tmp_path):

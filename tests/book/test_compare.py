@@ -338,6 +338,15 @@ def test_what_cannot_be_read_is_told_in_a_sentence(world, capsys, what, words):
     assert said.err.startswith("error: ") and words in said.err and str(world / "brought") in said.err
 
 
+def test_a_ladder_of_before_the_last_column_can_still_be_read(world, capsys):
+    path = write_run(world / "brought") / "ladder.csv"
+    text = path.read_text()
+    path.write_text("\n".join(line.rpartition(",")[0] for line in text.splitlines()) + "\n")
+    assert COLUMNS[-1] in text and COLUMNS[-1] not in path.read_text()
+    status, said = run_command(capsys, "--with", str(world / "brought"))
+    assert (status, said.err) == (0, "")
+
+
 def test_an_unknown_name_says_what_there_is(world, capsys):
     write_run(world / "outputs" / "reference" / "kept")
     status, said = run_command(capsys, "--with", "nowhere")

@@ -33,6 +33,7 @@ from small_runs import (
 from fflib import files
 from fflib.book import readme, redaction, reference
 from fflib.data import splits as data
+from fflib.data.retention import Retention
 from fflib.files import ROOT, InputError, write_json
 from fflib.runs import ladder as rungs
 from fflib.runs import params, provenance
@@ -453,6 +454,22 @@ def test_the_section_of_readme(two):
     assert len(tables) == 9 and section.endswith("On a subset.") and "- boolq: Measured on A processor" in section
     alone = readme.section(reference.read("boolq", two))
     assert "outputs/reference/boolq/figures" in alone and "Other runs" not in alone and "On a subset." in alone
+
+
+def test_readme_says_what_the_last_rung_keeps_on_test_where_the_story_does(two):
+    fact = Retention(0.875, 0.85, 0.99, 1500, 80, 20).fact(0.98)
+    for name in ("docs-cpu", "boolq"):
+        path = two / name / "results" / "09_story.json"
+        record = json.loads(path.read_text())
+        record["facts"]["retention"] = fact
+        path.write_text(json.dumps(record))
+    section = readme.section(reference.read("docs-cpu", two), [reference.read("boolq", two)])
+    assert (
+        "The last row: on test it keeps 87.5% (85.0% to 99.0%)" in section and "**held within the interval**" in section
+    )
+    tables = [cells(line) for line in section.splitlines() if line.startswith("|")]
+    kept = dict(zip(tables[6], tables[8], strict=True))["retention"]
+    assert kept == "87.5% (85.0% to 99.0%, held within the interval)"
 
 
 def test_readme_is_written_between_its_markers(two, tmp_path):

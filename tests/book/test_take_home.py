@@ -26,6 +26,7 @@ from fflib import files
 from fflib.book import take_home
 from fflib.data import registry, splits, superglue
 from fflib.data.metrics import Gold
+from fflib.data.retention import Retention
 from fflib.data.task import Span, Task
 from fflib.engine import sessions
 from fflib.files import ROOT, InputError, write_json
@@ -183,7 +184,7 @@ def write_record(run: params.Run, chapter: str, parameters: dict, rungs: list[Ru
     write_json(run.folder / "results" / f"{chapter}.json", record)
 
 
-def change_record(run: params.Run, chapter: str, **served: str) -> None:
+def change_record(run: params.Run, chapter: str, **served: object) -> None:
     path = run.folder / "results" / f"{chapter}.json"
     record = json.loads(path.read_text())
     record["facts"]["served"] |= served
@@ -230,6 +231,15 @@ def test_alone_it_answers_as_the_model_does(run, links, tmp_path):
     assert by_stdin.stderr == "" and by_stdin.returncode == 0
     assert_close(by_stdin.stdout.splitlines(), wanted)
     assert alone(links, folder, *lines).stdout == by_stdin.stdout
+
+
+def test_the_card_says_what_the_model_keeps_of_its_teacher_on_test(boolq):
+    card = (take_home.build(boolq) / "README.md").read_text()
+    assert "rule" not in card and "{" not in card.replace("{example}", "")
+    change_record(boolq, "07_serving", retention=Retention(0.937, 0.921, 0.952, 1500, 120, 30).fact(0.98))
+    card = (take_home.build(boolq) / "README.md").read_text()
+    assert "On test it keeps 93.7% (92.1% to 95.2%) of its teacher's score (paired, 1,500 examples" in card
+    assert "98.0%: **missed**, even the upper end of the interval is below it." in card
 
 
 def test_a_word_that_the_head_reads_is_marked_by_hand(served, links, tmp_path, monkeypatch):

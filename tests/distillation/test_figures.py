@@ -3,9 +3,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.colors import same_color
+from small_classifier import classifier
 
 from fflib.data.metrics import Scored
+from fflib.data.retention import Retention
 from fflib.distillation import figures as drawn
+from fflib.plotting import BLUE
 
 ROUTES = ("two-stage", "one-stage", "small general start")
 
@@ -55,6 +59,28 @@ def extent(text):
 
 def overlaps(boxes):
     return [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+
+
+def test_the_curve_of_depth_has_each_student_the_rule_and_the_ring():
+    kept = {"2x16": (2, 0.9), "2x16@last": (2, 0.97), "3x16": (3, 0.985), "teacher": (6, 1.0)}
+    points = [
+        {"name": name, "x": x, "accuracy": y, "low": y - 0.02, "high": y + 0.01, "chosen": name == "3x16"}
+        for name, (x, y) in kept.items()
+    ]
+    figure = drawn.depth_curve(points, 0.98, "caption")
+    figure.draw_without_rendering()
+    marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in parts(figure, "student")]
+    assert marks == list(kept.values()) and [*parts(figure, "ring")[0].get_ydata()] == [0.985]
+    assert [tuple(line.get_ydata()) for line in parts(figure, "interval")] == [(p["low"], p["high"]) for p in points]
+    above = [same_color(line.get_color(), BLUE) for line in parts(figure, "student")]
+    assert above == [False, False, True, True] and "the rule: 98.0%" in texts(figure) and "caption" in texts(figure)
+    labels = [extent(text) for text in parts(figure, "label", plt.Text)]
+    assert len(labels) == 4 and not overlaps(labels)
+
+
+def test_a_point_of_the_curve_is_made_of_a_model_and_what_it_keeps():
+    found = drawn.kept_by("2x16", classifier(2), Retention(0.97, 0.95, 0.99, 50, 2, 1), chosen=True)
+    assert found == {"name": "2x16", "chosen": True, "x": 2, "accuracy": 0.97, "low": 0.95, "high": 0.99}
 
 
 def show(points):

@@ -104,14 +104,18 @@ def test_students_are_made_of_the_teacher_or_copies_of_a_named_model(tmp_path):
     tokenizer = checkpoints.load_tokenizer("sentence-transformers/all-MiniLM-L6-v2")
     teacher_model = classifier(4)
     init = students.StudentInit("teacher", teacher_model, tokenizer)
-    assert init.candidates(["3x16", "2x16"]) == ["3x16", "2x16"] and not init.named
+    assert init.candidates(["3x16", "2x16"]) == ["3x16", "2x16", "teacher"] and not init.named
+    assert init.candidates(["2x16", "teacher"]) == ["2x16", "teacher"] and init.make("teacher") is teacher_model
+    with pytest.raises(InputError, match="names no student; name one before the teacher"):
+        init.candidates(["teacher"])
     same(init.make("2x16@last"), teacher_model, (2, 3))
     same(init.make("2x16@last", start="first"), teacher_model, (0, 1))
     assert init.make("2x16", activation="relu").encoder.config.activation == "relu"
     general = classifier(2, seed=4)
     checkpoints.save(general, tmp_path / "general", tokenizer)
     init = students.StudentInit(str(tmp_path / "general"), teacher_model, tokenizer)
-    (name,) = init.candidates(["3x16"])
+    name, last = init.candidates(["3x16"])
+    assert last == "teacher" and init.make(last) is teacher_model
     first = init.make(name)
     same(first, general, (0, 1))
     first.classifier.weight.data.zero_()

@@ -1,14 +1,17 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import examples_of
 from small_classifier import classifier
 
-from fflib.data import metrics, registry
+from fflib.data import metrics, registry, retention
 from fflib.data.metrics import Scored
+from fflib.data.retention import Retention
 from fflib.distillation import study as studies
 from fflib.distillation.objective import Objectives
 from fflib.distillation.stages import DistillationStage
-from fflib.distillation.students import StudentInit
+from fflib.distillation.students import TEACHER, StudentInit
 from fflib.distillation.study import Distilled, Study
 from fflib.distillation.teacher import TeacherOutputs
 from fflib.model import training
@@ -88,10 +91,43 @@ def test_minutes_and_steps_are_those_of_all_stages():
     assert (student.steps, student.minutes, studies.training_minutes([student, student])) == (12, 1.5, 3.0)
 
 
-def test_the_smallest_that_keeps_enough_is_chosen_or_else_the_best():
-    scores, costs = {"large": 0.9, "small": 0.8, "tiny": 0.6}, {"large": 9.0, "small": 5.0, "tiny": 1.0}
-    assert studies.smallest_that_keeps(scores, costs, 0.8) == "small"
-    assert studies.smallest_that_keeps(scores, costs, 0.95) == "large"
+def test_the_first_that_holds_goes_on_or_else_the_teacher():
+    kept = {name: Retention(value, 0.0, 2.0, 9, 1, 0) for name, value in (("a", 0.6), ("b", 0.97), ("c", 0.9))}
+    assert studies.first_that_holds(kept, 0.95) == "b"
+    assert studies.first_that_holds(kept, 0.6) == "a", "in the order they were tried, and not the best"
+    assert studies.first_that_holds(kept, 0.98) == studies.first_that_holds({}, 0.5) == TEACHER
+
+
+def test_the_search_goes_from_small_to_large_and_falls_through_to_the_teacher_which_is_not_trained(study, monkeypatch):
+    fits, fit = [], training.fit
+    monkeypatch.setattr(training, "fit", lambda *arguments: fits.append(1) or fit(*arguments))
+    candidates, share = study.init.candidates(["1x16", "2x16"]), {"1x16": 0.7, "2x16": 0.9, TEACHER: 1.0}
+
+    def search(rule, every=False):
+        taught, kept = {}, {}
+
+        def holds(name):
+            taught[name] = study.taught(name)
+            kept[name] = Retention(share[name], 0.0, 2.0, 9, 1, 0)
+            return kept[name].holds(rule)
+
+        tried = retention.until_one_holds(candidates, holds, every)
+        return tried, taught, studies.first_that_holds(kept, rule)
+
+    assert search(0.6)[::2] == (["1x16"], "1x16") and len(fits) == 2, "the larger one is not trained"
+    assert search(0.8)[::2] == (["1x16", "2x16"], "2x16")
+    tried, taught, chosen = search(0.95)
+    assert tried == candidates and chosen == TEACHER and len(fits) == 4
+    assert taught[TEACHER].model is study.outputs.model and taught[TEACHER].histories == []
+    assert search(0.6, every=True)[::2] == (candidates, "1x16")
+    assert list(study.losses(taught)["inside"]) == ["1x16", "2x16"]
+
+
+def test_the_teacher_reads_its_own_tokens(study):
+    own = {"dev": TEXTS["dev"].take(range(5)), "test": TEXTS["test"]}
+    other = replace(study, teacher_texts=own)
+    assert len(other.logits(study.outputs.model, "dev")) == 5
+    assert len(other.logits(classifier(2), "dev")) == len(study.logits(study.outputs.model, "dev")) == 24
 
 
 def test_a_student_above_its_teacher_is_explained_and_another_is_not():

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from fflib.data.retention import Retention, until_one_holds
 from fflib.files import InputError
 from fflib.model.config import LayerShape
 from fflib.model.training import History
@@ -17,11 +18,15 @@ SEARCHED, UNIFORM = [(4, 32), None, (0, 16)], [(2, 16), (2, 16), (1, 8)]
 BY_TARGET = {1.5: {"searched": SEARCHED, "uniform": UNIFORM, "another way": []}}
 
 
+def kept(value) -> Retention:
+    return Retention(value, value - 0.1, value + 0.1, 9, 1, 0)
+
+
 def candidate(name="a", kind="uniform", tuned=0.5, retrained=(), **fields) -> Candidate:
-    """A candidate whose models are called by their scores."""
+    """A candidate whose models are called by their scores, of a teacher that scores 1."""
     made = Candidate(name, kind, [(1, 1)], **fields)
     made.tuned, made.retrained = tuned, [(score, [History(seconds=30), History(seconds=60)]) for score in retrained]
-    made.judge(lambda model: model)
+    made.judge(lambda model: model, kept)
     return made
 
 
@@ -51,7 +56,7 @@ def test_collect_takes_each_name_once_and_refuses_what_is_no_shape():
 )
 def test_the_better_on_dev_is_served_of_the_tuned_and_the_first_seeds(tuned, retrained, served):
     one = candidate(tuned=tuned, retrained=retrained)
-    assert one.model == one.dev_score == served
+    assert one.model == one.dev_score == one.kept.value == served
     assert one.is_retrained == (served != tuned)
     assert one.shown == {one.is_retrained: served}
 
@@ -65,7 +70,7 @@ def test_a_row_tells_what_training_did():
     row = candidate("33/50", retrained=(0.7, 0.6), predicted_ms=2.0).row(unpruned_ms=3.0)
     assert row["predicted speed-up"] == 1.5 and row["minutes of retraining"] == pytest.approx(3)
     assert row["dev %, tuned only"] == pytest.approx(50) and row["dev %, retrained"] == pytest.approx(70)
-    assert row["worst and best seed"] == "60.0 to 70.0"
+    assert row["worst and best seed"] == "60.0 to 70.0" and row["of the teacher's on dev"] == "70.0% (60.0% to 80.0%)"
     untrained = candidate().row(3.0)
     assert math.isnan(untrained["dev %, retrained"]) and untrained["worst and best seed"] == ""
     assert untrained["minutes of retraining"] == 0
@@ -81,6 +86,27 @@ def test_pairs_are_of_one_target():
         ("for 1.5 times", "uniform at 1.5 times"),
         ("for 2 times", "uniform at 2 times"),
     ]
+
+
+def test_the_fastest_target_is_tried_first_and_the_rest_only_until_one_holds():
+    always, names = candidate("uniform 25/25"), []
+    shapes = [always] + [
+        candidate(f"{kind} {target}", kind, tuned, target=target)
+        for target, tuned in ((1.25, 0.99), (2.0, 0.9), (1.5, 0.985))
+        for kind in ("latency-aware", "uniform")
+    ]
+    compared, *targets = study.by_target(shapes)
+    assert compared == [always]
+    assert [[one.target for one in group] for group in targets] == [[2.0, 2.0], [1.5, 1.5], [1.25, 1.25]]
+
+    def holds(group, rule=0.98):
+        names.append(group[0].target)
+        return any(one.kept.holds(rule) for one in group)
+
+    assert until_one_holds(targets, holds) == targets[:2] and names == [2.0, 1.5]
+    assert until_one_holds(targets, lambda group: holds(group, 0.999)) == targets, (
+        "none holds: the student goes on whole"
+    )
 
 
 def test_choose_takes_the_most_accurate_of_the_about_fastest_that_keep_their_accuracy():

@@ -10,6 +10,7 @@ from conftest import examples_of, tiny_classifier
 
 from fflib.data import batching
 from fflib.data.metrics import Scored
+from fflib.data.retention import Retention
 from fflib.engine import export, int8_support
 from fflib.engine.int8_support import Int8Support
 from fflib.files import InputError
@@ -110,12 +111,16 @@ def test_slips_in_the_parameters_are_refused(choices):
         study.check_choices(**good | choices)
 
 
-LOST = {"first": 0.4, "second": 0.5, "third": 0.9}
+def kept(value) -> Retention:
+    return Retention(value, value - 0.1, value + 0.1, 9, 1, 0)
 
 
-def choice(seconds, lost=LOST, noise=0.0):
+KEPT = {"first": 0.985, "second": 0.98, "third": 0.97}  # of the teacher
+
+
+def choice(seconds, shares=KEPT, noise=0.0):
     race = Race({name: timed(value, noise) for name, value in seconds.items()})
-    return study.choose(race, lost, 0.5, "first")
+    return study.choose(race, {name: kept(share) for name, share in shares.items()}, 0.98, "first")
 
 
 def test_the_fastest_that_keeps_the_rule_is_chosen():
@@ -126,6 +131,7 @@ def test_the_fastest_that_keeps_the_rule_is_chosen():
 def test_none_is_chosen_where_none_is_faster_or_none_keeps_the_rule():
     assert choice({"fp32": 0.4, "first": 0.8, "second": 0.5, "third": 0.5}) == ""
     assert choice({"fp32": 1.0, "third": 0.5}, {"third": 0.9}) == ""
+    assert choice({"fp32": 1.0, "third": 0.5}, {"third": np.nan}) == "third", "of a teacher without a score"
     assert choice({"fp32": 1.0}, {}) == ""
 
 
@@ -133,7 +139,7 @@ def test_the_first_is_taken_where_noise_cannot_tell():
     seconds = {"fp32": 2.0, "first": 0.55, "second": 0.5, "third": 0.4}
     assert choice(seconds) == "second"
     assert choice(seconds, noise=0.1) == "first"
-    assert choice(seconds, LOST | {"first": 0.6}, noise=0.1) == "second", "the first must keep the rule as well"
+    assert choice(seconds, KEPT | {"first": 0.97}, noise=0.1) == "second", "the first must keep the rule as well"
 
 
 def test_what_a_graph_keeps(original, answers):
@@ -183,8 +189,10 @@ def test_rungs_of_served_and_of_broken_recipes(original):
 
 def test_tables_of_timings():
     race = Race({"fp32": timed(1.0), "dynamic": timed(0.5)})
-    (row,) = report.rungs(race, {"dynamic": 0.5}, {"fp32": Scored(0.9, 0.8, 1.0), "dynamic": Scored(0.88, 0.8, 1.0)})
-    assert row["step"] == 2 and row["dev points lost"] == 0.5 and row["test points lost"] == pytest.approx(2)
+    scored = {"fp32": Scored(0.9, 0.8, 1.0), "dynamic": Scored(0.88, 0.8, 1.0)}
+    (row,) = report.rungs(race, {"dynamic": kept(0.97)}, scored, 0.98)
+    assert row["step"] == 2 and row["test points lost"] == pytest.approx(2)
+    assert row["of the teacher's on dev"] == "97.0% (87.0% to 107.0%)" and row["keeps the rule"] == "no"
     alone = Race({"m, fp32": timed(1.0), "m, dynamic": timed(0.25)})
     rows = report.at_once({"m": race}, alone)
     assert [row["speed-up over fp32"] for row in rows] == [1, 2]
@@ -196,6 +204,7 @@ def test_words_about_the_processor_the_recipes_and_learning(monkeypatch):
     assert report.processor(SUPPORT, 8)["most that int8 can gain in a product"] == 4
     assert report.settings("library's default")["embeddings"] == "int8"
     assert report.settings("static, smoothed")["smoothed"] == "yes"
-    assert "every recipe loses too many" in report.learning("student", 0.9, {}, True, "always")
-    assert "*dynamic* loses 1.50" in report.learning("student", 0.9, {"dynamic": 1.5}, False, "never")
+    assert "no recipe that may be asked. It learns" in report.learning("student", kept(1), {}, True, "always")
+    words = report.learning("student", kept(1), {"dynamic": kept(0.97)}, False, "never")
+    assert "the student keeps 100.0% (" in words and "*dynamic* 97.0% (" in words and "does not learn" in words
     assert "3.0 times the median one, against 9.0 times" in report.smoothing(9.0, 3.0, 1e-6)

@@ -14,6 +14,7 @@ DESIGN_COLUMNS = [
     *("speedup_step", "speedup_vs_padded", "speedup_vs_unpadded"),
     *("accuracy", "accuracy_low", "accuracy_high", "retention"),
     *("model_mb", "usd_per_100m", "energy_wh_per_1k", "energy_source", "status"),
+    "keeps_rule",
 ]
 
 
@@ -74,6 +75,24 @@ def test_the_papers_cost_column_comes_out_at_its_price():
 def test_retention_is_the_share_of_the_teachers_accuracy():
     scored = Rung("r", "", "m", "e", "fp32", "none", 1, 2).scored(0.81, (0.79, 0.83), 0.9)
     assert scored.retention == pytest.approx(0.9) and scored.accuracy_low == 0.79
+
+
+def test_what_is_below_the_rule_is_marked_and_what_was_not_asked_stays_empty(tmp_path):
+    asked = [rung(name, "teacher", seconds=0.01, keeps_rule=name) for name in ("yes", "no")]
+    table = ladder.ladder([*LADDER, *asked, rung("broken too", "teacher", status="failed: so", keeps_rule="no")])
+    ladder.write_ladder(tmp_path, table)
+    read = pd.read_csv(tmp_path / "ladder.csv", keep_default_na=False).set_index("rung")
+    assert read.columns[-1] == "keeps_rule"
+    assert read["keeps_rule"].to_dict() == dict.fromkeys(read.index, "") | {
+        "yes": "yes",
+        "no": "no",
+        "broken too": "no",
+    }
+    lines = {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in (tmp_path / "ladder.md").open()}
+    assert [lines[name] for name in ("teacher", "yes", "no")] == ["ok", "ok", "below the rule"]
+    assert lines["broken too"] == "failed: so" and lines["broken"] == "failed: no engine"
+    del asked[0]["keeps_rule"]
+    assert ladder.ladder(asked)["keeps_rule"].tolist() == ["", "no"], "records of older code have no such field"
 
 
 def test_the_stack_of_a_rung_leaves_its_alternatives_out():

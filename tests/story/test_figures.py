@@ -56,6 +56,17 @@ def test_the_headline_stands_below_the_steps_and_in_the_title():
     assert figure.axes[0].get_xlim()[1] > 160
 
 
+def test_a_rung_below_the_rule_is_hatched_and_says_so():
+    rungs = [
+        rung("reference padded", 2.0),
+        rung("teacher", 30.0, 0.9),
+        rung("too small", 90.0, 0.6) | {"keeps_rule": "no"},
+    ]
+    figure = checked(drawn.ladder(ladders.ladder(rungs), ["teacher"], "caption"))
+    assert [bool(bar.get_hatch()) for bar in figure.axes[0].patches] == [False, False, True]
+    assert "accuracy 60.0%, below the rule" in texts(figure) and texts(figure).count("below the rule") == 1
+
+
 def step(rung, factor, total, what="what the step does"):
     return {"rung": rung, "what": what, "factor": factor, "total": total}
 

@@ -38,13 +38,14 @@ def test_the_front_is_the_one_by_definition(seed):
 def test_points_are_the_rungs_with_both_numbers_by_the_ladders_own_factors():
     rungs = [
         {"rung": ladder.PADDED, "stacks_on": "", "throughput_per_s": 2.0},
-        {"rung": "a", "stacks_on": ladder.PADDED, "throughput_per_s": 10.0, "accuracy": 0.9},
+        {"rung": "a", "stacks_on": ladder.PADDED, "throughput_per_s": 10.0, "accuracy": 0.9, "keeps_rule": "no"},
         {"rung": "b", "stacks_on": "a", "throughput_per_s": 90.0, "accuracy": 0.8, "paired_baseline_per_s": 30.0},
         {"rung": "c", "stacks_on": "a", "throughput_per_s": None, "accuracy": 0.8},
     ]
     got = front.points(ladder.ladder(rungs), [ladder.PADDED, "b"])
     assert [point["rung"] for point in got] == ["a", "b"]
     assert [point["throughput_per_s"] for point in got] == pytest.approx([10, 30]), "the machine was faster: 3 times a"
+    assert [point["below"] for point in got] == [True, False]
     assert [point["on_the_way"] for point in got] == [False, True] and got[1]["accuracy"] == 0.8
     scaled = front.points(ladder.ladder(rungs), [ladder.PADDED, "b"], scale=1.2)
     assert [point["throughput_per_s"] for point in scaled] == pytest.approx([12, 36])

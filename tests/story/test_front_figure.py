@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -19,9 +19,12 @@ LONG = "a rung with a name that goes on for longer than anyone would like"
 FRONT = ["pruned 25/25", "pruned for latency", "instances"]
 
 
+figure_of = partial(drawn.accuracy_against_speed, min_retention=0.98)
+
+
 @cache  # to place the numbers takes a second
 def whole(way):
-    return drawn.accuracy_against_speed(points(way), 0.8813, "caption")
+    return figure_of(points(way), 0.8813, "caption")
 
 
 STACKS = {"nine": WAY, "all": tuple(row[0] for row in LADDER), "none": ()}
@@ -69,16 +72,25 @@ def test_the_front_is_a_step_line_through_its_rungs_and_the_title_is_counted_fro
 
 def test_a_way_may_be_slow_or_of_one_rung():
     slower = [point("a", 8, 0.6), point("b", 99, 0.9, False), point("c", 2, 0.75), point("d", 500, None)]
-    assert "From a to c: 0.25x as fast, with 150%" in title_of(checked(drawn.accuracy_against_speed(slower, 0.5)))
-    hopeless = checked(drawn.accuracy_against_speed(slower, 0.0))
+    assert "From a to c: 0.25x as fast, with 150%" in title_of(checked(figure_of(slower, 0.5)))
+    hopeless = checked(figure_of(slower, 0.0))
     assert "From" not in title_of(hopeless), "of a teacher that scores nothing, no share is kept"
-    one = checked(drawn.accuracy_against_speed([point("a", 8, 0.6, half=NAN)], 0.9))
+    one = checked(figure_of([point("a", 8, 0.6, half=NAN)], 0.9))
     assert title_of(one) == "How accurate each rung is, and how fast" and not parts(one, "interval")
-    checked(drawn.accuracy_against_speed([point(LONG, 8, 0.6), point("b", 8, 0.6)], 0.9))
+    checked(figure_of([point(LONG, 8, 0.6), point("b", 8, 0.6)], 0.9))
+
+
+def test_what_is_below_the_rule_is_a_cross():
+    rows = [point("a", 8, 0.9), point("b", 99, 0.8, False) | {"below": True}, point("c", 50, 0.89) | {"below": False}]
+    figure = checked(figure_of(rows, 0.9, "", min_retention=0.97))
+    marks = {line.get_xdata()[0]: line.get_marker() for line in parts(figure, "rung")}
+    assert marks == {8: "o", 99: drawn.CROSS, 50: "o"} and "below the rule" in texts(figure)
+    assert [line.get_ydata()[0] for line in parts(figure, "level")] == pytest.approx([90, 0.97 * 90])
+    assert "below the rule" not in texts(checked(figure_of(rows[::2], 0.9)))
 
 
 def test_a_figure_of_nothing_says_what_is_missing():
     for rows in ([], [{"throughput_per_s": NAN}]):
         with pytest.raises(InputError, match="number for throughput_per_s and accuracy;"):
-            drawn.accuracy_against_speed(rows, 0.9)
+            figure_of(rows, 0.9)
     assert not plt.get_fignums()

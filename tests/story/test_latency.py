@@ -30,3 +30,5 @@ def test_the_speed_ups_are_told_against_the_same_five_starting_points_as_those_i
     got = latency.speedups(TIMINGS, "reference, X")
     assert tuple(got) == factors.AGAINST
     assert list(got.values()) == pytest.approx([400, 100, 50, 20, 15])
+    other = latency.speedups(TIMINGS | {"int8": timing(4.0)}, "reference, X", "int8")
+    assert list(other.values()) == pytest.approx([200, 50, 25, 10, 7.5])

@@ -104,13 +104,14 @@ def test_a_stack_in_eight_bits_that_keeps_too_few_labels_is_not_timed(parts):
 
 def test_the_stack_and_the_graphs_of_a_run_follow_from_what_its_chapters_left(tmp_path):
     served = {"model": "pruned student", "recipe": "dynamic", "onnx": str(tmp_path / "served" / "dynamic.onnx")}
-    served |= {"division": [2, 1, "process"], "batches": ["token budget", 512]}
+    served |= {"division": [2, 1, "process"], "batches": ["token budget", 512], "first_token": True}
+    assert not stacks.of_run(served | {"first_token": False}).first_token
     assert stacks.of_run(served) == Stack(
         "pruned student", "dynamic", True, "onnxruntime", 2, 1, "process", ("token budget", 512)
     )
     quantised = {"onnx": str(tmp_path / "rounded" / "dynamic.onnx")}
     graphs = stacks.graphs_of_run(tmp_path, served, quantised)
-    assert graphs["pruned student", True] == tmp_path / "served" / "model.onnx"
+    assert graphs["pruned student", True] == tmp_path / "models" / "onnx" / "served" / "model.onnx"
     assert graphs["pruned student", False] == tmp_path / "rounded" / "model.onnx"
     assert graphs["student", False] == tmp_path / "models" / "onnx" / "unpruned" / "model.onnx"
     unrounded = stacks.graphs_of_run(tmp_path, served, {"onnx": ""})
