@@ -50,7 +50,7 @@ dropout: float = 0.0  # of training; costs random numbers on a CPU
 seed: int = 0  # of the training
 logits_only: bool = False  # allow a named student of another vocabulary: logits alone are compared
 stage_rates: list[float] = [1.0e-3, 2.0e-4]  # peak learning rates of the two stages
-weak_teacher: str = "warn"  # what to do with a teacher that only guesses: warn or refuse
+weak_teacher: str = "warn"  # what to do with a teacher not clearly above the floors: warn or refuse
 teacher_cache_gb: float = 4.0  # disk for the teacher's inner states; beyond it they are recomputed
 copies: int = 1  # new texts made from each example, in the routes that make some
 n_compare: int = 32  # training examples of the ablation; 0 takes all
@@ -78,7 +78,7 @@ from fflib.distillation.study import Study, smallest_that_keeps, training_minute
 from fflib.distillation.teacher import TeacherOutputs, check_teacher
 from fflib.engine import predictors
 from fflib.measure.timing import Variant
-from fflib.model import cache, checkpoints, flops, training
+from fflib.model import cache, checkpoints, floor_report, flops, training
 from fflib.runs import ladder
 from fflib.story import tinybert
 
@@ -106,7 +106,8 @@ bench.figure(figures.routes(), "routes")
 # ## 3.2 The teacher
 #
 # The teacher of chapter 1, and the very dev and test examples it was chosen and scored on. A teacher that was never
-# fine-tuned answers at random, and its students learn just that, without any error message; so it is checked first.
+# fine-tuned answers at random, and its students learn just that, without any error message. So it has to be clearly above
+# the floors of chapter 1; what happens where it is not, `weak_teacher` says.
 
 # %%
 teacher_model = bench.load("teacher")
@@ -119,7 +120,9 @@ dev_logits = cache.predict_cached(teacher_model, dev)
 test_logits = cache.predict_cached(teacher_model, test)
 teacher_dev = bench.score(dev_logits, dev.gold)
 teacher_test = bench.scored(test_logits, test.gold)
-Markdown(check_teacher(bench.task, dev_logits, dev.gold, weak_teacher))
+beside_floors = bench.facts_of("01_baseline")["floors"]
+own_data = floor_report.description_of(task)
+Markdown(check_teacher(bench.task, beside_floors, weak_teacher, own_data))
 
 # %% [markdown]
 # ## 3.3 Four losses

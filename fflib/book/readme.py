@@ -93,7 +93,7 @@ def _summary(reference: Reference) -> dict[str, str]:
         "task": reference.about["task"],
         "teacher accuracy": f"{teacher['accuracy']:.1%}",
         "final accuracy (95 %)": f"{last['accuracy']:.1%} ({last['accuracy_low']:.1%} to {last['accuracy_high']:.1%})",
-        "retention": f"{last['retention']:.1%}",
+        "retention": rungs.kept_words(last["retention"]),
         "vs padded": f"{last['speedup_vs_padded']:.1f}x",
         "vs unpadded": f"{last['speedup_vs_unpadded']:.1f}x",
         "p50 ms": f"{last['latency_p50_ms']:.1f}",

@@ -24,7 +24,7 @@ COLUMNS = (
 
 
 def words(text: str) -> list[str]:
-    """Return the lower-case words of a text; names as in code come apart: ``maxIter`` and ``max_iter`` are two words."""
+    """Return the lower-case words of a text; names of code come apart: ``maxIter`` and ``max_iter`` are two words."""
     apart = re.sub(r"([a-z])([A-Z])", r"\1 \2", text[:MAX_CHARACTERS])
     return re.findall(r"[^\W_]+", apart.lower())
 

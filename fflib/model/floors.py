@@ -29,6 +29,12 @@ ONE_ANSWER, WORDS, ENCODER, STATIC = "one answer for all", "words", "untrained e
 # Examples of train that a floor sees at most, so that it takes seconds; encoding a text is by far the dearest.
 ROWS = {WORDS: 20_000, STATIC: 8_000, ENCODER: 2_000}
 ENCODED_PAIRS = 1_000
+SERVED_BY = {  # by whom, from text, and in what numbers
+    ONE_ANSWER: {"engine": "none", "precision": "none"},
+    WORDS: {"engine": "scikit-learn, from text", "precision": "fp64"},
+    ENCODER: {"engine": "PyTorch eager, from text", "precision": "fp32"},
+    STATIC: {"engine": "scikit-learn, from text", "precision": "fp32"},
+}
 LEAST = 1e-9  # of a probability, so that its logarithm is a number
 
 
