@@ -59,7 +59,9 @@ one_ms, most_frequent = speedups["one_request_ms"], speedups["most_frequent_answ
 machine, threads = baseline["machine"], baseline["rungs"][0]["threads"]
 who = "This run" if was_run_here else f"*Nothing was run here yet. The reference run `{kept.name}`*"
 weak, untrained = "", ""
-if rung.loc[last, "accuracy_low"] <= most_frequent:
+if not records.teacher_is_clear(baseline["facts"]):
+    weak = " **The teacher is not clearly above the floors of chapter 1: nothing is told as kept.**"
+elif rung.loc[last, "accuracy_low"] <= most_frequent:
     weak = " **That is not clearly more than guessing.**"
 if pd.isna(rung.loc[PADDED, "accuracy"]):
     untrained = " (Its weights are untrained here, so it has a speed and no accuracy.)"

@@ -114,9 +114,7 @@ columns += ["threads", "instances", "n_requests", "retention"]
 consists_of = ladder[columns].rename(
     columns={"n_requests": "latencies", "batch_size": "mean batch"}
 )
-has_retention = consists_of["retention"].notna()
-percentages = consists_of["retention"].map("{:.1%}".format).where(has_retention, "")
-consists_of = consists_of.assign(retention=percentages)
+consists_of["retention"] = consists_of["retention"].map(ladders.kept_words)
 display.table(consists_of.rename(columns=lambda name: name.replace("_", " ")))
 
 # %% [markdown]
@@ -147,7 +145,8 @@ teacher_accuracy = bench.teacher_accuracy
 
 # %% tags=["hide-input"]
 bench.facts["front"] = unbeaten
-figure = front_figure.accuracy_against_speed(points, teacher_accuracy, bench.caption)
+clear = bench.teacher_is_clear
+figure = front_figure.accuracy_against_speed(points, teacher_accuracy, bench.caption, clear)
 bench.figure(figure, "accuracy_against_speed")
 
 # %% [markdown]
@@ -385,13 +384,13 @@ display.table(
 
 # %% tags=["hide-input"]
 own_gain = throughput_gain["this run's own teacher, unpadded"]
+keeps = front.keeps(end["accuracy"], teacher_accuracy, end["retention"])
 warning = ""
 if end["accuracy_low"] <= most_frequent:
     warning = "**The accuracy is not clearly above guessing: what is kept of it means nothing.**"
 Markdown(
     f"With *{last}*: **{end['speedup_vs_padded']:.0f} times** the padded reference, **{end['speedup_vs_unpadded']:.0f} "
-    f"times** the unpadded one, {own_gain:.0f} times its own teacher, whose accuracy it keeps to "
-    f"{end['retention']:.1%}: {end['accuracy']:.1%} against {teacher_accuracy:.1%} (always the most frequent answer: "
+    f"times** the unpadded one, {own_gain:.0f} times its own teacher, {keeps} (always the most frequent answer: "
     f"{most_frequent:.1%}). Measured directly, the full stack of 9.6 over the unpadded reference of 9.7: "
     f"{measured_gain:.0f} times; what lies between that and the product of steps is this machine's noise. {warning}"
 )
@@ -478,7 +477,7 @@ rows = [
     for row in comparison
 ]
 rows[-1]["accuracy kept, paper"] = f"{paper_kept:.1%}"
-rows[-1]["accuracy kept, here"] = f"{end['retention']:.1%}"
+rows[-1]["accuracy kept, here"] = ladders.kept_words(end["retention"])
 show(display.table(rows))
 display.table(bill.papers_bill())
 

@@ -1,7 +1,7 @@
 """What a run's floors say about its teacher: the rows of a table, whether it is clearly above them, and what to change.
 
-**The rule.** On *dev* the teacher is set beside the floor that is best there, both on the same examples. It is *clear* if
-the whole paired 95 % interval of the difference lies above nothing. Of a teacher that is not, no share is shown as
+**The rule.** On *dev* the teacher is set beside the floor that is best there, both on the same examples. It is *clear*
+if the whole paired 95 % interval of the difference lies above zero. Of a teacher that is not, no share is shown as
 kept: whoever counts words keeps as much.
 """
 
@@ -74,17 +74,11 @@ def table(found: Fact, teacher: Scored, teacher_name: str) -> list[dict[str, str
         interval = f"{scored.low:.1%} to {scored.high:.1%}"
         return {"": name, "how": by, "dev": f"{dev:.1%}", "test": f"{scored.value:.1%}", "95 % interval": interval}
 
-    rows = [
-        row(
-            f"**floor: {each['floor']}**, the best on dev"
-            if each["floor"] == found["best"]
-            else f"floor: {each['floor']}",
-            each["by"],
-            each["dev"],
-            Scored(each["test"], each["low"], each["high"]),
-        )
-        for each in found["rows"]
-    ]
+    rows = []
+    for each in found["rows"]:
+        name = f"floor: {each['floor']}"
+        name = f"**{name}**, the best on dev" if each["floor"] == found["best"] else name
+        rows.append(row(name, each["by"], each["dev"], Scored(each["test"], each["low"], each["high"])))
     return [*rows, row("**the teacher**", teacher_name, found["dev"][TEACHER], teacher)]
 
 
@@ -95,8 +89,8 @@ def verdict(found: Fact, task: Task, description: str = "") -> str:
     """
     above, on_dev = found["teacher_above_best"], found["teacher_above_best_on_dev"]
     said = (
-        f"On test the teacher is **{above['points']:+.1f} points** ({above['low']:+.1f} to {above['high']:+.1f}, paired) "
-        f"above the best floor, *{found['best']}*."
+        f"On test the teacher is **{above['points']:+.1f} points** ({above['low']:+.1f} to {above['high']:+.1f}, "
+        f"paired) above the best floor, *{found['best']}*."
     )
     if not found["teacher_is_clear"]:
         said += (

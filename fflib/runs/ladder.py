@@ -87,7 +87,7 @@ def kept(score: float, teacher_score: float) -> float:
 
 
 def kept_words(retention: float | None) -> str:
-    """Write what share of its teacher's score a rung keeps; '' where none is shown, as of a teacher that is not clear."""
+    """Write what share of its teacher's score a rung keeps; '' where none is shown: of none, or an unclear teacher."""
     return "" if retention is None or pd.isna(retention) else f"{retention:.1%}"
 
 
