@@ -64,7 +64,7 @@ def of_word_embeddings(task: Task, means: TextMeans) -> Variants:
         fields = means.words(texts)
         return _both(*fields) if len(fields) == 2 else fields[0]
 
-    hidden = MLPClassifier((64,), alpha=0.1, batch_size=64, max_iter=8, random_state=0)
+    hidden = MLPClassifier((64,), alpha=0.1, max_iter=15, random_state=0)
     return {
         "linear": (features, make_pipeline(StandardScaler(), _logistic(task, 0.003))),
         "a hidden layer": (features, make_pipeline(StandardScaler(), hidden)),

@@ -88,7 +88,7 @@ def mean_states(
     with torch.inference_mode(), precision or nullcontext():
         for batch in batching.batches(tokens, plan):
             ids, mask, types = (torch.from_numpy(array) for array in vars(batch).values())
-            states = model.encoder(ids, mask, types).last_hidden_state.float()
+            states = model.encoder(ids, mask, types % SEGMENTS).last_hidden_state.float()
             marked = (types >= SEGMENTS) & (mask > 0)
             counted = torch.where(marked.any(1, keepdim=True), marked, mask > 0)[..., None].float()
             parts.append(((states * counted).sum(1) / counted.sum(1)).numpy())

@@ -1,6 +1,7 @@
 """The tables of a sweep as text: each task beside FastFormers' Tables 1 and 4, and what a reader must know of them.
 
-Plain functions of the rows of `tables`. An empty cell was not measured.
+Plain functions of the rows of `tables`. An empty cell was not measured. (Longer than 200 lines: two tables, their
+notes, and how each kind of number is written.)
 """
 
 from __future__ import annotations

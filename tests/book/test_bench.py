@@ -115,6 +115,16 @@ def test_a_rung_has_what_was_measured_and_what_it_shares(run):
     assert again.model == "small" and again.throughput_per_s is None and again.status == "failed: no engine"
 
 
+def test_of_a_teacher_that_is_not_clear_no_share_is_kept(run, tmp_path):
+    path = tmp_path / "results" / "01_baseline.json"
+    record = json.loads(path.read_text())
+    record["facts"]["teacher_is_clear"] = False
+    path.write_text(json.dumps(record))
+    bench = run()
+    added = bench.add_rung("student", timing(), on="", like="teacher unpadded", scored=Scored(0.76, 0.7, 0.8))
+    assert not bench.teacher_is_clear and added.accuracy == 0.76 and added.retention is None
+
+
 def test_what_is_saved_is_what_was_gathered_and_is_there_at_once(run, tmp_path):
     bench = run()
     bench.add_rung("student", timing(), on="teacher unpadded", like="teacher unpadded", below=timing())
