@@ -134,6 +134,8 @@ Image(str(figures / "ladder.png"), alt=alternative)
 #   raise one and hurt the other.
 # - Accuracy is measured on texts that took no part in training or in any choice; its 95 % interval stands beside it.
 #   An empty cell was not measured.
+# - A rung called *floor* has no fine-tuned transformer behind it: words are counted, or embeddings averaged. What the other rungs
+#   keep of their teacher means something only where the teacher is clearly above these.
 #
 # ## What this run used
 
