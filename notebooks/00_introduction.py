@@ -68,7 +68,9 @@ one_ms, most_frequent = speedups["one_request_ms"], speedups["most_frequent_answ
 machine, threads = baseline["machine"], baseline["rungs"][0]["threads"]
 who = "This run" if was_run_here else f"*Nothing was run here yet. The reference run `{kept.name}`*"
 weak, untrained = "", ""
-if rung.loc[last, "accuracy_low"] <= most_frequent:
+if not records.teacher_is_clear(baseline["facts"]):
+    weak = " **The teacher is not clearly above the floors of chapter 1: nothing is told as kept.**"
+elif rung.loc[last, "accuracy_low"] <= most_frequent:
     weak = " **That is not clearly more than guessing.**"
 if pd.isna(rung.loc[PADDED, "accuracy"]):
     untrained = " (Its weights are untrained here, so it has a speed and no accuracy.)"
@@ -148,6 +150,8 @@ Image(str(figures / "ladder.png"), alt=alternative)
 #   ([chapter 3](03_distillation.ipynb)). No choice goes on from there.
 # - Accuracy is measured on texts that took no part in training or in any choice; its 95 % interval stands beside it.
 #   An empty cell was not measured.
+# - A rung called *floor* has no fine-tuned transformer behind it: words are counted, or embeddings averaged. What the other rungs
+#   keep of their teacher means something only where the teacher is clearly above these.
 #
 # ## What this run used
 

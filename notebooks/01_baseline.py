@@ -19,7 +19,8 @@
 #
 # **Cost.** None in accuracy. The teacher is trained here, the one expensive step of the book.
 #
-# **Needs** nothing before it. **Leaves** the trained teacher and the first four rungs of the ladder.
+# **Needs** nothing before it. **Leaves** the trained teacher, the first four rungs of the ladder, and the floors below all
+# of them.
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
@@ -49,15 +50,26 @@ n_resamples: int = 200  # bootstrap resamples of an accuracy interval
 # %% tags=["hide-input"]
 import numpy as np
 from IPython.display import Markdown
+from IPython.display import display as show
 
 from fflib import display
 from fflib.book.bench import Bench
 from fflib.data import batching, metrics, splits
+from fflib.data.metrics import Scored
 from fflib.engine import predictors
 from fflib.files import shown
 from fflib.measure import figures, hardware, operators
 from fflib.measure.timing import Variant
-from fflib.model import cache, checkpoints, finetuning, flops, hf_names, training
+from fflib.model import (
+    cache,
+    checkpoints,
+    finetuning,
+    floor_report,
+    floors,
+    flops,
+    hf_names,
+    training,
+)
 from fflib.model import figures as training_figures
 from fflib.model.encoder import Attention
 from fflib.runs import ladder
@@ -97,9 +109,9 @@ bench.facts["n_examples"] = {name: len(split) for name, split in examples.items(
 scored_by = " and ".join(bench.task.metrics) + (
     ", the mean of them" if len(bench.task.metrics) > 1 else ""
 )
-Markdown(f"**{bench.task.name}.** {bench.task.description} *Accuracy* stands for {scored_by}.")
-
-# %% tags=["hide-input"]
+show(
+    Markdown(f"**{bench.task.name}.** {bench.task.description} *Accuracy* stands for {scored_by}.")
+)
 bench.table(
     [
         {
@@ -206,7 +218,43 @@ Markdown(
 bench.table(seed_rows, decimals=3)
 
 # %% [markdown]
-# ## 1.5 Predict: how long should a request take?
+# ## 1.5 The floors: what needs no fine-tuned transformer
+#
+# "It keeps nearly all of its teacher" is no praise where counting words keeps as much. So here is what stays below the ladder, each
+# made in seconds from the same training examples and by nobody's cleverness:
+#
+# - **one answer for all**, the best there is;
+# - **words**: which words the texts hold and, of a pair, which they share, in a linear model and in boosted trees;
+# - **untrained encoder**: the public model before anything was tuned, one mean vector a text; of a pair their cosine;
+# - **static embeddings**: the mean of the encoder's word embeddings, without any layer, in a small classifier.
+#
+# Where a floor comes in variants, dev chooses, as it chooses the best floor. They see at most as many examples as leave them
+# seconds (`floors.ROWS`), and texts are encoded to their first tokens only. **A teacher is worth compressing if it is
+# clearly above the best of them**: on dev, asked the same examples, the whole interval of the difference lies above zero.
+# Else no page of this run shows a share of its accuracy as kept.
+
+# %%
+public = teacher if epochs else ""  # an encoder that is fine-tuned already is no floor
+fitted = floors.fit(bench.task, examples["train"], examples["dev"], public, tokenizer)
+best_floor = floors.best(fitted)
+answers = {
+    "test": {name: floor.logits(examples["test"]) for name, floor in fitted.items()},
+    "dev": {best_floor: fitted[best_floor].logits(examples["dev"])},
+}
+answers["test"]["teacher"] = test_logits[best_seed]
+answers["dev"]["teacher"] = cache.predict_cached(teacher_model, dev)
+
+# %% tags=["hide-input"]
+golds = {"dev": dev.gold, "test": test.gold}
+found = floor_report.fact(bench.task, fitted, answers, golds, n_resamples)
+bench.facts["floors"] = found
+bench.facts["teacher_is_clear"] = found["teacher_is_clear"]
+own_data = floor_report.description_of(task)
+show(bench.table(floor_report.table(found, teacher_scored, teacher)))
+Markdown(floor_report.verdict(found, bench.task, own_data))
+
+# %% [markdown]
+# ## 1.6 Predict: how long should a request take?
 #
 # A forward pass is mostly matrix products, so its operations can be counted from the shapes alone, and the processor's
 # rate can be measured in a second with one large product. Operations over rate is a lower bound for the time:
@@ -223,8 +271,6 @@ configs = {
     "teacher": teacher_model.encoder.config,
 }
 ceiling = hardware.measure_ceiling()
-
-# %%
 tokens = {"padded": max_length, "unpadded": int(np.median(test.lengths))}
 predicted_ms = {
     f"{name} {kind}": flops.forward_flop(config, length) / ceiling.fp32_gflop_per_s / 1e6
@@ -240,7 +286,7 @@ Markdown(
 )
 
 # %% [markdown]
-# ## 1.6 Do it: the stock models
+# ## 1.7 Do it: the stock models
 #
 # Where the reference is the very model that was fine-tuned above, it is the teacher itself. Else it is timed with untrained
 # weights, for a matrix product takes as long whatever its numbers are: it has a speed then, and no accuracy, and its accuracy
@@ -257,11 +303,11 @@ if reference_is_teacher:
 # it holds, so fewer of them tell as much.
 
 # %%
-requests = test.take(batching.evenly_by_length(test.lengths, n_requests))
+timed_at = batching.evenly_by_length(test.lengths, n_requests)
+requests = test.take(timed_at)
 one_by_one = batching.in_order(requests.lengths, 1)
 few = [one_by_one[i] for i in batching.evenly_by_length(requests.lengths, n_padded_requests)]
 
-# %%
 ways = {}
 for name, model in stock.items():
     predict = predictors.torch_predictor(model)
@@ -269,7 +315,7 @@ for name, model in stock.items():
     ways[f"{name} unpadded"] = Variant(f"{name} unpadded", predict, one_by_one)
 
 # %% [markdown]
-# ## 1.7 Check; then Measure
+# ## 1.8 Check; then Measure
 #
 # Nothing is timed before its logits were compared with those of the model it stands for. Here: the stock classes, one by
 # one and padded, against the same weights in sorted batches; the teacher's in our own encoder, so this also shows that the
@@ -282,8 +328,6 @@ expected = {
     "teacher": training.predict(teacher_model, requests),
 }
 race = bench.compare(ways, requests, {name: expected[name.split()[0]] for name in ways})
-
-# %% tags=["hide-input"]
 Markdown(f"Largest difference of a logit: {race.largest_difference:.1e}; every label is the same.")
 
 # %% [markdown]
@@ -323,7 +367,27 @@ for name, timing in race.items():
     )
 
 # %% [markdown]
-# ## 1.8 Anatomy: where does the time go?
+# The floors answer the same requests, one by one and **from text**: a word is counted and no token id is looked up before
+# the clock starts. One answer for all takes no time worth a clock.
+
+# %%
+timed_texts = examples["test"].take(timed_at)
+served = {name: floor for name, floor in fitted.items() if floor.served}
+floor_race = bench.compare_at_once(
+    {name: floor.from_text(timed_texts) for name, floor in served.items()},
+    requests,
+    {name: floor.served(timed_texts) for name, floor in served.items()},
+    plans=one_by_one,
+)
+for row in found["rows"]:
+    name, timing = row["floor"], floor_race.get(row["floor"])
+    scored = Scored(row["test"], row["low"], row["high"])
+    fields = floors.SERVED_BY[name] | {"model": row["by"], "batching": "none"}
+    bench.add_rung(ladder.FLOOR + name, timing, on="", scored=scored, **fields)
+    row["throughput_per_s"] = timing and timing.throughput_per_s
+
+# %% [markdown]
+# ## 1.9 Anatomy: where does the time go?
 #
 # PyTorch's profiler adds up the time inside each operator, for one request. What later chapters attack can be seen here:
 # smaller matrices (distillation, pruning), cheaper numbers in them (quantisation), and everything else (the runtime).
@@ -351,7 +415,7 @@ caption = f"{bench.caption}; self time of operators, PyTorch profiler"
 bench.figure(figures.anatomy(profiles, caption), "anatomy")
 
 # %% [markdown]
-# ## 1.9 What it cost, and what it did not buy
+# ## 1.10 What it cost, and what it did not buy
 #
 # Leaving the padding out costs nothing: the check asserts the same logits. It also teaches the first lesson about
 # speed-ups, printed from this run:
@@ -366,7 +430,7 @@ Markdown(
 )
 
 # %% [markdown]
-# ## 1.10 When it does not pay
+# ## 1.11 When it does not pay
 #
 # - When all requests are nearly as long as the limit, there is no padding to leave out.
 # - Some engines compile for one fixed shape and are faster for it; chapter 6 weighs that.
@@ -374,11 +438,12 @@ Markdown(
 #   compared with it; the *share of ceiling* above is relative to PyTorch's own product. The runtime chapter adds the
 #   comparison with the best fp32 engine.
 #
-# ## 1.11 Exercises
+# ## 1.12 Exercises
 #
 # 1. Predict the padded time for a limit of 256 tokens, then measure it (`bench.task.max_length`).
 # 2. At which length do the products between pairs of tokens overtake the others? Ask `flops.forward_flop`.
-# 3. Train with `train_length` twice as long. What does it cost, and what does it buy on dev?
+# 3. Which words does the best floor go by? Look at the weights of its linear variant in `floor_features.of_words`.
+# 4. Train with `train_length` twice as long. What does it cost, and what does it buy on dev?
 #
 # **Next:** [chapter 2](02_batching.ipynb) serves several requests at once.
 

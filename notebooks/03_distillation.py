@@ -51,7 +51,7 @@ seed: int = 0  # of the training
 try_every_student: bool = False  # the whole curve: also what is larger than the first that holds
 logits_only: bool = False  # allow a named student of another vocabulary: logits alone are compared
 stage_rates: list[float] = [1.0e-3, 2.0e-4]  # peak learning rates of the two stages
-weak_teacher: str = "warn"  # what to do with a teacher that only guesses: warn or refuse
+weak_teacher: str = "warn"  # what to do with a teacher not clearly above the floors: warn or refuse
 teacher_cache_gb: float = 4.0  # disk for the teacher's inner states; beyond it they are recomputed
 copies: int = 1  # new texts made from each example, in the routes that make some
 n_compare: int = 32  # training examples of the ablation; 0 takes all
@@ -80,7 +80,7 @@ from fflib.distillation.study import Study, first_that_holds, training_minutes, 
 from fflib.distillation.teacher import TeacherOutputs, check_teacher
 from fflib.engine import predictors
 from fflib.measure.timing import Variant
-from fflib.model import cache, checkpoints, flops, training
+from fflib.model import cache, checkpoints, floor_report, flops, training
 from fflib.story import tinybert
 
 bench = Bench.open("03_distillation", globals())
@@ -107,7 +107,8 @@ bench.figure(figures.routes(), "routes")
 # ## 3.2 The teacher
 #
 # The teacher of chapter 1, and the very dev and test examples it was chosen and scored on. A teacher that was never
-# fine-tuned answers at random, and its students learn just that, without any error message; so it is checked first.
+# fine-tuned answers at random, and its students learn just that, without any error message. So it has to be clearly above
+# the floors of chapter 1; what happens where it is not, `weak_teacher` says.
 
 # %%
 teacher_model = bench.load("teacher")
@@ -120,7 +121,9 @@ dev_logits = cache.predict_cached(teacher_model, dev)
 test_logits = cache.predict_cached(teacher_model, test)
 teacher_dev = bench.score(dev_logits, dev.gold)
 teacher_test = bench.scored(test_logits, test.gold)
-Markdown(check_teacher(bench.task, dev_logits, dev.gold, weak_teacher))
+beside_floors = bench.facts_of("01_baseline")["floors"]
+own_data = floor_report.description_of(task)
+Markdown(check_teacher(bench.task, beside_floors, weak_teacher, own_data))
 
 # %% [markdown]
 # ## 3.3 Four losses

@@ -216,9 +216,7 @@ columns += ["threads", "instances", "n_requests", "retention", "keeps_rule"]
 consists_of = ladder[columns].rename(
     columns={"n_requests": "latencies", "batch_size": "mean batch"}
 )
-has_retention = consists_of["retention"].notna()
-percentages = consists_of["retention"].map("{:.1%}".format).where(has_retention, "")
-consists_of = consists_of.assign(retention=percentages)
+consists_of["retention"] = consists_of["retention"].map(ladders.kept_words)
 display.table(consists_of.rename(columns=lambda name: name.replace("_", " ")))
 
 # %% [markdown]
@@ -237,7 +235,11 @@ teacher_accuracy = bench.teacher_accuracy
 # %% tags=["hide-input"]
 bench.facts["front"] = unbeaten
 figure = front_figure.accuracy_against_speed(
-    points, teacher_accuracy, bench.caption, min_retention=min_retention
+    points,
+    teacher_accuracy,
+    bench.caption,
+    min_retention=min_retention,
+    teacher_is_clear=bench.teacher_is_clear,
 )
 bench.figure(figure, "accuracy_against_speed")
 
@@ -443,13 +445,13 @@ display.table(
 
 # %% tags=["hide-input"]
 below_rule = retention.missed(served["retention"])
+keeps = front.keeps(end["accuracy"], teacher_accuracy, end["retention"])
 warning = ""
 if end["accuracy_low"] <= most_frequent:
     warning = "**The accuracy is not clearly above guessing: what is kept of it means nothing.**"
 Markdown(
-    f"With *{last}*: {headline_told.sentence(told)} Of its teacher's accuracy it keeps "
-    f"{end['retention']:.1%}{below_rule}: {end['accuracy']:.1%} against {teacher_accuracy:.1%} (always the most frequent "
-    f"answer: {most_frequent:.1%}). {warning}"
+    f"With *{last}*: {headline_told.sentence(told)} It comes from a teacher {keeps}{below_rule} (always the most "
+    f"frequent answer: {most_frequent:.1%}). {warning}"
 )
 
 # %% tags=["hide-input"]
@@ -539,7 +541,7 @@ rows = [
     for row in comparison
 ]
 rows[-1]["accuracy kept, paper"] = f"{paper_kept:.1%}"
-rows[-1]["accuracy kept, here"] = f"{end['retention']:.1%}"
+rows[-1]["accuracy kept, here"] = ladders.kept_words(end["retention"])
 show(display.table(rows))
 display.table(bill.papers_bill())
 

@@ -64,7 +64,9 @@ Markdown("\n".join(f"- {note}" for note in notes) or "Nothing: every run is whol
 #
 # The paper's Table 1, on SuperGLUE's validation sets, each task by its own metric. *Teacher*, *student* and *served* are this book's:
 # the fine-tuned model, the small one that learned from it, and what is left after cutting and rounding, as the last rung of the ladder
-# serves it. The interval covers the choice of test texts, not another training.
+# serves it. The interval covers the choice of test texts, not another training. *Best floor* is the best on dev of what needs no
+# fine-tuned transformer, such as counting shared words (chapter 1); by how many points the teacher is above it is paired. Where that
+# interval on dev reaches zero there is **no teacher**: a small model that keeps all of it keeps nothing.
 #
 # The paper's teachers are BERT and RoBERTa of twelve layers. This book's may be as large, or small enough for two cores; 10.1 names
 # them, and what they learnt from stands beside them. **So a row tells how much of its own teacher a student keeps, not

@@ -148,7 +148,8 @@ class Bench(Inputs):
             rung.timed(timing, timing.checked, self.values["usd_per_hour"])
             rung.paired_baseline_per_s = below.throughput_per_s if below else None
         if scored:
-            rung.scored(scored.value, (scored.low, scored.high), self.teacher_accuracy)
+            of_teacher = self.teacher_accuracy if self.teacher_is_clear else None
+            rung.scored(scored.value, (scored.low, scored.high), of_teacher)
         if kept and kept.is_known:
             rung.keeps_rule = "yes" if kept.holds(self.values["min_retention"]) else "no"
         self.rungs.append(rung)
@@ -158,6 +159,12 @@ class Bench(Inputs):
     def teacher_accuracy(self) -> float:
         """What the teacher scores on test; chapter 1 finds it out."""
         return self.facts["teacher"]["accuracy"] if self.name == params.BASELINE else super().teacher_accuracy
+
+    @property
+    def teacher_is_clear(self) -> bool:
+        """Whether the teacher is clearly above the floors; chapter 1 finds it out."""
+        is_first = self.name == params.BASELINE
+        return records.teacher_is_clear(self.facts) if is_first else super().teacher_is_clear
 
     def _known_rung(self, name: str) -> Mapping[str, Any]:
         mine = {rung.rung: vars(rung) for rung in self.rungs}

@@ -144,6 +144,11 @@ class Inputs:
         """What the teacher scores on test."""
         return self.facts_of("01_baseline")["teacher"]["accuracy"]
 
+    @property
+    def teacher_is_clear(self) -> bool:
+        """Whether the teacher is clearly above the floors; of one that is not, no share is shown as kept."""
+        return records.teacher_is_clear(self.facts_of(params.BASELINE))
+
     def score(self, logits: np.ndarray, gold: Gold) -> float:
         """Return the score of ``logits`` [n, classes] by the task's metrics, 0 to 1."""
         return metrics.score(self.task, logits, gold)

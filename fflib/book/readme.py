@@ -113,7 +113,7 @@ def _summary(reference: Reference) -> dict[str, str]:
         "task": reference.about["task"],
         "teacher accuracy": f"{teacher['accuracy']:.1%}",
         "final accuracy (95 %)": f"{last['accuracy']:.1%} ({last['accuracy_low']:.1%} to {last['accuracy_high']:.1%})",
-        "retention": _kept(_retention(reference)) or f"{last['retention']:.1%}",
+        "retention": _kept(_retention(reference)) or rungs.kept_words(last["retention"]),
         "vs padded": _factor(reference, last, "padded", AGAINST[0]),
         "vs unpadded": _factor(reference, last, "unpadded", AGAINST[1]),
         "p50 ms": f"{last['latency_p50_ms']:.1f}",

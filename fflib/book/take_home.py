@@ -38,6 +38,8 @@ SESSION_ENTRIES = ("session.intra_op.allow_spinning", "optimization.disable_spec
 REQUIRED = ("onnxruntime", "tokenizers", "numpy")
 N_CHECKED, TOLERANCE = 8, 1e-4  # texts, and difference of a logit
 SMOKE = "The run's size is smoke: it was made to try the code, and its numbers mean nothing."
+UNCLEAR = """
+- Its teacher was not clearly above what classifiers reach that count words or average embeddings: try one of them."""
 SIZED = "The numbers are those of one run of size {size} on one machine."
 
 
@@ -145,10 +147,14 @@ def _card(
         commit=machine["commit"] or "unknown",
         fingerprint=", ".join(f"{name} `{digits}`" for name, digits in first["facts"]["data_fingerprint"].items()),
         steps="\n".join(_step(number, rung) for number, rung in enumerate(ladder.to_dict("records"), start=1)),
-        size_limit=SMOKE if run.size == "smoke" else SIZED.format(size=run.size),
+        size_limit=(SMOKE if run.size == "smoke" else SIZED.format(size=run.size)) + _warning(first["facts"]),
         max_length=task.max_length,
         pretrained=" and ".join(_pretrained(run, records)),
     )  # fmt: skip
+
+
+def _warning(baseline: Mapping[str, Any]) -> str:
+    return "" if records.teacher_is_clear(baseline) else UNCLEAR
 
 
 def _step(number: int, rung: Mapping[str, Any]) -> str:

@@ -51,7 +51,10 @@ class Gold:
 
 
 class Metric(NamedTuple):
-    """``tally`` (logits [n, classes], gold) -> [questions, k]; ``value`` of its sums, [k], is the metric, 0 to 1."""
+    """``tally`` (logits [n, classes], gold) -> [questions, k]; ``value`` of its sums, [k], is the metric, 0 to 1.
+
+    Matthews' correlation alone may be less than 0: of answers that are worse than none.
+    """
 
     tally: Callable[[np.ndarray, Gold], np.ndarray]
     value: Callable[[np.ndarray], float]
@@ -66,7 +69,7 @@ class Scored(NamedTuple):
 
 
 def score(task: Scorable, logits: np.ndarray, gold: Gold) -> float:
-    """Return the mean of the task's metrics, in [0, 1], of ``logits`` [n, classes]."""
+    """Return the mean of the task's metrics, at most 1, of ``logits`` [n, classes]."""
     return _mean([metric.value(tally.sum(0)) for metric, tally in _tallied(task, logits, gold)])
 
 
@@ -164,6 +167,20 @@ def _positives(logits: np.ndarray, gold: Gold) -> np.ndarray:
     return _by_question(np.concatenate([answers * labels, answers + labels], 1), gold)
 
 
+def _agreements(logits: np.ndarray, gold: Gold) -> np.ndarray:
+    """Count the hits, the examples, and then of every class its answers and its labels."""
+    answers, labels = np.eye(logits.shape[1])[logits.argmax(1)], np.eye(logits.shape[1])[gold.labels]
+    hits = (answers * labels).sum(1, keepdims=True)
+    return _by_question(np.concatenate([hits, np.ones_like(hits), answers, labels], 1), gold)
+
+
+def _matthews(sums: np.ndarray) -> float:
+    """Matthews' correlation of answers and labels (Gorodkin 2004 for many classes); 0 where either is constant."""
+    (hits, n), (answers, labels) = sums[:2], np.split(sums[2:], 2)
+    spread = (n * n - answers @ answers) * (n * n - labels @ labels)
+    return float((hits * n - answers @ labels) / spread**0.5) if spread > 0 else 0.0
+
+
 def _exact(logits: np.ndarray, gold: Gold) -> np.ndarray:
     wrong = _by_question((logits.argmax(1) != gold.labels)[:, None], gold)
     return np.concatenate([wrong == 0, np.ones_like(wrong)], 1)
@@ -194,6 +211,7 @@ def _ratio(sums: np.ndarray) -> float:
 METRICS = {
     "accuracy": Metric(_hits, _ratio),
     "macro F1": Metric(_positives, lambda sums: float(np.nanmean(_f1(sums)))),
+    "matthews": Metric(_agreements, _matthews),
     # MultiRC's: over all answers, and the share of questions with every answer right.
     "F1 of the answers": Metric(_positives, lambda sums: float(np.nan_to_num(_f1(sums)[1]))),
     "exact match": Metric(_exact, _ratio),

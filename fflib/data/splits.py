@@ -129,18 +129,19 @@ def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) 
     least = tokenizer.num_special_tokens_to_add(pair=len(split.texts[0]) == 2) + len(split.texts[0])
     if max_length < least:
         raise InputError(f"max_length={max_length} leaves no room for text; it takes at least {least}")
-    ids, types = _tokens(split.texts, tokenizer, max_length, split.spans)
+    ids, types = encode(split.texts, tokenizer, max_length, split.spans)
     result = tokenized(ids, types, split.gold)
     _write_tokens(path, result)
     return result
 
 
-def _tokens(
+def encode(
     texts: list[tuple[str, ...]],
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
-    spans: list[tuple[Span, ...]] | None,
+    spans: list[tuple[Span, ...]] | None = None,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the token ids and types of ``texts`` as `tokenize` makes them, here and now, without a cache."""
     options = {"truncation": "longest_first", "max_length": max_length, "return_token_type_ids": True}
     columns = [list(column) for column in zip(*texts, strict=True)]
     encoded = tokenizer(*columns, **options)
@@ -151,7 +152,7 @@ def _tokens(
             longest = min(tokenizer.model_max_length, 512)
             if max_length >= longest:
                 raise InputError(f"example {i} has a marked word behind its {max_length} tokens; leave it out")
-            (ids[i],), (types[i],) = _tokens([texts[i]], tokenizer, longest, [marked])
+            (ids[i],), (types[i],) = encode([texts[i]], tokenizer, longest, [marked])
         else:
             types[i] = types[i] + marks
     return ids, types

@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from fflib import progress
-from fflib.data import batching, metrics
-from fflib.data.metrics import Gold
+from fflib.data import batching
 from fflib.data.splits import TokenizedSplit
 from fflib.data.task import Task
 from fflib.distillation.objective import Feature, observe
 from fflib.files import InputError, atomic_path, check_known, content_hash
-from fflib.model import cache
+from fflib.model import cache, floor_report
 from fflib.model.encoder import Classifier
 
 
@@ -159,31 +158,23 @@ class PartOfOutputs:
         return self.whole.features(self.indices[indices], inputs, wanted)
 
 
-def check_fine_tuned(task: Task, logits: np.ndarray, gold: Gold) -> None:
-    """Raise InputError where a teacher's dev logits [n, classes] are no better than always giving the same answer.
+def check_teacher(task: Task, found: floor_report.Fact, when_weak: str = "refuse", description: str = "") -> str:
+    """Return a sentence on how a teacher scores on dev beside the best floor, from chapter 1's fact "floors".
 
-    Distilling from a model that was never fine-tuned fails quietly: the student learns to answer at random. "No better"
-    is within two standard errors of what that answer scores.
-    """
-    chance, score = metrics.chance(task, gold), metrics.score(task, logits, gold)
-    if score < chance + 2 * (chance * (1 - chance) / (gold.numbered().max() + 1)) ** 0.5:
-        raise InputError(
-            f"the teacher scores {score:.1%} on dev, no better than always giving the best single answer "
-            f"({chance:.1%}); fine-tune it first (chapter 1), with more examples or steps"
-        )
-
-
-def check_teacher(task: Task, logits: np.ndarray, gold: Gold, when_weak: str = "refuse") -> str:
-    """Return a sentence on how a teacher's dev logits [n, classes] score, see `check_fine_tuned`.
-
-    ``when_weak`` is ``warn`` or ``refuse``, which raises InputError where it only guesses.
+    Distilling from a model that hardly learned its task fails quietly: the student learns to answer at random.
+    ``when_weak`` is ``warn`` or ``refuse``, which raises InputError where the teacher is within the floor's interval.
+    ``description`` is the file of a reader's own data.
     """
     check_known("way with a weak teacher", [when_weak], ("warn", "refuse"))
-    try:
-        check_fine_tuned(task, logits, gold)
-    except InputError as error:
-        if when_weak == "refuse":
-            raise
-        goes_on = f"This run goes on, since `weak_teacher` is '{when_weak}'; its accuracies mean nothing."
-        return f"**Careful: {error}.** {goes_on}"
-    return f"The teacher scores **{metrics.score(task, logits, gold):.1%}** on dev, well above guessing."
+    above, scores = found["teacher_above_best_on_dev"], found["dev"]
+    difference = f"{above['points']:+.1f} points, {above['low']:+.1f} to {above['high']:+.1f}, paired"
+    beside = f"{scores['best']:.1%} of the best floor, {found['best']} ({difference})"
+    if found["teacher_is_clear"]:
+        return f"The teacher scores **{scores[floor_report.TEACHER]:.1%}** on dev, clearly above the {beside}."
+    problem = f"the teacher scores {scores[floor_report.TEACHER]:.1%} on dev, not clearly above the {beside}"
+    change = floor_report.what_to_change(task, description)
+    advice = " ".join(filter(None, [change, floor_report.skew(found, task, description)]))
+    if when_weak == "refuse":
+        raise InputError(f"{problem}; {advice[0].lower()}{advice[1:].replace('**', '').rstrip('.')}")
+    goes_on = f"This run goes on, since `weak_teacher` is '{when_weak}', and shows no share of its accuracy as kept."
+    return f"**Careful: {problem}.** {advice} {goes_on}"

@@ -24,6 +24,7 @@ COLUMNS = (  # of ladder.csv, a public interface: names and order stay
 )  # fmt: skip
 BELOW = "below the rule"  # what a page calls a rung whose `keeps_rule` is "no"
 PADDED, UNPADDED = "reference padded", "reference unpadded"  # the two baselines every speed-up refers to
+FLOOR = "floor: "  # how the names of rungs begin that no fine-tuned transformer stands behind
 
 
 @dataclass
@@ -73,16 +74,24 @@ class Rung:
         }
         return self
 
-    def scored(self, accuracy: float, interval: tuple[float, float], teacher_accuracy: float) -> Rung:
-        """Fill in the accuracy on the reported split, its interval and its share of the teacher's."""
+    def scored(self, accuracy: float, interval: tuple[float, float], teacher_accuracy: float | None) -> Rung:
+        """Fill in the accuracy on the reported split, its interval and its share of the teacher's.
+
+        None stands for a teacher of which no share is shown, since it is not clearly above the floors.
+        """
         self.accuracy, (self.accuracy_low, self.accuracy_high) = accuracy, interval
-        self.retention = None if teacher_accuracy == 0 else kept(accuracy, teacher_accuracy)
+        self.retention = kept(accuracy, teacher_accuracy) if teacher_accuracy else None
         return self
 
 
 def kept(score: float, teacher_score: float) -> float:
     """Return the share of a teacher's score that is kept; NaN where it has none, as one that says no to everything."""
     return score / teacher_score if teacher_score else float("nan")
+
+
+def kept_words(retention: float | None) -> str:
+    """Write what share of its teacher's score a rung keeps; '' where none is shown: of none, or an unclear teacher."""
+    return "" if retention is None or pd.isna(retention) else f"{retention:.1%}"
 
 
 def ladder(rungs: Sequence[Mapping[str, Any]], watts_per_core: float | None = None) -> pd.DataFrame:

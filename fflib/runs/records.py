@@ -83,6 +83,11 @@ def read_file(path: Path) -> dict[str, Any]:
     return record
 
 
+def teacher_is_clear(baseline_facts: Mapping[str, Any]) -> bool:
+    """Say by the facts of chapter 1 whether the teacher is clearly above the floors; older records had no floors."""
+    return baseline_facts.get("teacher_is_clear", True)
+
+
 def readable(folder: Path, pattern: str = "results/[0-9][0-9]_*.json") -> dict[Path, dict[str, Any]]:
     """Read all records in ``folder`` that can be read, by their paths; what is damaged counts as missing."""
     found = {}

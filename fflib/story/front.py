@@ -47,6 +47,14 @@ def pareto(points: Sequence[Point]) -> list[str]:
     return [point["rung"] for point in known if not any(_beats(other, point) for other in known)]
 
 
+def keeps(accuracy: float, teacher_accuracy: float, retention: float | None) -> str:
+    """Say beside what an accuracy stands; ``retention``, its share of the teacher's, is NaN where none is shown."""
+    against = f"{accuracy:.1%} against {teacher_accuracy:.1%}"
+    if share := rungs.kept_words(retention):
+        return f"whose accuracy it keeps to {share}: {against}"
+    return f"which is **not clearly above the floors of chapter 1**, so no share is told as kept: {against}"
+
+
 def _beats(one: Point, other: Point) -> bool:
     is_as_good = one[SPEED] >= other[SPEED] and one[ACCURACY] >= other[ACCURACY]
     return is_as_good and (one[SPEED] > other[SPEED] or one[ACCURACY] > other[ACCURACY])

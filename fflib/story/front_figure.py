@@ -38,13 +38,14 @@ CROSS = "X"  # the mark of a rung below the rule
 
 @styled
 def accuracy_against_speed(
-    rows: Sequence[Row], teacher: float, caption: str = "", *, min_retention: float
+    rows: Sequence[Row], teacher: float, caption: str = "", *, min_retention: float, teacher_is_clear: bool = True
 ) -> plt.Figure:
     """Draw the accuracy of each rung over its throughput, and the Pareto front, as FastFormers' figure 3 does.
 
     ``rows``, in the order of the ladder, hold rung, throughput_per_s, accuracy, accuracy_low, accuracy_high and
     on_the_way; alternatives to the rungs on the way are hollow, and named where they are on the front. One that is
-    ``below`` the rule is a cross. ``teacher`` is the teacher's accuracy, of which the rule asks for ``min_retention``.
+    ``below`` the rule is a cross. ``teacher`` is the teacher's accuracy, of which the rule asks for ``min_retention``;
+    of one that is not clear of the floors no share is told as kept.
     """
     rows = measured(rows, SPEED, "accuracy")
     best = set(pareto(rows))
@@ -75,7 +76,7 @@ def accuracy_against_speed(
         keys.append(plt.Line2D([], [], mfc="white", mec=GREY, mew=1.3, **look | {"marker": CROSS, "ms": 8.5}))
         words.append(BELOW)
     axes.legend(keys, words, ncols=len(words), handletextpad=0.4, **ABOVE_AXES | {"columnspacing": 1})
-    finish(figure, _keeps(rows, teacher), caption)
+    finish(figure, _keeps(rows, teacher if teacher_is_clear else 0), caption)
     _number_rungs(axes, rows, best, front)
     return figure
 
@@ -113,7 +114,7 @@ def _number_rungs(axes: plt.Axes, rows: Sequence[Row], best: set[str], front: pl
 def _keeps(rows: Sequence[Row], teacher: float) -> str:
     """Say how much faster the last rung on the way is than the first, and how much of the teacher it keeps."""
     way = [row for row in rows if row["on_the_way"]]
-    if len(way) < 2 or not teacher:  # of a score of 0, no share is kept
+    if len(way) < 2 or not teacher:  # of no score, and of an unclear teacher's, no share is kept
         return "How accurate each rung is, and how fast"
     first, last = way[0], way[-1]
     gain, kept = times(last[SPEED] / first[SPEED]), number(100 * last["accuracy"] / teacher)

@@ -46,8 +46,8 @@ def by_task(rows: Sequence[Row], papers: Mapping[str, Sequence[float]], caption:
     """Draw each run's speed-up by three yardsticks, the paper's below it, and the accuracy kept beside it.
 
     ``rows`` hold label, task, retention (a fraction of the teacher's score), smoke (the size that means nothing, drawn
-    pale), guesses (so that what is kept means nothing) and the columns of `YARDSTICKS`. ``papers`` maps tasks to the
-    speed-ups of the paper's CPU-only systems.
+    pale), guesses (so that what is kept means nothing), unclear (there is no teacher to keep anything of) and the
+    columns of `YARDSTICKS`. ``papers`` maps tasks to the speed-ups of the paper's CPU-only systems.
     """
     known = [row[column] for row in rows for column in YARDSTICKS if row.get(column)]
     if not known:
@@ -63,6 +63,9 @@ def by_task(rows: Sequence[Row], papers: Mapping[str, Sequence[float]], caption:
             look = {"ha": "center", "alpha": PALE if row["smoke"] else 1, "gid": "kept"}
             look |= {"color": GREY} if row["guesses"] else {"weight": "bold"}
             axes.annotate(kept, (1, y), (34, 0), axes.get_yaxis_transform(), "offset points", **SMALL | look)
+        elif row.get("unclear"):
+            look = {"ha": "center", "color": GREY, "gid": "no teacher"}
+            axes.annotate("no\nteacher", (1, y), (34, 0), axes.get_yaxis_transform(), "offset points", **SMALL | look)
     head = {"ha": "center", "va": "bottom", "fontsize": 9}
     axes.annotate("accuracy\nkept", (1, 1), (34, 4), "axes fraction", "offset points", **head)
     axes.set_yticks(range(len(rows)), [fold(row["label"], 24) for row in rows])

@@ -29,6 +29,8 @@ COLUMNS = (  # of tables.csv
     "student_low", "student_high", "rung", "served", "served_low", "served_high", "most_frequent", "retention",
     "speedup_vs_padded", "speedup_vs_unpadded", "speedup_vs_teacher", "energy_factor", "energy_wh_per_1k",
     "energy_source", "usd_per_100m", "throughput_per_s", "cpu", "cores", "status", "factors",
+    "floor", "floor_score", "floor_low", "floor_high", "above_floor", "above_floor_low", "above_floor_high",
+    "teacher_is_clear",
 )  # fmt: skip
 # Examples of SuperGLUE's train and val (the book's test) by its paper, 1905.00537; COPA's and MultiRC's by answers. Of
 # ReCoRD it tells the queries, and each of them is as many examples as its passage has entities: nothing to compare.
@@ -103,11 +105,12 @@ def _row(entry: Entry) -> dict[str, Any]:
         "task": entry.task, "run": entry.name, "after": _after(parameters), "size": parameters.get("size"),
         "metric": _metric(entry.task),
         **_counts(entry.side, facts), **_scores("teacher", teacher), **_scores("student", _rung(ladder, STUDENT)),
-        "rung": last, **_scores("served", end), "retention": end.get("retention"),
+        "rung": last, **_scores("served", end),
+        "retention": end.get("retention") if records.teacher_is_clear(facts["01_baseline"]) else None,
         "most_frequent": facts["09_story"].get("speedups", {}).get("most_frequent_answer"),
         "speedup_vs_padded": end.get("speedup_vs_padded"), "speedup_vs_unpadded": end.get("speedup_vs_unpadded"),
         "speedup_vs_teacher": _over_teacher(headline, end, teacher), "factors": "measured" if headline else "products",
-        **_bill(end, padded), **_machine(entry.side), "status": "ok",
+        **_bill(end, padded), **_machine(entry.side), "status": "ok", **_floors(facts["01_baseline"]),
     }  # fmt: skip
 
 
@@ -116,6 +119,20 @@ def _over_teacher(headline: Row | None, end: Row, teacher: Row) -> float | None:
     if headline:
         return headline["against"][factors.AGAINST[3]]["factor"]
     return _over(end.get("speedup_vs_padded"), teacher.get("speedup_vs_padded"))
+
+
+def _floors(baseline: Row) -> dict[str, Any]:
+    """Return the best floor and by how many points the teacher is above it on test; {} of a run that had no floors."""
+    if not (found := baseline.get("floors")):
+        return {}
+    best = next(row for row in found["rows"] if row["floor"] == found["best"])
+    above = found["teacher_above_best"]
+    return {
+        "floor": found["best"],
+        **{f"floor_{end}": best[name] for end, name in (("score", "test"), ("low", "low"), ("high", "high"))},
+        **{f"above_floor{end}": above[name] for end, name in (("", "points"), ("_low", "low"), ("_high", "high"))},
+        "teacher_is_clear": records.teacher_is_clear(baseline),
+    }
 
 
 def _bill(end: Row, padded: Row) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The tables of a sweep as text: each task beside FastFormers' Tables 1 and 4, and what a reader must know of them.
 
-Plain functions of the rows of `tables`. An empty cell was not measured.
+Plain functions of the rows of `tables`. An empty cell was not measured. (Longer than 200 lines: two tables, their
+notes, and how each kind of number is written.)
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ import pandas as pd
 
 from fflib.data.registry import get_task
 from fflib.files import atomic_path, resolve, write_text
+from fflib.runs.ladder import kept_words
 from fflib.story import fastformers
 from fflib.story.tables import COLUMNS, OFFICIAL, SMOKE, Row, geometric_mean, machines
 
+NO_TEACHER = "no teacher"  # stands where the share kept would, of a teacher that is not clearly above the floors
 ABOUT = 0.94  # a smaller share of the official train less dev is a subset; dev is drawn, so its size varies
 
 
 def accuracy_markdown(rows: Sequence[Row]) -> str:
     """Render Table 1: the models by each task's own metric, with intervals, beside the paper's."""
     theirs = {"BERT": "BERT teacher", "6 layers": "student of BERT, 6 layers, 768 wide"}
+    with_floors = any(row["floor"] for row in rows)
     theirs |= {"4 layers": "student of BERT, 4 layers, 312 wide", "RoBERTa": "RoBERTa teacher"}
     cells = [
         {
@@ -28,6 +32,7 @@ def accuracy_markdown(rows: Sequence[Row]) -> str:
             "metric": row["metric"] or "",
             "trained on": _trained_on(row),
             "tested on": _tested_on(row),
+            **({"best floor (95 %)": _floor(row), "teacher above it (95 %)": _above_floor(row)} if with_floors else {}),
             **{f"{model} (95 %)": _score(row, model) for model in ("teacher", "student", "served")},
             **{
                 f"paper: {whose}": _percent(fastformers.TABLE_1[model].get(row["task"]))
@@ -62,7 +67,7 @@ def speed_markdown(rows: Sequence[Row]) -> str:
             {
                 "task": name,
                 "served (95 %)": _score(row, "served"),
-                "kept": "" if row["retention"] is None else f"{row['retention']:.1%}",
+                "kept": NO_TEACHER if has_no_teacher(row) else kept_words(row["retention"]),
                 "vs padded": _factor(row["speedup_vs_padded"]),
                 "vs unpadded": _factor(row["speedup_vs_unpadded"]),
                 "vs own teacher": _factor(row["speedup_vs_teacher"]),
@@ -96,7 +101,10 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if taught := [f"{_name(row)} after {row['after']}" for row in whole if row["after"]]:
         uncounted = "on texts that are not counted here"
         found.append(f"A teacher that had learnt another run's task before, {uncounted}: {', '.join(taught)}.")
-    if guessing := [row for row in whole if guesses(row)]:
+    if unclear := [row for row in whole if has_no_teacher(row)]:
+        shares = ", ".join(f"{_name(row)} ({_above_floor(row)} points above {row['floor']})" for row in unclear)
+        found.append(f"No teacher: not clearly above the best floor on dev, so nothing is shown as kept: {shares}.")
+    if guessing := [row for row in whole if guesses(row) and not has_no_teacher(row)]:
         shares = ", ".join(f"{_name(row)} ({row['most_frequent']:.1%})" for row in guessing)
         found.append(f"Not clearly above always giving the same answer, so what is kept of it means nothing: {shares}.")
     counted = [row for row in whole if not guesses(row) and row["retention"]]
@@ -125,9 +133,14 @@ def write(folder: str | Path, rows: Sequence[Row]) -> None:
     write_text(folder / "tables.md", "\n\n".join(part for part in parts if part) + "\n")
 
 
+def has_no_teacher(row: Row) -> bool:
+    """Say whether the teacher of a run is not clearly above the floors; of older runs nobody knows."""
+    return row["teacher_is_clear"] is False
+
+
 def guesses(row: Row) -> bool:
-    """Say whether a model is not clearly above what one answer for all scores, by the task's own metric."""
-    return row["most_frequent"] is not None and (row["served_low"] or 0) <= row["most_frequent"]
+    """Say whether what is served is not clearly above one answer for all by the task's metric, or has no teacher."""
+    return has_no_teacher(row) or row["most_frequent"] is not None and (row["served_low"] or 0) <= row["most_frequent"]
 
 
 def _name(row: Row) -> str:
@@ -149,7 +162,7 @@ def labels(rows: Sequence[Row]) -> list[str]:
 def figure_rows(rows: Sequence[Row]) -> list[dict]:
     """Return the rows as `table_figures.by_task` takes them: with a label, and whether their numbers mean anything."""
     return [
-        {**row, "label": label, "smoke": row["size"] == SMOKE, "guesses": guesses(row)}
+        {**row, "label": label, "smoke": row["size"] == SMOKE, "guesses": guesses(row), "unclear": has_no_teacher(row)}
         for label, row in zip(labels(rows), rows, strict=True)
     ]
 
@@ -178,6 +191,15 @@ def _score(row: Row, name: str) -> str:
     if value is None:
         return ""
     return f"{value:.1%}" + ("" if low is None or high is None else f" ({low:.1%} to {high:.1%})")
+
+
+def _floor(row: Row) -> str:
+    return f"{_score(row | {'floor': row['floor_score']}, 'floor')}, {row['floor']}" if row["floor"] else ""
+
+
+def _above_floor(row: Row) -> str:
+    points, low, high = (row[f"above_floor{end}"] for end in ("", "_low", "_high"))
+    return "" if points is None else f"{points:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def _percent(value: float | None) -> str:

@@ -131,6 +131,16 @@ def test_a_rung_keeps_the_rule_by_what_it_keeps_of_the_teacher_on_dev(run, monke
     assert [rung.keeps_rule for rung in bench.rungs] == ["yes", "yes", "no", "", ""]
 
 
+def test_of_a_teacher_that_is_not_clear_no_share_is_kept(run, tmp_path):
+    path = tmp_path / "results" / "01_baseline.json"
+    record = json.loads(path.read_text())
+    record["facts"]["teacher_is_clear"] = False
+    path.write_text(json.dumps(record))
+    bench = run()
+    added = bench.add_rung("student", timing(), on="", like="teacher unpadded", scored=Scored(0.76, 0.7, 0.8))
+    assert not bench.teacher_is_clear and added.accuracy == 0.76 and added.retention is None
+
+
 def test_what_is_saved_is_what_was_gathered_and_is_there_at_once(run, tmp_path):
     bench = run()
     bench.add_rung("student", timing(), on="teacher unpadded", like="teacher unpadded", below=timing())

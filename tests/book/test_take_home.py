@@ -335,6 +335,14 @@ def test_the_model_card(boolq):
     assert not re.search(r"[{}]|\bNone\b|\bnan\b", card)
 
 
+def test_the_card_warns_of_a_teacher_that_is_not_clear_of_the_floors(boolq):
+    assert "not clearly above" not in (take_home.build(boolq) / "README.md").read_text()
+    path = boolq.folder / "results" / "01_baseline.json"
+    record = json.loads(path.read_text())
+    write_json(path, record | {"facts": record["facts"] | {"teacher_is_clear": False}})
+    assert "- Its teacher was not clearly above" in (take_home.build(boolq) / "README.md").read_text()
+
+
 def test_the_card_of_a_standard_run_whose_student_comes_from_its_teacher(boolq):
     path = boolq.folder / "results" / "03_distillation.json"
     path.write_text(path.read_text().replace("a/student", "teacher"))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from fflib.data.metrics import (
     METRICS,
@@ -45,6 +45,18 @@ def test_macro_f1_is_that_of_scikit_learn_also_where_a_class_is_missing(seed):
     got = parts(task, logits, Gold(labels))
     assert got["macro F1"] == pytest.approx(f1_score(labels, logits.argmax(1), average="macro"))
     assert score(task, logits, Gold(labels)) == pytest.approx((got["macro F1"] + got["accuracy"]) / 2)
+
+
+@pytest.mark.parametrize(("seed", "classes"), [(0, 2), (1, 2), (2, 5)])
+def test_matthews_is_that_of_scikit_learn_and_nothing_for_one_answer(seed, classes):
+    rng = np.random.default_rng(seed)
+    names = tuple(f"class {i}" for i in range(classes))
+    task = Task("skewed", ("text",), "label", names, ("matthews",), 64, "Which?")
+    labels = (rng.random(200) < 0.2) * rng.integers(1, classes, size=200)
+    logits = rng.normal(size=(200, classes)) + np.eye(classes)[labels]
+    assert score(task, logits, Gold(labels)) == pytest.approx(matthews_corrcoef(labels, logits.argmax(1)))
+    assert score(task, np.eye(classes)[1 - labels.clip(max=1)], Gold(labels)) < 0, "worse than no answer at all"
+    assert chance(task, Gold(labels)) == 0, "always the same answer tells nothing, however often it is right"
 
 
 def test_multirc_by_hand():

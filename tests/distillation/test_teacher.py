@@ -7,7 +7,6 @@ import torch
 from conftest import examples_of, tiny_classifier
 
 from fflib.data import batching, registry
-from fflib.data.metrics import Gold
 from fflib.distillation import objective, teacher
 from fflib.files import InputError
 from fflib.model import training
@@ -109,20 +108,23 @@ def test_a_full_disk_is_told_before_anything_is_computed(cache, monkeypatch):
     assert not list(cache.glob("predictions/*/*"))
 
 
-def test_a_teacher_that_only_guesses_is_refused():
-    task, labels = registry.get_task("docs"), np.array([0, 1] * 100)
-    rng = np.random.default_rng(0)
-    good = np.eye(2)[np.where(rng.random(200) < 0.85, labels, 1 - labels)]
-    teacher.check_fine_tuned(task, good, Gold(labels))
-    for bad in (np.eye(2)[np.zeros(200, int)], np.eye(2)[rng.integers(0, 2, 200)], np.eye(2)[1 - labels]):
-        with pytest.raises(InputError, match="fine-tune it first"):
-            teacher.check_fine_tuned(task, bad, Gold(labels))
-        with pytest.raises(InputError, match="fine-tune it first"):
-            teacher.check_teacher(task, bad, Gold(labels), "refuse")
-        assert teacher.check_teacher(task, bad, Gold(labels), "warn").startswith("**Careful: the teacher scores")
-    assert "well above guessing" in teacher.check_teacher(task, good, Gold(labels))
+def beside_floors(low, clear):
+    above = {"points": low + 3, "low": low, "high": low + 6}
+    scores = {"best": 0.7, "teacher": 0.73, "largest_class": 0.5}
+    return {"best": "words", "teacher_above_best_on_dev": above, "teacher_is_clear": clear, "dev": scores}
+
+
+def test_a_teacher_within_the_interval_of_the_best_floor_is_refused_with_what_to_change():
+    task, weak, good = registry.get_task("docs"), beside_floors(-1.0, False), beside_floors(1.0, True)
+    with pytest.raises(InputError, match=r"73.0% on dev, not clearly above the 70.0% of the best floor, words") as told:
+        teacher.check_teacher(task, weak, "refuse")
+    for name in ("n_train", "epochs", "learning_rate", "weak_teacher"):
+        assert f"`{name}" in str(told.value)
+    warned = teacher.check_teacher(task, weak, "warn")
+    assert warned.startswith("**Careful: the teacher scores 73.0%") and "This run goes on" in warned
+    assert "clearly above the 70.0% of the best floor, words (+4.0 points" in teacher.check_teacher(task, good)
     with pytest.raises(InputError, match="no way with a weak teacher 'hope'"):
-        teacher.check_teacher(task, good, Gold(labels), "hope")
+        teacher.check_teacher(task, good, "hope")
 
 
 def test_the_first_examples_are_a_part_and_all_of_them_the_whole():

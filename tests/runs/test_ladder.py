@@ -105,4 +105,6 @@ def test_a_teacher_that_scores_nothing_leaves_nothing_to_keep():
     assert np.isnan(ladder.kept(0.2, 0.0)) and ladder.kept(0.3, 0.4) == pytest.approx(0.75)
     rung = Rung("a", "", "m", "e", "fp32", "none", 1, 1).scored(0.0, (0.0, 0.0), 0.0)
     assert rung.retention is None and rung.accuracy == 0
+    assert rung.scored(0.7, (0.6, 0.8), None).retention is None, "of an unclear teacher no share is shown"
+    assert [ladder.kept_words(share) for share in (0.976, None, float("nan"))] == ["97.6%", "", ""]
     assert ladder.ladder([vars(rung)])["retention"].isna().all()

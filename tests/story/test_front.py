@@ -49,3 +49,8 @@ def test_points_are_the_rungs_with_both_numbers_by_the_ladders_own_factors():
     assert [point["on_the_way"] for point in got] == [False, True] and got[1]["accuracy"] == 0.8
     scaled = front.points(ladder.ladder(rungs), [ladder.PADDED, "b"], scale=1.2)
     assert [point["throughput_per_s"] for point in scaled] == pytest.approx([12, 36])
+
+
+def test_what_is_kept_is_told_of_a_clear_teacher_alone():
+    assert front.keeps(0.76, 0.8, 0.95) == "whose accuracy it keeps to 95.0%: 76.0% against 80.0%"
+    assert "not clearly above the floors" in front.keeps(0.76, 0.8, float("nan"))

@@ -94,3 +94,8 @@ def test_a_figure_of_nothing_says_what_is_missing():
         with pytest.raises(InputError, match="number for throughput_per_s and accuracy;"):
             figure_of(rows, 0.9)
     assert not plt.get_fignums()
+
+
+def test_of_an_unclear_teacher_no_share_is_told():
+    figure = drawn.accuracy_against_speed(points(), 0.881, teacher_is_clear=False)
+    assert figure.get_suptitle() == "How accurate each rung is, and how fast"

@@ -77,6 +77,13 @@ def test_what_a_guess_keeps_is_called_so_and_is_in_no_title():
     assert title_of(drawn.by_task(SWEEPS["guessing"][:1], PAPERS)) == alone
 
 
+def test_a_run_without_a_teacher_says_so_where_the_share_would_stand():
+    rows = [SWEEPS["whole"][0], SWEEPS["whole"][1] | {"retention": None, "guesses": True, "unclear": True}]
+    figure = checked(drawn.by_task(rows, PAPERS))
+    assert [text.get_text() for text in parts(figure, "no teacher", plt.Text)] == ["no\nteacher"]
+    assert len(parts(figure, "kept", plt.Text)) == 1 and title_of(figure).startswith("1 task is served")
+
+
 def test_smoke_size_is_pale_and_counts_in_no_title():
     both = [SWEEPS["whole"][0], *SWEEPS["smoke"]]
     figure = checked(drawn.by_task(both, PAPERS))

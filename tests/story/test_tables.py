@@ -55,13 +55,26 @@ def outputs(tmp_path, monkeypatch):
     return tmp_path
 
 
-def make_run(folder: Path, task="BoolQ", size="standard", machine=(), counts=(), guess=0.6, limits=()) -> str:
+def floors_of(points, half=2.0, score=0.7):
+    """What chapter 1 leaves of a teacher that is so many points above the best floor."""
+    rows = [{"floor": "one answer for all", "test": 0.5, "low": 0.48, "high": 0.52}]
+    rows.append({"floor": "words", "test": score, "low": score - 0.02, "high": score + 0.02})
+    above = {"points": points, "low": points - half, "high": points + half}
+    return {"floors": {"rows": rows, "best": "words", "teacher_above_best": above}, "teacher_is_clear": points > half}
+
+
+def make_run(
+    folder: Path, task="BoolQ", size="standard", machine=(), counts=(), guess=0.6, limits=(), floors=None
+) -> str:
     """Write what a whole run leaves and return its name; the rungs are those of chapters 1 and 7."""
     made = ladder()
     limits = {"n_train": 0, "n_test": 1500, "seeds": [0], "teacher": "small", **dict(limits)}
     rungs.write_ladder(folder, rungs.ladder(made, WATTS))
     for i, chapter in enumerate(CHAPTERS):
-        facts = {"01_baseline": {"n_examples": dict(counts)}, "07_serving": {"goes_on_from": "instances"}}
+        facts = {
+            "01_baseline": {"n_examples": dict(counts)} | (floors or {}),
+            "07_serving": {"goes_on_from": "instances"},
+        }
         facts["09_story"] = {"speedups": {"most_frequent_answer": guess}}
         record = {
             "chapter": chapter, "key": "k", "written": f"2026-11-20T10:0{i}:00+00:00", "seconds": 60.0,
@@ -395,3 +408,28 @@ def test_the_chapter_runs_whatever_the_runs_left(outputs, names):
     ok = [row["run"] for row in saved["facts"]["rows"] if row["status"] == "ok"]
     assert ok == [name for name in names or ["docs"] if name != "rte-minilm"]
     assert (folder / "tables.csv").exists() and (folder / "figures" / "tables.png").exists() == bool(ok)
+
+
+def test_floors_stand_beside_the_teacher_and_an_unclear_one_is_no_teacher(outputs):
+    make_run(outputs / "boolq", "BoolQ", floors=floors_of(10.0))
+    make_run(outputs / "rte", "RTE", floors=floors_of(1.0, score=0.79))
+    make_run(outputs / "docs", "docs")  # kept from before there were floors
+    found = rows_of("boolq", "rte", "docs")
+    by_task = {row["task"]: row for row in found}
+    assert [by_task[task]["teacher_is_clear"] for task in ("BoolQ", "RTE", "docs")] == [True, False, None]
+    assert by_task["BoolQ"]["retention"] == pytest.approx(0.95) == by_task["docs"]["retention"]
+    assert by_task["RTE"]["retention"] is None and by_task["RTE"]["floor_score"] == 0.79
+    accuracy, speed = tables_markdown.accuracy_markdown(found), tables_markdown.speed_markdown(found)
+    assert "70.0% (68.0% to 72.0%), words" in accuracy and "+10.0 (+8.0 to +12.0)" in accuracy
+    lines = {line.split("|")[1].strip(): line for line in speed.splitlines()[2:]}
+    assert "95.0%" in lines["BoolQ"] and "no teacher" in lines["RTE"] and "no teacher" not in lines["docs"]
+    told = tables_markdown.notes(found)
+    assert any("No teacher" in note and "RTE (rte) (+1.0 (-1.0 to +3.0) points above words)" in note for note in told)
+    assert [row["unclear"] for row in tables_markdown.figure_rows(found) if row["run"]] == [False, True, False]
+    tables_markdown.write(outputs, found)
+    assert tuple(pd.read_csv(outputs / "tables.csv").columns) == tables.COLUMNS
+
+
+def test_tables_of_runs_without_floors_have_no_column_of_them(outputs):
+    make_run(outputs / "boolq")
+    assert "floor" not in tables_markdown.accuracy_markdown(rows_of("boolq"))
