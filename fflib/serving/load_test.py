@@ -69,4 +69,4 @@ class LoadTest:
         wanted = self.labels[self.order[: len(answered)][answered]]
         same = float((load.answers[answered].argmax(1) == wanted).mean())
         assert same >= self.at_least, f"only {same:.1%} of the server's answers are the model's"
-        return replace(load, busy_s=float(server.busy_s.sum()))
+        return replace(load, log=tuple(server.log))

@@ -7,12 +7,11 @@ for what users see at a given rate. Every request must have exactly one outcome:
 
 from __future__ import annotations
 
-import math
 import queue
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from fflib import progress
 from fflib.data.splits import TokenizedSplit
 from fflib.files import InputError
 from fflib.serving import queue_sim
-from fflib.serving.server import Refused, Server
+from fflib.serving.server import Batch, Refused, Server
 
 STALL_S = 5.0  # after so long without an outcome the server is asked whether there will be any
 
@@ -32,6 +31,7 @@ class Load:
     ``latency_ms`` [n] counts from when a request was due until its answer; it is NaN where there is none, and so is
     its row of ``answers`` [n, labels] (no columns where nothing was answered). ``lateness_ms`` [n] is how long after it
     was due the generator turned to a request. ``span_s`` reaches from the first that was due to the last outcome.
+    ``due_s`` [n] are times of `time.perf_counter`, as those in the server's ``log`` of batches, which `LoadTest` adds.
     """
 
     offered_per_s: float | None  # None: the server itself sets the pace
@@ -41,7 +41,8 @@ class Load:
     failed: np.ndarray
     span_s: float
     lateness_ms: np.ndarray
-    busy_s: float = math.nan
+    due_s: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    log: Sequence[Batch] = ()
 
     @property
     def answered(self) -> int:
@@ -210,6 +211,7 @@ class _Trial:
             failed=failed,
             span_s=float(ended_s.max() - self._due_s.min()),
             lateness_ms=(self._sent_s - self._due_s) * 1e3,
+            due_s=self._due_s,
         )
 
 
