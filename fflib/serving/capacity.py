@@ -1,36 +1,24 @@
-"""How many machines a given traffic needs: service times fitted to measured batches, then simulated load.
+"""How many machines a given traffic needs, by simulated load on one of them.
 
-A simulation takes seconds where a load test takes hours, and the answer is only as good as the measured service times.
-(Longer than 200 lines: the service times, the simulation and the search stand and fall together.)
+A simulation takes seconds where a load test takes hours, and the answer is only as good as the simulated server: see
+`simulation_check`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fflib.files import InputError
-from fflib.serving import queue_sim, scheduling
 from fflib.serving.queue_sim import ServedLoad
-from fflib.serving.scheduling import Policy
-from fflib.serving.service_times import ServiceTimes
 
 SECONDS_PER_DAY = 86_400
 LIGHT_PER_S = 1e-3  # even where a request takes a second, at most one in a thousand finds the machine busy
 SPANS = 100  # times the bound that a simulation must last
-WITHIN = 1.5  # a simulation claims to hit a measured percentile within this factor
-
-
-def holds(ratios: Sequence[float]) -> bool:
-    """Say whether ``ratios``, simulated over measured percentiles, are all `WITHIN` what a simulation claims.
-
-    Without any it was not checked, and does not hold.
-    """
-    return len(ratios) > 0 and all(1 / WITHIN <= ratio <= WITHIN for ratio in ratios)
 
 
 @dataclass(frozen=True)
@@ -53,7 +41,7 @@ def machines_needed(
 
     Args:
         requests_per_day: the mean traffic; at the peak it is ``peak_factor`` times as dense.
-        simulate_one: the load on one machine at a rate per s, such as `simulate` with everything else given.
+        simulate_one: the load on one machine at a rate per s, such as `ServerModel.poisson` with everything else given.
 
     Raises:
         InputError: no number of machines holds the bound, or the simulation is too short to tell.

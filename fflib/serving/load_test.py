@@ -38,6 +38,11 @@ class LoadTest:
     queue_limit: int
     seed: int = 0
 
+    def anew(self, count: int, seed: int) -> LoadTest:
+        """Return this test with ``count`` other requests, at other times."""
+        order = np.random.default_rng([seed, 1]).integers(len(self.examples), size=count)  # not the arrivals' stream
+        return replace(self, order=order, seed=seed)
+
     def offline(self, policy: Policies) -> Load:
         """Send everything as fast as the queue takes it."""
         return self._run(policy, lambda server: loadgen.offline(server, self.examples, self.order), self.queue_limit)

@@ -11,7 +11,7 @@ import queue
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,12 +21,13 @@ from fflib.files import InputError
 from fflib.serving import queue_sim
 from fflib.serving.server import Batch, Refused, Server
 
+LATE_SHARE = 0.1  # a load of whose latency more than this is the generator's lateness tells little of the server
 STALL_S = 5.0  # after so long without an outcome the server is asked whether there will be any
 
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """What ``n`` requests met, in the order in which they were sent.
+    """What ``n`` requests met, in the order in which they were sent; request ``i`` is the example at ``order[i]``.
 
     ``latency_ms`` [n] counts from when a request was due until its answer; it is NaN where there is none, and so is
     its row of ``answers`` [n, labels] (no columns where nothing was answered). ``lateness_ms`` [n] is how long after it
@@ -41,7 +42,8 @@ class Load:
     failed: np.ndarray
     span_s: float
     lateness_ms: np.ndarray
-    due_s: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    order: np.ndarray
+    due_s: np.ndarray
     log: Sequence[Batch] = ()
 
     @property
@@ -55,12 +57,22 @@ class Load:
         return self.answered / self.span_s
 
     @property
+    def late_share(self) -> float:
+        """Part of the mean latency that is the generator's own, which sent late; no fault of the server."""
+        return float(self.lateness_ms.mean() / np.nanmean(self.latency_ms)) if self.answered else float("nan")
+
+    @property
+    def valid(self) -> bool:
+        """Whether the generator kept up: at most `LATE_SHARE` of the latency is its own."""
+        return self.late_share <= LATE_SHARE
+
+    @property
     def refused_share(self) -> float:
         """Part of the requests that the server refused, from 0 to 1."""
         return float(self.refused.mean())
 
     @property
-    def summary(self) -> dict[str, float | None]:
+    def summary(self) -> dict[str, float | bool | None]:
         """What figures show of a load; the 99th percentile only where five requests or more are beyond it."""
         return {
             "offered_per_s": self.offered_per_s,
@@ -69,6 +81,8 @@ class Load:
             "p99_ms": self.percentile_ms(99) if self.answered >= 500 else None,
             "answered_per_s": self.throughput_per_s,
             "refused_share": self.refused_share,
+            "late_share": self.late_share,
+            "valid": self.valid,
         }
 
     def p95_by_length(self, lengths: np.ndarray, middle: int) -> dict[str, float]:
@@ -211,6 +225,7 @@ class _Trial:
             failed=failed,
             span_s=float(ended_s.max() - self._due_s.min()),
             lateness_ms=(self._sent_s - self._due_s) * 1e3,
+            order=np.asarray(self._order),
             due_s=self._due_s,
         )
 

@@ -55,7 +55,7 @@ class ServedLoad:
         p50, p95, p99 = (float(np.nanpercentile(self.latency_ms, q)) for q in (50, 95, 99))
         row = {"offered_per_s": offered_per_s, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
         row["answered_per_s"] = self.throughput_per_s
-        return row | {"refused_share": self.refused / len(self.latency_ms)}
+        return row | {"refused_share": self.refused / len(self.latency_ms), "busy": self.utilisation}
 
     @property
     def utilisation(self) -> float:

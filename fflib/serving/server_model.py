@@ -43,8 +43,7 @@ class Occupied:
     def of(cls, log: Sequence[Batch]) -> Occupied:
         """Read a log."""
         instance, length, taken, done = (
-            np.array([getattr(batch, name) for batch in log])
-            for name in ("instance", "length", "taken_s", "done_s")
+            np.array([getattr(batch, name) for batch in log]) for name in ("instance", "length", "taken_s", "done_s")
         )
         first = np.array([min(batch.queued_s) for batch in log])
         began, slept = taken.copy(), np.ones(len(log), bool)
@@ -76,15 +75,18 @@ class ServerModel:
     wakes_s: np.ndarray
 
     @classmethod
-    def of_loads(cls, loads: Sequence[Load], instances: int) -> ServerModel:
-        """Fit to Poisson loads on a server with ``instances``: loads other than those the model shall be checked at."""
-        logs = [Occupied.of(load.log) for load in loads]
-        rows, length, seconds, company, wakes_s = (
-            np.concatenate([getattr(log, name) for log in logs])
-            for name in ("rows", "length", "seconds", "company", "wake_s")
+    def of_loads(cls, loads: Sequence[Load], instances: int, floods: Sequence[Load] = ()) -> ServerModel:
+        """Fit to Poisson ``loads`` on a server with ``instances``: others than those the model shall be checked at.
+
+        The batches of ``floods`` count too, offline loads under any policy, so that every shape of batch is known.
+        """
+        logs = [Occupied.of(load.log) for load in (*loads, *floods)]
+        rows, length, seconds, company = (
+            np.concatenate([getattr(log, name) for log in logs]) for name in ("rows", "length", "seconds", "company")
         )
         service = ServiceTimes.fit(rows, length, seconds, company / max(1, instances - 1))
         lags_s = np.concatenate([_lags_s(load) for load in loads])
+        wakes_s = np.concatenate([log.wake_s for log in logs[: len(loads)]])
         return cls(service, instances, lags_s, wakes_s[~np.isnan(wakes_s)])
 
     def replay(
