@@ -56,6 +56,7 @@ n_resamples: int = 200  # bootstrap resamples of an accuracy interval
 n_server_requests: int = 60  # requests of a scenario, and of each policy
 n_load_requests: int = 100  # requests at each of server_loads
 load_seconds: float = 10.0  # and the most that one of them may last
+server_padding: float = 0.1  # of a batch of like lengths, over its texts
 overload: float = 1.5  # arrivals of the load that finds the capacity, in multiples of the offline scenario's answers
 checked_loads: list[float] = [
     0.5,
@@ -361,7 +362,7 @@ Markdown(f"*OpenVINO left out: {openvino.missing()}*" if not peers else "")
 policies = {
     "one by one": scheduling.one_by_one,
     "adaptive batches": scheduling.adaptive(server_tokens),
-    "like lengths": scheduling.like_lengths(server_tokens),
+    "like lengths": scheduling.like_lengths(server_tokens, server_padding),
 }
 order = np.random.default_rng(seed).choice(len(test), n_server_requests)
 right_labels = answers["in order", 1].logits.argmax(1)
@@ -427,7 +428,7 @@ Markdown(told)
 # %% [markdown]
 # The *knee* is the load with the most throughput for its mean latency: more load than that buys little and costs much. (The 99th
 # percentile is left out where fewer than 500 requests were answered.) *Late* is the part of the latency that is not the server's:
-# the generator shares the cores, and sends some requests after they were due. Where that is more than a tenth, the load is not valid.
+# the generator shares the cores, and sends some requests after they were due. Where that is more than a fifth, the load is not valid.
 #
 # And if an instance dies under load? A process that is lost is noticed and started anew, and what it had is asked once more, so
 # every request has exactly one answer; `tests/serving` kills one to see it. Instances that are threads end with the whole server.

@@ -21,7 +21,7 @@ from fflib.files import InputError
 from fflib.serving import queue_sim
 from fflib.serving.server import Batch, Refused, Server
 
-LATE_SHARE = 0.1  # a load of whose latency more than this is the generator's lateness tells little of the server
+LATE_SHARE = 0.2  # a load of whose latency more than this is the generator's lateness tells little of the server
 STALL_S = 5.0  # after so long without an outcome the server is asked whether there will be any
 
 
