@@ -383,23 +383,24 @@ stream = load_test.single_stream(policy)
 # %% [markdown]
 # *Server*: requests come as a Poisson process, at a rate that does not care how busy the server is. A latency counts from the moment
 # a request was due. The *capacity* is what the server answers when more comes than it can: who sends has to work too, on the same
-# cores, so it is not what the offline scenario answers. All loads are parts of it, and each has requests of its own.
-
+# cores, so it is not what the offline scenario answers. All loads are parts of it. They are offered in turn, a part of each in every
+# round, so that a machine that drifts is in all of them, and each has requests of its own. The other policies get one load, for 7.7.
 
 # %%
-def under_load(rate_per_s, policy, seed):
-    count = max(simulation_check.BLOCKS, int(min(n_load_requests, load_seconds * rate_per_s)))
-    return load_test.anew(count, seed).poisson(policy, rate_per_s)
-
-
-overloaded = under_load(overload * flood.throughput_per_s, policy, seed + 1)
+flooded = overload * flood.throughput_per_s
+most = n_load_requests, load_seconds
+overloaded = load_test.in_turn({overload: (policy, flooded)}, *most, rounds=1)[overload]
 capacity_per_s = overloaded.throughput_per_s
-loads = {
-    share: under_load(share * capacity_per_s, policy, seed + 2 + i)
-    for i, share in enumerate(server_loads)
+used = capacity_per_s / flood.throughput_per_s
+asked = {share: (policy, share * capacity_per_s) for share in server_loads} | {
+    name: (policies[name], max(checked_loads) * used * floods[name].throughput_per_s)
+    for name in policies
+    if name != best_policy
 }
-points = [load.summary for load in (*loads.values(), overloaded)]
-knee = loadgen.knee([*loads.values(), overloaded])
+in_turn = load_test.in_turn(asked, *most, rounds)
+loads = {share: in_turn[share] for share in server_loads} | {overload: overloaded}
+points = [load.summary for load in loads.values()]
+knee = loadgen.knee([*loads.values()])
 
 # %% tags=["hide-input"]
 bench.facts["offline"] = {name: load.throughput_per_s for name, load in floods.items()}
@@ -445,24 +446,21 @@ Markdown(told)
 # no fleet below.
 
 # %%
-learned = [load for share, load in loads.items() if share not in checked_loads]
-server = server_model.ServerModel.of_loads(learned, division[0], [*floods.values(), overloaded])
-densest = max(checked_loads) * capacity_per_s / flood.throughput_per_s
-others = {
-    name: under_load(densest * floods[name].throughput_per_s, policies[name], seed + 101)
-    for name in policies
-    if name != best_policy
-}
+learned = [in_turn[share] for share in server_loads if share not in checked_loads]
+server = server_model.ServerModel.of_loads(learned, division[0], [*floods.values()])
 
 
-# %%
 def examine(load, policy=policy):
     return simulation_check.examine(server, load, test.lengths, policy, queue_limit, seed)
 
 
-examined = {share: examine(load) for share, load in (loads | {overload: overloaded}).items()}
-checks = {best_policy: [examined[share] for share in checked_loads]}
-checks |= {name: [examine(load, policies[name])] for name, load in others.items()}
+examined = {share: examine(load) for share, load in loads.items()}
+checks = {
+    name: [examined[share] for share in checked_loads]
+    if name == best_policy
+    else [examine(in_turn[name], policies[name])]
+    for name in policies
+}
 
 # %% tags=["hide-input"]
 simulated = bench.facts["simulated"] = [row["simulated"] for row in examined.values()]

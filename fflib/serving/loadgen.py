@@ -146,6 +146,33 @@ def poisson(
     return trial.load(len(order) / (due_s[-1] - start_s))
 
 
+def joined(parts: Sequence[Load]) -> Load:
+    """Make one load of several: each part begins when the last outcome of the one before is there."""
+    logs, due_s, end_s = [], [], 0.0
+    for part in parts:
+        later_s = end_s - float(part.due_s.min())
+        due_s.append(part.due_s + later_s)
+        logs += [batch.later(later_s) for batch in part.log]
+        end_s += part.span_s
+    names = ("latency_ms", "refused", "failed", "lateness_ms", "order")
+    whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    answers = np.full((len(whole["order"]), max(part.answers.shape[1] for part in parts)), np.nan, np.float32)
+    first = 0
+    for part in parts:
+        answers[first : first + len(part.order), : part.answers.shape[1]] = part.answers
+        first += len(part.order)
+    paces = [part.offered_per_s for part in parts]
+    sending_s = sum(len(part.order) / pace for part, pace in zip(parts, paces, strict=True) if pace)
+    return Load(
+        len(whole["order"]) / sending_s if all(paces) else None,
+        span_s=end_s,
+        due_s=np.concatenate(due_s),
+        answers=answers,
+        log=tuple(logs),
+        **whole,
+    )
+
+
 def knee(loads: Sequence[Load]) -> int:
     """Return the index of the load with the most power, throughput over mean latency (Kleinrock 1979).
 

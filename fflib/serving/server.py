@@ -40,6 +40,11 @@ class Batch(NamedTuple):
     taken_s: float
     done_s: float
 
+    def later(self, seconds: float) -> Batch:
+        """Return the batch as if all of it had been ``seconds`` later."""
+        queued_s = tuple(at + seconds for at in self.queued_s)
+        return self._replace(queued_s=queued_s, taken_s=self.taken_s + seconds, done_s=self.done_s + seconds)
+
 
 class Refused(RuntimeError):
     """The server did not take a request, or closed before its turn came. One sentence, as for an InputError."""

@@ -9,6 +9,7 @@ import pytest
 
 from fflib.files import InputError
 from fflib.serving import scheduling
+from fflib.serving.loadgen import Load
 from fflib.serving.server import Batch
 from fflib.serving.server_model import Occupied, ServerModel
 from fflib.serving.service_times import ServiceTimes
@@ -19,6 +20,73 @@ CONSTANT = ServiceTimes(0.01, 0.0, 0.0, np.ones(1))  # 10 ms, 100 per s
 EXPONENTIAL = ServiceTimes(0.01, 0.0, 0.0, -np.log((np.arange(1000) + 0.5) / 1000))  # the same on average
 LENGTHS = np.array([8, 20, 32, 100])
 NONE = np.zeros(0)
+
+
+def test_a_log_by_hand():
+    """Instance 0 wakes up, comes back to a queue, then sleeps; instance 1 computes beside its second batch."""
+    log = [
+        Batch(0, 9, (1.0,), 1.25, 2.0),  # slept, woke up in 0.25
+        Batch(0, 7, (1.5, 1.75), 2.125, 3.0),  # was waited for from 2.0 on: the way back to the queue is part of it
+        Batch(1, 5, (2.5,), 2.75, 3.5),  # beside the second
+        Batch(0, 4, (8.0,), 8.5, 9.0),
+    ]
+    occupied = Occupied.of(log)
+    assert occupied.rows.tolist() == [1, 2, 1, 1] and occupied.length.tolist() == [9, 7, 5, 4]
+    assert occupied.seconds.tolist() == [0.75, 1.0, 0.75, 0.5]
+    assert occupied.company.tolist() == [0, 0, 1, 0]
+    np.testing.assert_array_equal(occupied.wake_s, [0.25, np.nan, 0.25, 0.5])
+    assert Occupied.of(log[::-1][:1]).company.tolist() == [0]
+
+
+def load(log, due_s, refused=()):
+    """What the generator saw of a server with this log; nothing else of it matters here."""
+    off, nothing = np.isin(np.arange(len(due_s)), refused), np.zeros(len(due_s))
+    return Load(1.0, nothing, np.zeros((len(due_s), 2)), off, off & False, 1.0, nothing, nothing, np.array(due_s), log)
+
+
+def test_a_model_learns_lags_and_wakes_of_loads_and_batches_of_floods_too():
+    log = [
+        Batch(0, 10, (1.0,), 1.25, 1.5),
+        Batch(0, 30, (4.0, 3.5), 4.25, 5.0),  # the younger one first: sent in order all the same
+        Batch(0, 20, (8.0,), 8.5, 9.0),
+    ]
+    flood = [Batch(0, 40, (0.0, 0.0, 0.0), 0.5, 1.5)]
+    due_s = [0.5, 3.25, 3.75, 3.8, 7.0]
+    model = ServerModel.of_loads([load(log, due_s, refused=[3])], 1, [load(flood, [0.0] * 3)])
+    assert model.lags_s.tolist() == [0.5, 0.25, 0.25, 1.0]
+    assert model.wakes_s.tolist() == [0.25, 0.75, 0.5]  # of the poisson load alone
+    assert len(model.service.ratios) == 4 and model.instances == 1
+
+
+def test_lag_and_wake_are_in_the_latency_of_who_does_not_wait():
+    due_s = np.arange(5) * 10.0
+    model = server(CONSTANT, lags_s=np.array([0.25]), wakes_s=np.array([0.5]))
+    served = model.replay(due_s, np.full(5, 9), scheduling.one_by_one, None, np.random.default_rng(0))
+    np.testing.assert_allclose(served.latency_ms, 250 + 500 + 10)
+
+
+def test_who_waits_anyway_waits_no_longer_for_a_lag():
+    """All at once: the first wakes the instance up, the others are served when it is free, lag or no lag."""
+    model = server(CONSTANT, lags_s=np.array([0.001]), wakes_s=np.array([0.002]))
+    served = model.replay(np.zeros(4), np.full(4, 9), scheduling.one_by_one, None, np.random.default_rng(0))
+    np.testing.assert_allclose(served.latency_ms, [13, 23, 33, 43])
+
+
+def test_a_late_sender_holds_up_those_behind():
+    """Lags of 0 or 1 s for requests 1 ms apart: nobody overtakes."""
+    model = server(ServiceTimes(1e-6, 0.0, 0.0, np.ones(1)), 9, lags_s=np.array([0.0, 1.0]))
+    due_s = np.arange(50) * 1e-3
+    served = model.replay(due_s, np.full(50, 9), scheduling.one_by_one, None, np.random.default_rng(1))
+    answered_s = due_s + served.latency_ms / 1e3
+    assert (np.diff(answered_s) > -1e-5).all() and answered_s.max() > 1
+
+
+def test_company_slows_simulated_batches_down():
+    service = ServiceTimes(1.0, 0.0, 0.0, np.ones(1), beside_s=(0.5, 0.0, 0.0))
+    served = server(service, 2).replay(
+        np.array([0.0, 0.25, 9.0]), np.full(3, 9), scheduling.one_by_one, None, np.random.default_rng(0)
+    )
+    np.testing.assert_allclose(served.latency_ms, [1000, 1500, 1000])
 
 
 def server(service, instances=1, lags_s=NONE, wakes_s=NONE):
