@@ -29,12 +29,7 @@ instances: int = 0  # how many; 0 takes the best division that this run measures
 instance_threads: int = 1  # of each, where instances is not 0
 instance_kinds: list[str] = ["process", "thread"]  # what an instance is
 token_budgets: list[int] = [256, 1024]  # padded tokens in a batch
-server_loads: list[float] = [
-    0.3,
-    0.5,
-    0.7,
-    0.85,
-]  # arrivals, in parts of what the server can answer
+server_loads: list[float] = [0.3, 0.5, 0.7, 0.85]  # arrivals, in parts of the capacity
 queue_limit: int = 16  # how many requests may wait
 server_tokens: int = 512  # padded tokens a batch of the server may hold
 requests_per_day: float = 1.0e8  # the traffic of a fleet
@@ -54,14 +49,11 @@ min_agreement: float = 0.5  # a file that keeps fewer of the original's labels i
 rounds: int = 2  # interleaved timing rounds
 n_resamples: int = 200  # bootstrap resamples of an accuracy interval
 n_server_requests: int = 60  # requests of a scenario, and of each policy
-n_load_requests: int = 100  # requests at each of server_loads
-load_seconds: float = 10.0  # and the most that one of them may last
+n_load_requests: int = 120  # requests at each of server_loads
+load_seconds: float = 10.0  # the most that one of them may last
 server_padding: float = 0.1  # of a batch of like lengths, over its texts
-overload: float = 1.5  # arrivals of the load that finds the capacity, in multiples of the offline scenario's answers
-checked_loads: list[float] = [
-    0.5,
-    0.7,
-]  # of server_loads: here the simulation is checked, of the others it learns
+overload: float = 1.5  # arrivals to find the capacity, over the offline scenario's answers
+checked_loads: list[float] = [0.5, 0.7]  # of server_loads: the simulation learns of the others
 peak_factor: float = 2.0  # its densest hour over the mean
 n_simulated: int = 2000  # requests of a simulated load
 seed: int = 0  # of arrivals
@@ -387,20 +379,20 @@ stream = load_test.single_stream(policy)
 # round, so that a machine that drifts is in all of them, and each has requests of its own. The other policies get one load, for 7.7.
 
 # %%
-flooded = overload * flood.throughput_per_s
 most = n_load_requests, load_seconds
-overloaded = load_test.in_turn({overload: (policy, flooded)}, *most, rounds=1)[overload]
+flooding = {overload: (policy, overload * flood.throughput_per_s)}
+overloaded = load_test.in_turn(flooding, *most, rounds=1)[overload]
 capacity_per_s = overloaded.throughput_per_s
-used = capacity_per_s / flood.throughput_per_s
-asked = {share: (policy, share * capacity_per_s) for share in server_loads} | {
-    name: (policies[name], max(checked_loads) * used * floods[name].throughput_per_s)
-    for name in policies
-    if name != best_policy
-}
-in_turn = load_test.in_turn(asked, *most, rounds)
-loads = {share: in_turn[share] for share in server_loads} | {overload: overloaded}
-points = [load.summary for load in loads.values()]
-knee = loadgen.knee([*loads.values()])
+
+# %%
+of_flood = max(checked_loads) * capacity_per_s / flood.throughput_per_s
+others = {name: policies[name] for name in policies if name != best_policy}
+asked = {share: (policy, share * capacity_per_s) for share in server_loads}
+for name, other in others.items():
+    asked[name] = other, of_flood * floods[name].throughput_per_s
+loads = load_test.in_turn(asked, *most, rounds) | {overload: overloaded}
+points = [loads[share].summary for share in (*server_loads, overload)]
+knee = loadgen.knee([loads[share] for share in (*server_loads, overload)])
 
 # %% tags=["hide-input"]
 bench.facts["offline"] = {name: load.throughput_per_s for name, load in floods.items()}
@@ -446,35 +438,31 @@ Markdown(told)
 # no fleet below.
 
 # %%
-learned = [in_turn[share] for share in server_loads if share not in checked_loads]
+learned = [loads[share] for share in server_loads if share not in checked_loads]
 server = server_model.ServerModel.of_loads(learned, division[0], [*floods.values()])
 
 
-def examine(load, policy=policy):
-    return simulation_check.examine(server, load, test.lengths, policy, queue_limit, seed)
+def examine(name):
+    """Simulate the load of that name and set it beside the measured one."""
+    way = others.get(name, policy)
+    return simulation_check.examine(server, loads[name], test.lengths, way, queue_limit, seed)
 
 
-examined = {share: examine(load) for share, load in loads.items()}
-checks = {
-    name: [examined[share] for share in checked_loads]
-    if name == best_policy
-    else [examine(in_turn[name], policies[name])]
-    for name in policies
-}
+# %%
+examined = {name: examine(name) for name in loads}
+checks = {best_policy: [examined[share] for share in checked_loads]}
+checks |= {name: [examined[name]] for name in others}
 
 # %% tags=["hide-input"]
-simulated = bench.facts["simulated"] = [row["simulated"] for row in examined.values()]
+curve = [examined[share] for share in (*server_loads, overload)]
+simulated = bench.facts["simulated"] = [row["simulated"] for row in curve]
 bench.facts["simulation_checks"] = [
     {"policy": name} | row for name, rows in checks.items() for row in rows
 ]
 holds = {name: simulation_check.holds(rows) for name, rows in checks.items()}
 bench.facts["simulation_holds"] = holds[best_policy]
 caption = f"{bench.caption}; {n_load_requests} requests a point at most, queue of {queue_limit}"
-show(
-    bench.figure(
-        figures.load(list(examined.values()), knee, capacity_per_s, simulated, caption), "server"
-    )
-)
+show(bench.figure(figures.load(curve, knee, capacity_per_s, simulated, caption), "server"))
 show(bench.table(simulation_check.table(bench.facts["simulation_checks"])))
 missed = [name for name, it_holds in holds.items() if not it_holds]
 Markdown(

@@ -143,7 +143,7 @@ def poisson(
             trial.send(i, due_s[i])
             bar.update()
     # What was really offered: a drawn stream is a little denser or thinner than its rate.
-    return trial.load(len(order) / (due_s[-1] - start_s))
+    return trial.load(len(order) / float(due_s[-1] - start_s))
 
 
 def joined(parts: Sequence[Load]) -> Load:
