@@ -348,7 +348,9 @@ Markdown(f"*OpenVINO left out: {openvino.missing()}*" if not peers else "")
 # ## 7.6 Measure: a server under load
 #
 # Now requests arrive when they like. They wait in a *bounded queue*: who finds it full is refused at once, for a promise that
-# cannot be kept is better not made. An instance that is free asks a *policy* what to take from the queue.
+# cannot be kept is better not made. An instance that is free asks a *policy* what to take from the queue. Like lengths are padded
+# by `server_padding` at most: in a short queue the nearest length may be far, and a server that slows down as soon as a queue begins
+# makes it grow. While a load lasts, Python's garbage collector leaves alone what was there before, for it stops every thread.
 
 # %%
 policies = {

@@ -63,7 +63,7 @@ class Load:
 
     @property
     def valid(self) -> bool:
-        """Whether the generator kept up: at most `LATE_SHARE` of the latency is its own."""
+        """Whether the generator of a Poisson load kept up: at most `LATE_SHARE` of the latency is its own."""
         return self.late_share <= LATE_SHARE
 
     @property

@@ -136,6 +136,8 @@ def replay(
     Raises:
         InputError: bad arguments, a policy that waits for a time that has passed, or requests that no policy takes.
     """
+    if wakes_s is not None and len(wakes_s) != len(arrivals_s):
+        raise InputError(f"{len(wakes_s)} wakes_s for {len(arrivals_s)} arrivals; give each request one")
     policies = [policy] * instances if callable(policy) else list(policy)
     _check(arrivals_s, lengths, policies, instances, queue_limit)
     arrivals = [*np.asarray(arrivals_s, float).tolist(), math.inf]  # the last one never comes

@@ -197,6 +197,11 @@ def test_a_request_that_comes_while_an_instance_wakes_up_is_taken_with_the_first
     np.testing.assert_allclose(served.latency_ms, [1100, 1050])
 
 
+def test_each_request_has_a_time_to_wake_up():
+    with pytest.raises(InputError, match="2 wakes_s for 3 arrivals; give each request one"):
+        queue_sim.replay(np.zeros(3), np.full(3, 9), scheduling.one_by_one, taking(np.ones(3)), wakes_s=np.ones(2))
+
+
 def test_a_service_is_told_how_many_others_compute():
     told = []
 
