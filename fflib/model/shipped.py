@@ -1,6 +1,6 @@
 """Models that come with the book, as small differences to public weights: made once, for longer than a reader waits.
 
-    python -m fflib.model.shipped      makes the teacher of the docs task anew, with its record (20 minutes on two cores)
+    python -m fflib.model.shipped      makes the teacher of the docs task anew, with its record (20 minutes, two cores)
 
 A file lies in ``shipped/`` beside the record of how it was made: command, commit, machine, recipe, data, every dev
 score on the way, and what it scores on dev and test before and after it was made small.

@@ -2,20 +2,22 @@
 
 import pytest
 import torch
-from random_models import random_classifier
+from random_models import model_of
 
 from fflib.files import InputError
 from fflib.model import low_rank
 
+SHAPES = (2, 8, 24), (2, 8, 24)
+
 
 @pytest.fixture
 def base():
-    return random_classifier(seed=0)
+    return model_of(*SHAPES)
 
 
 def trained(rank, seed=1):
     """A model whose pairs, norms and head have moved, as training would move them."""
-    model = random_classifier(seed=0)
+    model = model_of(*SHAPES)
     low_rank.attach(model, rank)
     torch.manual_seed(seed)
     with torch.no_grad():
@@ -87,7 +89,7 @@ def test_what_does_not_fit_is_refused(base, tmp_path):
     low_rank.merge(model)
     file = tmp_path / "d.safetensors"
     low_rank.save(model, base, file, 2)
-    other = random_classifier(seed=0, num_labels=5)
+    other = model_of((2, 4, 24), (2, 8, 8))
     with pytest.raises(InputError, match="made for another model"):
         low_rank.apply(other, file)
     file.write_bytes(b"no tensors")
