@@ -45,20 +45,17 @@ def record_of(file: Path) -> dict[str, Any]:
     return json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
 
 
-def history_of(file: Path) -> training.History:
-    """Return what training saw when a file was made."""
-    return training.History(**record_of(file)["history"])
-
-
-def take(file: Path, base: str, task: Task, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Classifier:
-    """Return ``base`` with the differences of ``file`` added, and keep it in ``folder`` as training would.
+def take(
+    file: Path, base: str, task: Task, folder: Path, tokenizer: PreTrainedTokenizerBase
+) -> tuple[Classifier, training.History]:
+    """Return ``base`` with the differences of ``file`` added, kept in ``folder`` as training would, and its history.
 
     InputError: the file is damaged, or of another model.
     """
     model = checkpoints.load_classifier(base, task.num_labels, spans=task.spans)
     low_rank.apply(model, file)
     checkpoints.save(model, folder, tokenizer)
-    return model
+    return model, training.History(**record_of(file)["history"])
 
 
 def make() -> Path:
@@ -85,16 +82,17 @@ def make() -> Path:
     file = FOLDER / f"{TASK}-{BASE.rpartition('/')[2]}.safetensors"
     low_rank.save(model, base, file, RANK)
     low_rank.apply(base, file)
-    scores = {"as trained": _scores(model, texts, score), "as kept": _scores(base, texts, score)}
-    write_json(file.with_suffix(".json"), _record(history, texts, scores, file))
+    measured = {"as trained": scores(model, texts, score), "as kept": scores(base, texts, score)}
+    write_json(file.with_suffix(".json"), _record(history, texts, measured, file))
     return file
 
 
-def _scores(model: Classifier, texts: dict[str, TokenizedSplit], score: training.Score) -> dict[str, float]:
+def scores(model: Classifier, texts: dict[str, TokenizedSplit], score: training.Score) -> dict[str, float]:
+    """Return what ``model`` scores on dev and test of ``texts``."""
     return {name: score(training.predict(model, texts[name]), texts[name].gold) for name in ("dev", "test")}
 
 
-def _record(history: training.History, texts: dict[str, TokenizedSplit], scores: dict, file: Path) -> dict[str, Any]:
+def _record(history: training.History, texts: dict[str, TokenizedSplit], measured: dict, file: Path) -> dict[str, Any]:
     return {
         "command": "python -m fflib.model.shipped",
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -107,7 +105,7 @@ def _record(history: training.History, texts: dict[str, TokenizedSplit], scores:
         "examples": {name: len(split) for name, split in texts.items()},
         "fingerprints": {name: split.fingerprint for name, split in texts.items()},
         "history": asdict(history),
-        "scores": scores,
+        "scores": measured,
         "kilobytes": round(file.stat().st_size / 1000),
     }
 
