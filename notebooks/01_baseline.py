@@ -23,18 +23,19 @@
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
-data_source: str = "auto"  # auto, hub, or a folder of SuperGLUE files
 reference: str = "google-bert/bert-base-uncased"  # the speed reference
 teacher: str = "sentence-transformers/all-MiniLM-L6-v2"  # the model that is fine-tuned
 shipped_teacher: bool = True  # take the book's own teacher, where it has one for the task
 n_train: int = 96  # training examples; 0 takes all
-epochs: int = 1  # passes over the training set; 0: the teacher is fine-tuned already
+epochs: int = 1  # passes over the training set at most; 0: the teacher is fine-tuned already
+minutes: float = 5.0  # for the training; what does not fit in is left out, and said
 learning_rate: float = 7.0e-5  # peak, after the warm-up
 threads: int = 0  # threads of every engine; 0 takes all cores
 n_requests: int = 8  # requests that are timed
 # Seldom changed:
 run: str = "docs-cpu"  # name of the run, a file in params
 run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
+data_source: str = "auto"  # auto, hub, or a folder of SuperGLUE files
 size: str = "smoke"  # smoke, standard or full; named in the record
 usd_per_hour: float = 0.677  # price of this machine, for the cost column
 n_dev: int = 64  # dev examples, for every choice; 0 takes all
@@ -48,8 +49,11 @@ n_padded_requests: int = 2  # of these, how many are timed padded
 n_resamples: int = 200  # bootstrap resamples of an accuracy interval
 
 # %% tags=["hide-input"]
+from dataclasses import replace
+
 import numpy as np
 from IPython.display import Markdown
+from IPython.display import display as show
 
 from fflib import display
 from fflib.book.bench import Bench
@@ -154,12 +158,21 @@ display.source(Attention.forward)
 # learning rate warms up and decays; the best weights on *dev* are kept. *Test* is not looked at until the end.
 
 # %%
-recipe = training.Recipe(epochs, batch_size, learning_rate, dropout=dropout, freeze_words=True)
+recipe = training.Recipe(
+    epochs, batch_size, learning_rate, dropout=dropout, freeze_words=True, patience=3
+)
 kept_file = shipped.file_for(bench.task, teacher) if shipped_teacher else None
+models_folder = bench.folder / "models"
+if epochs:
+    trained = models_folder / "trained"
+    plan = finetuning.fit_into(minutes, train, dev, recipe, teacher, bench.task, trained)
+    train, recipe = train.take(range(plan.rows)), replace(recipe, epochs=plan.epochs)
+    show(Markdown(f"Training on {plan}, fewer if *dev* stops gaining."))
 
 
+# %%
 def fine_tune(seed):
-    folder = bench.folder / "models" / f"{'begun' if kept_file else 'teacher'}-{seed}"
+    folder = models_folder / f"{'begun' if kept_file else 'teacher'}-{seed}"
     data = bench.task, train, dev
     return finetuning.fine_tune(teacher, *data, recipe, bench.score, folder, tokenizer, seed)
 
@@ -178,7 +191,7 @@ teacher_model, history = tuned[best_seed]
 # %%
 begun = None
 if kept_file:
-    begun, folder = history, bench.folder / "models" / f"teacher-{best_seed}"
+    begun, folder = history, models_folder / f"teacher-{best_seed}"
     teacher_model, history = shipped.take(kept_file, teacher, bench.task, folder, tokenizer)
 training_figures.training(history, metrics.chance(bench.task, dev.gold), begun)
 
@@ -207,7 +220,7 @@ bench.facts["teacher"] = {
     "accuracy": teacher_scored.value,
     "accuracy_interval": (teacher_scored.low, teacher_scored.high),
     "metrics": metrics.parts(bench.task, test_logits[best_seed], test.gold),
-    "folder": shown(bench.folder / "models" / f"teacher-{best_seed}"),
+    "folder": shown(models_folder / f"teacher-{best_seed}"),
     "best_seed": best_seed,
     "seeds": seed_rows,
     "shipped": shipped.record_of(kept_file) if kept_file else None,
