@@ -112,7 +112,9 @@ def _timed(model: Classifier, train: TokenizedSplit, dev: TokenizedSplit, recipe
         trial = train.take(np.arange(len(rows)))
     once = replace(recipe, epochs=1, evaluations_per_epoch=0, seed=0)
     learner, loss = copy.deepcopy(model), training.label_loss(trial)
-    training.fit(learner, trial.take(range(min(len(trial), 2 * recipe.batch_size))), part, loss, _no_score, once)  # warm
+    training.fit(
+        learner, trial.take(range(min(len(trial), 2 * recipe.batch_size))), part, loss, _no_score, once
+    )  # warm
     start = time.perf_counter()
     training.fit(learner, trial, part, loss, _no_score, once)
     step_s = (time.perf_counter() - start) / max(1, -(-len(trial) // recipe.batch_size))

@@ -30,7 +30,7 @@ from fflib.model.encoder import Classifier
 FOLDER = Path(__file__).parent / "shipped"
 TASK, BASE, RANK, LENGTH = "docs", "sentence-transformers/all-MiniLM-L6-v2", 16, 96
 RECIPE = training.Recipe(
-    epochs=3, batch_size=16, learning_rate=1e-3, warmup=0.06, dropout=0.0, freeze_words=True, evaluations_per_epoch=3
+    epochs=1, batch_size=16, learning_rate=1e-3, warmup=0.06, dropout=0.0, freeze_words=True, evaluations_per_epoch=6
 )
 
 

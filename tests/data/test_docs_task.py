@@ -128,7 +128,7 @@ def test_a_small_corpus_keeps_the_invariants(orchard):
 
 
 def test_too_few_examples_are_refused_with_the_packages_to_install(orchard):
-    with pytest.raises(InputError, match=r"docs: train has \d+ examples, 15000 are needed; the installed versions"):
+    with pytest.raises(InputError, match=r"docs: train has \d+ examples, 30000 are needed; the installed versions"):
         docs_task.build(["orchard"])
     with pytest.raises(InputError, match="install no_such_package_here"):
         docs_task.build(["orchard", "no_such_package_here"])
