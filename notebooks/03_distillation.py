@@ -159,7 +159,7 @@ display.source(
 # The operations can be counted before anything is trained. What a student will know, nobody can count.
 
 # %%
-init = StudentInit(student_from, teacher_model, tokenizer, logits_only, train)
+init = StudentInit(student_from, teacher_model, tokenizer, logits_only, train, bench.task)
 candidates = init.candidates(students_tried)
 *students, _ = candidates  # after them, in any case, the teacher itself
 texts = {

@@ -1,7 +1,8 @@
-"""Docstrings of installed packages as plain prose: found and read with `ast`, so that nothing is imported.
+"""Documented functions of installed packages: read with `ast`, so that nothing is imported.
 
-A docstring's first sentence becomes a *summary*, the rest its *passage*: without code, tables and markup, and cut to a
-length that is drawn from the passage's own hash, so that the same packages give the same text on every machine.
+Of each function, or class, its signature comes from the code and what is said of each parameter from the docstring's
+table of parameters, in numpydoc's, Google's or Sphinx's style (`docstring_parser` reads all three). Text becomes plain
+prose: without code, tables and markup.
 """
 
 from __future__ import annotations
@@ -9,33 +10,34 @@ from __future__ import annotations
 import ast
 import gc
 import importlib.util
-import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import NormalDist
+from types import ModuleType
 from typing import NamedTuple
+
+from docstring_parser import Docstring, ParseError, google, numpydoc, rest
 
 from fflib import progress
 from fflib.files import content_hash
 
-# Tests, other packages' code, near copies of one another (`transformers/models`), and a compiler's many internals.
-SKIPPED = re.compile(r"/(tests?|testing|_?vendor|extern|externals|compat|models|_inductor|_dynamo)/")
-SUMMARY_WORDS = range(5, 41)
-PASSAGE_WORDS = 35  # at least
-LENGTH = NormalDist(math.log(150), 0.55)  # log of a passage's words and signs; with it, pairs are as long as BoolQ's
+# Tests, and other packages' code. Near copies of one another are dropped later, by their text.
+SKIPPED = re.compile(r"/(tests?|testing|_?vendor|extern|externals|compat)/")
+STYLES: tuple[tuple[re.Pattern[str], ModuleType], ...] = (  # what gives a docstring's style away, and its parser
+    (re.compile(r"^\s*Parameters\s*\n\s*-{3}", re.M), numpydoc),
+    (re.compile(r"^\s*(Args|Arguments|Parameters):\s*$", re.M), google),
+    (re.compile(r"^\s*:param\s", re.M), rest),
+)
+DESCRIPTION_WORDS = range(4, 61)  # of a parameter's description; a longer one is cut
+CATCH_ALL = {"args", "kwargs", "kwds", "self", "cls"}  # says nothing about what it is for
 
-BLOCKS = re.compile(r"```.*?(?:```|\Z)|^[ >]*>>> .*?(?:\n\s*\n|\Z)", re.M | re.S)  # fenced code, doctests
-RULE = re.compile(r"^\s*[-=~^*#+|][-=~^*#+|: ]{2,}$")  # a heading's underline, or a table's
-SECTION = re.compile(r"^\W*(examples?|references|see also|usage|tests|doctests|citations?)\W*$", re.I)
-NO_PROSE = re.compile(r"^\s*\.\. (\[|_|\w*(math|code|plot|test|figure|image|table|toctree|autosum|see|version|deprec))")
+CODE = re.compile(r"```.*?(?:```|\Z)|^[ >]*>>> .*?(?:\n\s*\n|\Z)|::\s*\n\s*\n(?:[ \t]+.*(?:\n|\Z)|\s*\n)+", re.M | re.S)
 MARKUP = (  # pattern and replacement, applied in this order
-    (r"https?://\S+|\[\w+\]_|^\s*:r?type\b.*$", ""),
-    (r"^\s*\.\. [\w-]+::", ""),
-    (r"^(\s*)([\w*, ]+) : (.+)$", r"\1\2 (\3):"),  # a row of numpy's parameter table
-    (r"^(\s*):(?:param|arg|keyword)\s+(.+?):", r"\1\2:"),
+    (r"https?://\S+|\[\w+\]_", ""),
+    (r"^\s*\.\. [\w-]+::.*$", ""),
+    (r"^\W*$", ""),  # rules, of headings and tables
     (r":(?:\w+:)+`", "`"),  # the role in :func:`name`
     (r"`[~!]?([^`<]*?)\s*(<[^>`]*>)?`_*", r"\1"),
     (r"\[([^\]]+)\]\([^)]*\)", r"\1"),
@@ -43,25 +45,38 @@ MARKUP = (  # pattern and replacement, applied in this order
 )
 
 
-class Doc(NamedTuple):
-    """One docstring, cleaned. ``module`` is the file it stands in, relative to its package's parent folder."""
+class Parameter(NamedTuple):
+    """A parameter as it stands in the signature (``type`` and ``default`` are code, or '') and what is said of it."""
+
+    name: str
+    type: str
+    default: str
+    description: str
+
+
+class Function(NamedTuple):
+    """A documented function or class. ``module`` is its file, relative to its package's parent folder.
+
+    ``parameters`` are all of the signature; one that the docstring leaves out has an empty description.
+    """
 
     package: str
     module: str
+    name: str
+    parameters: tuple[Parameter, ...]
     summary: str
-    passage: str
+    description: str
 
 
-def read_docs(packages: Sequence[str]) -> Iterator[Doc]:
-    """Yield the docstrings of ``packages`` that make a pair, in the order of package, path and line."""
+def read_functions(packages: Sequence[str]) -> Iterator[Function]:
+    """Yield the documented functions of ``packages`` in the order of package, path and line."""
     with progress.bar(len(packages), "reading docstrings", "package") as bar, _no_garbage_collection():
         for package in packages:
             folder = package_folder(package)
             for path in sorted(folder.rglob("*.py")) if folder else ():
                 module = path.relative_to(folder.parent).as_posix()
                 if not SKIPPED.search(module):
-                    pairs = map(split_docstring, _docstrings(path))
-                    yield from (Doc(package, module, *pair) for pair in pairs if pair)
+                    yield from functions_of(_parse(path), package, module)
             bar.update()
 
 
@@ -72,73 +87,95 @@ def package_folder(package: str) -> Path | None:
     return Path(places[0]) if places else None
 
 
-def split_docstring(text: str) -> tuple[str, str] | None:
-    """Return a docstring's first sentence and its rest as plain prose, or None where these would not make a pair."""
-    if len(text.split()) < PASSAGE_WORDS:  # most are one line: do not clean them first
+def functions_of(tree: ast.AST, package: str, module: str) -> Iterator[Function]:
+    """Yield the functions and classes of a module whose docstring describes two parameters or more."""
+    nodes = [(tree, package)]
+    for node, name in nodes:  # grows while it is walked, by statements only: expressions too would take much longer
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            name = f"{name}.{node.name}"
+            found = _function(node, package, module, name)
+            if found:
+                yield found
+        for block in ("body", "orelse", "handlers", "finalbody"):
+            nodes += [(child, name) for child in getattr(node, block, ())]
+
+
+def _function(node: ast.AST, package: str, module: str, name: str) -> Function | None:
+    text = ast.get_docstring(node) or ""
+    parser = next((parser for pattern, parser in STYLES if pattern.search(text)), None)
+    signature = _signature(node)
+    if parser is None or signature is None:
         return None
-    text = "\n".join(_prose(BLOCKS.sub("\n\n", text).splitlines()))
+    try:
+        docstring = parser.parse(text)
+    except ParseError:
+        return None
+    described = {entry.arg_name.lstrip("*"): entry for entry in docstring.params}
+    parameters = tuple(_parameter(argument, default, described) for argument, default in _arguments(signature))
+    if sum(bool(parameter.description) for parameter in parameters) < 2:
+        return None
+    return Function(package, module, name, parameters, prose(docstring.short_description or ""), _about(docstring))
+
+
+def _signature(node: ast.AST) -> ast.arguments | None:
+    """What a function takes; of a class, what its ``__init__`` does."""
+    if isinstance(node, ast.ClassDef):
+        node = next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
+    return node.args if node else None
+
+
+def _arguments(signature: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr | None]]:
+    """Yield each argument with its default; ``*args`` and ``**kwargs`` say nothing and are left out."""
+    positional = [*signature.posonlyargs, *signature.args]
+    defaults = [None] * (len(positional) - len(signature.defaults)) + signature.defaults
+    yield from zip(positional, defaults, strict=True)
+    yield from zip(signature.kwonlyargs, signature.kw_defaults, strict=True)
+
+
+def _parameter(argument: ast.arg, default: ast.expr | None, described: dict) -> Parameter:
+    entry = described.get(argument.arg)
+    annotation = ast.unparse(argument.annotation).strip("'\"") if argument.annotation else ""
+    value = ast.unparse(default) if default is not None else ""
+    description = _cut(prose(entry.description or "")) if entry and argument.arg not in CATCH_ALL else ""
+    return Parameter(argument.arg, annotation, value, description if _is_prose(description) else "")
+
+
+def _about(docstring: Docstring) -> str:
+    """The text between summary and parameters, and what the function returns."""
+    returns = docstring.returns.description if docstring.returns else ""
+    parts = [prose(docstring.long_description or ""), f"Returns {prose(returns)}" if returns else ""]
+    return " ".join(part for part in parts if part)
+
+
+def prose(text: str) -> str:
+    """Return the text on one line, without code, tables and markup."""
+    text = CODE.sub("\n\n", text)
     for pattern, replacement in MARKUP:
         text = re.sub(pattern, replacement, text, flags=re.M)
-    paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text)]
-    paragraphs = [p for p in paragraphs if p and not re.match(r"[\w.]+ ?\([^)]*\)[^.]*$", p)]  # without signatures
-    if not paragraphs:
-        return None
-    summary, rest = re.match(r"(.*?(?:[.!?](?= [A-Z(])|$))(.*)", paragraphs[0]).groups()
-    passage = _cut(" ".join([rest, *paragraphs[1:]]).strip())
-    letters = sum(sign.isalpha() or sign == " " for sign in passage)
-    is_prose = summary[0].isupper() and letters > 0.8 * len(passage) and "%(" not in passage  # no templates
-    is_sized = len(summary.split()) in SUMMARY_WORDS and len(passage.split()) >= PASSAGE_WORDS
-    gives_away = summary.rstrip(".").lower() in passage.lower()
-    return (summary, passage) if is_prose and is_sized and not gives_away else None
+    return " ".join(text.split())
 
 
-def _prose(lines: list[str]) -> Iterator[str]:
-    """Yield the lines without code and tables: what is indented under such a directive or after a double colon."""
-    hidden_from, in_section = None, False  # the indentation from which on lines are dropped; a section that is dropped
-    for line, following in zip(lines, [*lines[1:], ""], strict=False):
-        indent = len(line) - len(line.lstrip())
-        if line.strip() and RULE.match(following):
-            in_section, hidden_from = bool(SECTION.match(line)), None
-            line = f"{line}:"
-        if hidden_from is not None and line.strip() and indent < hidden_from:
-            hidden_from = None
-        if in_section or hidden_from is not None or RULE.match(line):
-            continue
-        if NO_PROSE.match(line) or SECTION.match(line):
-            hidden_from = indent + 1
-            continue
-        if line.rstrip().endswith("::") and not line.lstrip().startswith(".. "):  # a directive's text is prose
-            hidden_from, line = indent + 1, line.rstrip()[:-1]
-        yield line
+def _is_prose(text: str) -> bool:
+    letters = sum(sign.isalpha() or sign == " " for sign in text)
+    return len(text.split()) >= DESCRIPTION_WORDS.start and letters > 0.75 * len(text) and "%(" not in text
 
 
-def _cut(passage: str) -> str:
-    """Cut at the end of the sentence, or else the word, nearest to a length that is drawn from the passage's hash."""
-    wanted = round(math.exp(LENGTH.inv_cdf(chance("length", passage[:200]))))
-    ends = [match.end() for match in re.finditer(r"[^\W_]+|[^\w\s]|_", passage)]
-    if len(ends) <= wanted:
-        return passage
-    limit, slack = ends[wanted - 1], 60
-    sentences = [match.end() for match in re.finditer(r"[.!?](?= [A-Z])", passage[: limit + slack])]
-    best = min(sentences, key=lambda end: abs(end - limit), default=0)
-    return passage[:best] if limit - best <= slack else passage[:limit].rsplit(" ", 1)[0]
+def _cut(text: str) -> str:
+    """Cut a description after the last sentence that ends within the limit, or else after the last word."""
+    words = text.split(" ")
+    if len(words) < DESCRIPTION_WORDS.stop:
+        return text
+    text = " ".join(words[: DESCRIPTION_WORDS.stop - 1])
+    return (re.match(r".*[.!?](?= [A-Z]|$)", text) or re.match(r".*", text)).group()
 
 
-def _docstrings(path: Path) -> Iterator[str]:
+def _parse(path: Path) -> ast.AST:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's code
-            tree = ast.parse(path.read_bytes())
+            return ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):  # templates and files for other versions of Python
-        return
-    nodes: list[ast.AST] = [tree]
-    for (
-        node
-    ) in nodes:  # grows while it is walked, by statements only: walking the expressions too would take much longer
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield ast.get_docstring(node) or ""
-        for block in ("body", "orelse", "handlers", "finalbody"):
-            nodes += getattr(node, block, ())
+        return ast.Module([], [])
 
 
 @contextmanager

@@ -10,12 +10,12 @@ from fflib.files import InputError
 
 DOCS = Task(
     name="docs",
-    text_fields=("summary", "passage"),
+    text_fields=("parameter", "function"),
     label_field="label",
     labels=("no", "yes"),
     metrics=("accuracy",),
     max_length=512,
-    description="Does this summary describe this documentation text?",
+    description="Does this description belong to this parameter of this function?",
 )
 
 

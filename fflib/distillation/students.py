@@ -9,7 +9,8 @@ from functools import cached_property
 from transformers import PreTrainedTokenizerBase
 
 from fflib.data.splits import TokenizedSplit
-from fflib.distillation import losses
+from fflib.data.task import Task
+from fflib.distillation import losses, shipped_student
 from fflib.files import InputError
 from fflib.model import checkpoints, slicing
 from fflib.model.encoder import Classifier
@@ -81,7 +82,7 @@ class StudentInit:
 
     ``logits_only`` allows a named model of another vocabulary. A narrower student keeps the heads, neurons and hidden
     units of ``model`` that matter most to the loss on the first `RANKING_TEXTS` of ``texts`` (first order, see
-    `importance`); without texts, the largest ones.
+    `importance`); without texts, the largest ones. "@kept" is the student that comes with the book for ``task``.
     """
 
     def __init__(
@@ -91,7 +92,9 @@ class StudentInit:
         tokenizer: PreTrainedTokenizerBase,
         logits_only: bool = False,
         texts: TokenizedSplit | None = None,
+        task: Task | None = None,
     ) -> None:
+        self._task = task
         self.name, self.named, self.logits_only = name, name != TEACHER, logits_only
         self._model, self._texts, self._general, self.tokenizer = model, texts, None, tokenizer
         if self.named:
@@ -118,6 +121,10 @@ class StudentInit:
             return with_activation(self._general, activation or self._general.encoder.config.activation)
         wanted = StudentShape.parse(shape)
         wanted = replace(wanted, start=start or wanted.start)
+        if wanted.start == shipped_student.KEPT:
+            file = shipped_student.file_of(self._task, f"{wanted.layers}x{wanted.hidden}")
+            student = shipped_student.take(file, self._model)
+            return with_activation(student, activation) if activation else student
         narrower = wanted.hidden < self._model.encoder.config.hidden_size
         return from_teacher(self._model, wanted, self._importance if narrower else None, activation)
 

@@ -12,15 +12,20 @@ from fflib.plotting import BLUE, GREY, VERMILION, put_caption, styled
 
 
 @styled
-def training(history: Any, chance: float, caption: str = "") -> Figure:
-    """Draw the training loss and the dev score over the steps; ``chance`` is the score of guessing."""
+def training(history: Any, chance: float, begun: Any = None, caption: str = "") -> Figure:
+    """Draw the loss and the dev score over the steps; ``chance`` is the score of guessing, ``begun`` a short training
+    beside a long one."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 2.9))
-    if history.loss:
-        left.plot(*zip(*history.loss, strict=True), color=BLUE)
+    drawn = {"": (history, VERMILION)} if begun is None else {"kept": (history, BLUE), "here": (begun, VERMILION)}
+    for name, (each, color) in drawn.items():
+        for axes, points in ((left, each.loss), (right, each.dev_score)):
+            if points:
+                axes.plot(*zip(*points, strict=True), color=color, marker="s" if axes is right else None)
+                if name:
+                    axes.annotate(name, points[-1], xytext=(4, 4), textcoords="offset points", color=color)
     left.set(title="Training loss", xlabel="step", ylabel="cross-entropy")
-    right.plot(*zip(*history.dev_score, strict=True), color=VERMILION, marker="s")
     right.axhline(chance, color=GREY, linestyle="--")
-    right.annotate("guessing", (0.02, chance), xycoords=("axes fraction", "data"), va="bottom", color=GREY)
+    right.annotate("guessing", (0.98, chance), xycoords=("axes fraction", "data"), va="top", ha="right", color=GREY)
     right.set(title="Score on dev", xlabel="step", ylabel="accuracy")
     right.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
     put_caption(figure, caption)

@@ -1,8 +1,8 @@
+import ast
 import os
 import subprocess
 import sys
-from collections import Counter, defaultdict
-from itertools import product
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,8 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from fflib.data import docs_task
-from fflib.data.docstrings import LENGTH, read_docs, split_docstring
+from fflib.data import docs_task, docstrings
 from fflib.files import InputError
 
 NO_MINIMUM = {"train": 0, "dev": 0, "test": 0}
@@ -19,40 +18,106 @@ VERBS = ["count", "paint", "carry", "weigh", "mend", "sort", "wash", "name", "dr
 THINGS = ["pebbles", "kettles", "ladders", "lanterns", "barrels", "ropes", "saddles", "bells", "maps", "clocks"]
 
 
-def describe(verb, thing, place):
-    """A docstring about as long as a real one, whose words hang together with its first sentence."""
-    body = (
-        f"Whoever wants to {verb} the {thing} walks down to the {place} in the morning and asks the keeper for leave. "
-    )
-    body += f"The keeper knows which {thing} are there and how many of them the {place} can hold until winter comes. "
-    return f'"""{verb.title()} all the {thing} of the {place}.\n\n    {body}Then the work is done before noon.\n    """'
+def docstring(style, entries, summary="Carry the load over the hill.", more=""):
+    """A docstring whose table describes ``entries``, a dict from name to text, in one of the three styles."""
+    tables = {
+        "numpydoc": "Parameters\n----------\n" + "\n".join(f"{n} : str\n    {t}" for n, t in entries.items()),
+        "google": "Args:\n" + "\n".join(f"    {n} (str): {t}" for n, t in entries.items()),
+        "sphinx": "\n".join(f":param {n}: {t}" for n, t in entries.items()),
+    }
+    return f"{summary}\n\n{more}{tables[style]}"
+
+
+def function(entries, style="google", **options):
+    text = docstring(style, entries, **options).replace("\n", "\n    ")
+    return f'def carry({", ".join(entries)}):\n    """{text}\n    """\n'
+
+
+def read(source):
+    return list(docstrings.functions_of(ast.parse(source), "orchard", "orchard/part.py"))
+
+
+def sentence(verb, thing, place):
+    return f"Who may {verb} {thing} of {thing} in {place}, by {verb}ing each."
 
 
 @pytest.fixture
 def orchard(tmp_path, monkeypatch):
-    """An importable package of 40 files with 10 docstrings each, and a folder of tests that must not be read."""
+    """An importable package of 40 files with a function of 10 parameters each, and tests that must not be read."""
     folder = tmp_path / "orchard"
     (folder / "tests").mkdir(parents=True)
     (folder / "__init__.py").write_text("raise RuntimeError('the package was imported')\n")
     (folder / "broken.py").write_text("def half(:\n")
     for number in range(40):
         place = "barn" + "abcdefghij"[number % 10] * (number + 1)
-        functions = [
-            f"def f{i}():\n    {describe(verb, THINGS[(i + number) % 10], place)}\n" for i, verb in enumerate(VERBS)
-        ]
-        (folder / f"part{number}.py").write_text("\n".join(functions))
-    (folder / "tests" / "test_part.py").write_text(f"def f():\n    {describe('test', 'nothing', 'cellar')}\n")
+        names = [f"{verb}s" if i % 3 == 0 else f"p{i}" for i, verb in enumerate(VERBS)]  # most fit no description
+        texts = [sentence(verb, THINGS[(i + number) % 10], place) for i, verb in enumerate(VERBS)]
+        entries = dict(zip(names, texts, strict=True))
+        style = ("numpydoc", "google", "sphinx")[number % 3]
+        (folder / f"part{number}.py").write_text(function(entries, style))
+    (folder / "tests" / "test_part.py").write_text(function({"one": "What a test is made of.", "two": "And then."}))
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 
 def test_files_are_found_and_read_without_import(orchard):
-    docs = list(read_docs(["orchard"]))
-    assert 390 <= len(docs) <= 400  # a few are drawn too short
-    assert {doc.module for doc in docs} == {f"orchard/part{number}.py" for number in range(40)}
-    assert docs[0].summary == "Count all the pebbles of the barna."
-    assert docs[0].passage.startswith("Whoever wants to count the pebbles")
+    functions = list(docstrings.read_functions(["orchard"]))
+    assert [f.module for f in functions] == sorted(f"orchard/part{number}.py" for number in range(40))
+    first = functions[0]
+    assert (first.name, first.summary) == ("orchard.carry", "Carry the load over the hill.")
+    assert first.parameters[0] == ("counts", "", "", "Who may count pebbles of pebbles in barna, by counting each.")
+    assert all(len(f.parameters) == 10 and all(p.description for p in f.parameters) for f in functions)
     assert "orchard" not in sys.modules
+
+
+@pytest.mark.parametrize("style", ["numpydoc", "google", "sphinx"])
+def test_a_function_has_its_signature_from_the_code_and_its_words_from_the_table(style):
+    entries = {"load": "What is carried up and down again.", "hill": "The `hill` it is :func:`carried` over, see [1]_."}
+    text = docstring(style, entries, more="It rests on the top.\n\n").replace("\n", "\n        ")
+    code = f'''class Mule:
+    def carry(self, load: list[str], hill="Snowdon", *rest, fast: bool = True, **kwargs):
+        """{text}
+        """
+'''
+    (found,) = read(code)
+    assert found.name == "orchard.Mule.carry"
+    assert (found.summary, found.description) == ("Carry the load over the hill.", "It rests on the top.")
+    assert found.parameters == (
+        ("self", "", "", ""),
+        ("load", "list[str]", "", "What is carried up and down again."),
+        ("hill", "", "'Snowdon'", "The hill it is carried over, see ."),
+        ("fast", "bool", "True", ""),
+    )
+
+
+def test_of_a_class_the_parameters_are_those_of_its_init():
+    table = docstring("numpydoc", {"load": "What is carried up and down.", "hill": "What it is carried over."})
+    body = table.replace("\n", "\n    ")
+    (found,) = read(f'class Mule:\n    """{body}\n    """\n    def __init__(self, load, hill=None):\n        pass\n')
+    assert [p.name for p in found.parameters] == ["self", "load", "hill"]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"load": "What is carried up and down."},  # one alone has no partner
+        {"load": "What is carried up and down.", "hill": "A hill."},  # too short
+        {"load": "What is carried up and down.", "hill": "x = 1 + 2 * (3 / 4) ; " * 5},  # no prose
+        {"load": "What is carried up and down.", "kwargs": "Whatever else the carrier asks for."},
+        {"load": "What is carried up and down.", "hill": "The %(hill)s it is carried over."},  # a template
+    ],
+)
+def test_a_function_with_fewer_than_two_descriptions_is_left_out(entries):
+    assert read(function(entries)) == []
+
+
+def test_a_description_is_prose_and_cut_at_a_sentence():
+    long = "One walks up the hill in the morning with all that is to be carried. " * 8
+    example = "What is carried. So\n            >>> mule(1)\n\n            And down again, with care."
+    (found,) = read(function({"load": long, "hill": example}))
+    load, hill = (parameter.description for parameter in found.parameters)
+    assert load == ("One walks up the hill in the morning with all that is to be carried. " * 4).strip()
+    assert hill == "What is carried. So And down again, with care."
 
 
 def test_a_small_corpus_keeps_the_invariants(orchard):
@@ -63,27 +128,68 @@ def test_a_small_corpus_keeps_the_invariants(orchard):
 
 
 def test_too_few_examples_are_refused_with_the_packages_to_install(orchard):
-    with pytest.raises(InputError, match=r"docs: train has \d+ examples, 6000 are needed; the installed versions"):
+    with pytest.raises(InputError, match=r"docs: train has \d+ examples, 30000 are needed; the installed versions"):
         docs_task.build(["orchard"])
     with pytest.raises(InputError, match="install no_such_package_here"):
         docs_task.build(["orchard", "no_such_package_here"])
 
 
 def test_copies_are_dropped_wherever_they_stand(orchard):
-    before = list(read_docs(["orchard"]))
+    before = list(docstrings.read_functions(["orchard"]))
     (orchard / "orchard" / "zcopy.py").write_text((orchard / "orchard" / "part3.py").read_text())
-    after = list(read_docs(["orchard"]))
-    assert len(after) == len(before) + 10
-    kept = [docs_task._without_copies(iter(docs)) for docs in (before, after)]
-    assert kept[0] == kept[1]
+    after = list(docstrings.read_functions(["orchard"]))
+    assert len(after) == len(before) + 1
+    kept = [list(docs_task._without_copies(functions)) for functions in (before, after)]
+    assert kept[0] == kept[1] == before
 
 
-def test_of_many_rivals_the_wrong_summary_shares_most_words(orchard, monkeypatch):
-    monkeypatch.setattr(docs_task, "RIVALS", 24)
-    records = docs_task.build(["orchard"], NO_MINIMUM)["train"]
-    wrong = [record for record in records if record["label"] == "no"]
-    shared = [record["summary"].split()[3] in record["passage"] for record in wrong]  # the thing: by chance, one in ten
-    assert np.mean(shared) > 0.3
+def test_those_that_share_most_words_are_partners_and_each_round_has_others():
+    entries = {
+        "top": "The highest point that a mule can reach before winter.",
+        "low": "The lowest place that a mule should stay in before winter.",
+        "fee": "What a carrier is paid for all his trouble.",
+        "tax": "What a carrier has to pay for all his trouble.",
+    }
+    (found,) = read(function(entries))
+    rounds = docs_task.pair_up(found, 3)
+    partners = [frozenset((a.parameter, b.parameter)) for a, b in zip(rounds[::2], rounds[1::2], strict=True)]
+    assert set(partners[:2]) == {frozenset((0, 1)), frozenset((2, 3))}  # most shared words come first
+    assert len(set(partners)) == len(partners) == 6  # all pairs of four, each once
+    for one, other in zip(rounds[::2], rounds[1::2], strict=True):
+        assert one.label == other.label  # both stay, or both change places
+        assert {one.described, other.described} == {one.parameter, other.parameter}
+
+
+def test_descriptions_that_may_both_be_right_are_no_partners():
+    (found,) = read(function({"x": "The first of the two end points.", "y": "The second of the two end points."}))
+    assert docs_task.pair_up(found, 1) == []  # five of seven words are shared
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "fit"),
+    [
+        ("max_iter", "largest number of iter before max is reached", 3),
+        ("maxIter", "the max of steps", 2),
+        ("max_iter", "how many iterations there may be", 1),
+        ("max_iter", "how often it may be repeated", 0),
+        ("x", "how far it extends", 0),  # a letter is no stem
+        ("_", "how far it extends", 0),
+    ],
+)
+def test_how_well_a_name_fits_a_description(name, description, fit):
+    assert docs_task.name_in(name, docs_task.words(description)) == fit
+
+
+def test_where_counting_words_sees_the_same_as_many_are_yes_as_no(orchard):
+    pairs = [pair for f in docstrings.read_functions(["orchard"]) for pair in docs_task.pair_up(f, 2)]
+    kept = docs_task.balanced(pairs)
+    assert 0 < len(kept) < len(pairs)
+    counts = Counter((docs_task.word_clues(pair), pair.label) for pair in kept)
+    assert all(counts[clues, "yes"] == counts[clues, "no"] for clues, _ in counts)
+    lost = Counter(docs_task.word_clues(pair) for pair in pairs) - Counter(map(docs_task.word_clues, kept))
+    all_labels = Counter((docs_task.word_clues(pair), pair.label) for pair in pairs)
+    for clues in lost:  # nothing is lost that had an opposite
+        assert lost[clues] == abs(all_labels[clues, "yes"] - all_labels[clues, "no"])
 
 
 def test_the_same_packages_give_the_same_bytes(orchard):
@@ -110,7 +216,7 @@ print(files.content_hash(splits))
 
 def test_the_cache_is_read_and_a_damaged_one_made_anew(tmp_path, monkeypatch):
     monkeypatch.setenv("FFLIB_CACHE", str(tmp_path))
-    splits = {"train": [{"summary": "S"}], "dev": [], "test": []}
+    splits = {"train": [{"parameter": "S"}], "dev": [], "test": []}
     calls = []
     monkeypatch.setattr(docs_task, "build", lambda: calls.append(1) or splits)
     assert docs_task.load() == docs_task.load() == splits
@@ -119,80 +225,6 @@ def test_the_cache_is_read_and_a_damaged_one_made_anew(tmp_path, monkeypatch):
     path.write_text('{"train": [')
     assert docs_task.load() == splits
     assert len(calls) == 2
-
-
-LONG = (
-    "The old mill by the stream has stood there since the first settlers came over the hills and built it of stone. "
-    * 3
-)
-
-
-@pytest.mark.parametrize(
-    ("docstring", "summary", "start"),
-    [
-        (f"Grind the corn of the village. {LONG}", "Grind the corn of the village.", "The old mill by"),
-        (
-            f"grind(corn) -> flour\n\nGrind the corn of the village.\n\n{LONG}",
-            "Grind the corn of the village.",
-            "The old",
-        ),
-        (f"Grind the :func:`corn <x.corn>` of ``it``.\n\n{LONG}", "Grind the corn of it.", "The old mill"),
-        (f"Grind the corn, e.g. rye or oats.\n\n{LONG}", "Grind the corn, e.g. rye or oats.", "The old mill"),
-        (
-            f"Grind the corn of it.\n\nParameters\n----------\ncorn : bag\n    {LONG}",
-            None,
-            "Parameters: corn (bag): The",
-        ),
-        (f"Grind the corn of it.\n\n:param corn: a bag\n:type corn: str\n\n{LONG}", None, "corn: a bag The old mill"),
-        (f"Grind the corn of it.\n\n>>> grind(1)\n2\n\n{LONG}", None, "The old mill"),
-        (f"Grind the corn of it.\n\n```python\ngrind(1)\n\nx\n```\n{LONG}", None, "The old mill"),
-        (f"Grind the corn of it.\n\nSo::\n\n    grind(1)\n\n    x\n\n{LONG}", None, "So: The old mill"),
-        (f"Grind the corn of it.\n\n.. code-block:: c\n\n   grind()\n\n{LONG}", None, "The old mill"),
-        (f"Grind the corn of it.\n\n.. note:: Mind.\n\n{LONG}", None, "Mind. The old mill"),
-        (f"Grind the corn of it.\n\n.. note::\n\n   Mind.\n\n{LONG}", None, "Mind. The old mill"),
-        (f"Grind the corn of it.\n\n.. seealso::\n\n   Mind.\n\n{LONG}", None, "The old mill"),
-        (
-            f"Grind the corn of it.\n\nSee Also\n--------\nmill : Grinds.\n\nNotes\n-----\n{LONG}",
-            None,
-            "Notes: The old mill",
-        ),
-        (f"Grind the corn of it.\n\n=== ===\nA   B\n=== ===\n\n{LONG}", None, "A B: The old mill"),
-    ],
-)
-def test_docstrings_become_prose(docstring, summary, start):
-    found = split_docstring(docstring)
-    assert found is not None
-    assert found[0] == (summary or "Grind the corn of it.")
-    assert found[1].startswith(start)
-
-
-@pytest.mark.parametrize(
-    "docstring",
-    [
-        "",
-        "Grind the corn of the village.",
-        "Grind the corn of the village.\n\nThe mill stands by the stream.",
-        f"Grind.\n\n{LONG}",
-        f"grind the corn of the village.\n\n{LONG}",
-        f"Grind the corn of the village.\n\nWe grind the corn of the village here. {LONG}",
-        f"Grind the corn of the village.\n\n%(what_it_is)s {LONG}",
-        "Grind the corn of the village.\n\n" + "x = 1 + 2 * (3 / 4) ; " * 30,
-    ],
-)
-def test_what_makes_no_pair_is_left_out(docstring):
-    assert split_docstring(docstring) is None
-
-
-def test_passages_are_cut_at_sentences_to_lengths_that_vary():
-    sentences = [f"The {verb}er of {thing} lives in the {place} house by the sea." for verb, thing, place in
-                 product(VERBS, THINGS, ["red", "blue"])]  # fmt: skip
-    passages = [
-        split_docstring(f"Tell where they live now.\n\n{' '.join(sentences[i:] + sentences[:i])}")[1] for i in range(60)
-    ]
-    lengths = [len(passage.split()) for passage in passages]
-    assert all(passage.endswith("by the sea.") for passage in passages)
-    assert np.median(lengths) == pytest.approx(np.exp(LENGTH.mean) * 12 / 13, rel=0.2)  # 13 words and signs a sentence
-    assert min(lengths) < 100 < 200 < max(lengths)
 
 
 @pytest.fixture(scope="module")
@@ -207,44 +239,32 @@ def test_the_real_corpus_is_large_enough_and_keeps_the_invariants(real):
 
 def test_the_real_corpus_is_as_long_as_boolq(real):
     signs = TfidfVectorizer(token_pattern=r"[^\W_]+|[^\w\s]|_").build_tokenizer()
-    lengths = np.array([len(signs(record["summary"] + record["passage"])) for record in real["train"]])
+    lengths = np.array([len(signs(record["parameter"] + record["function"])) for record in real["test"]])
     tokens = 1.15 * lengths  # WordPiece splits rare words; the factor was measured with MiniLM's tokenizer
-    assert 120 < tokens.mean() < 160
-    assert (tokens < 40).mean() < 0.02
-    assert 0.002 < (tokens > 400).mean() < 0.02
+    assert 110 < tokens.mean() < 160
+    assert (tokens < 30).mean() < 0.03
+    assert 0.002 < (tokens > 350).mean() < 0.03
 
 
-@pytest.mark.parametrize("field", ["summary", "passage"])
-def test_one_text_alone_says_nothing_about_the_label(real, field):
+@pytest.mark.parametrize("fields", [["parameter"], ["function"], ["parameter", "function"]])
+def test_words_alone_say_nothing_about_the_label(real, fields):
+    def texts(split):
+        return [" ".join(record[field] for field in fields) for record in real[split]]
+
     model = make_pipeline(TfidfVectorizer(sublinear_tf=True, min_df=2), LogisticRegression(max_iter=300))
-    model.fit([record[field] for record in real["train"]], [record["label"] for record in real["train"]])
-    accuracy = model.score([record[field] for record in real["test"]], [record["label"] for record in real["test"]])
-    assert 0.46 < accuracy < 0.54
-
-
-def test_shared_words_alone_do_not_solve_it(real):
-    words = TfidfVectorizer(sublinear_tf=True, stop_words="english").fit([r["passage"] for r in real["train"]])
-
-    def overlap(records):
-        summaries, passages = (
-            words.transform([record[field] for record in records]) for field in ("summary", "passage")
-        )
-        return 10 * np.asarray(summaries.multiply(passages).sum(axis=1)), [record["label"] for record in records]
-
-    accuracy = LogisticRegression().fit(*overlap(real["train"])).score(*overlap(real["test"]))
-    assert 0.55 < accuracy < 0.87
+    model.fit(texts("train"), [record["label"] for record in real["train"]])
+    assert 0.46 < model.score(texts("test"), [record["label"] for record in real["test"]]) < 0.56
 
 
 def check_invariants(splits):
-    """What holds for every build: no file, summary or passage in two splits or used twice, labels half and half."""
-    for field in ("summary", "passage"):
-        texts = Counter(" ".join(record[field].lower().split()) for records in splits.values() for record in records)
-        assert max(texts.values()) == 1
+    """What holds for every build: no file or description in two splits, labels half and half."""
+    seen = [{record["parameter"].partition(": ")[2].lower() for record in records} for records in splits.values()]
     modules = [{record["module"] for record in records} for records in splits.values()]
-    assert not modules[0] & modules[1] | modules[0] & modules[2] | modules[1] & modules[2]
+    for sets in (seen, modules):
+        assert not sets[0] & sets[1] | sets[0] & sets[2] | sets[1] & sets[2]
+    for name in ("dev", "test"):  # one round: each parameter is asked about once, each description given once
+        pairs = Counter((record["function"], record["parameter"].partition(": ")[2]) for record in splits[name])
+        assert max(pairs.values()) == 1
     for records in splits.values():
-        labels = defaultdict(Counter)
-        for record in records:
-            labels[record["module"].split("/")[0]][record["label"]] += 1
-            assert record["summary"].rstrip(".").lower() not in record["passage"].lower() or record["label"] == "no"
-        assert all(count["yes"] == count["no"] for count in labels.values())
+        labels = Counter(record["label"] for record in records)
+        assert labels["yes"] == labels["no"]

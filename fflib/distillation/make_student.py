@@ -1,0 +1,107 @@
+"""Make the student that comes with the book: taught on all of train, for longer than a reader waits.
+
+    python -m fflib.distillation.make_student        makes it anew, with its record (20 minutes, two cores)
+
+It learns from the teacher that comes with the book (`model.shipped`) alone, never from labels, and is kept as
+`shipped_student` reads it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fflib.data import metrics, registry, splits
+from fflib.data.splits import TokenizedSplit
+from fflib.distillation import losses, shipped_student
+from fflib.distillation import stages as learning
+from fflib.distillation.objective import Objectives
+from fflib.distillation.stages import DistillationStage
+from fflib.distillation.students import StudentShape
+from fflib.distillation.teacher import TeacherOutputs
+from fflib.files import cache_dir, write_json
+from fflib.measure import hardware
+from fflib.model import cache, checkpoints, low_rank, shipped, slicing, training
+from fflib.model.encoder import Classifier
+
+SHAPE, RANK = "3x384@2,4,6", 64
+_RECIPE = training.Recipe(batch_size=16, dropout=0.0, freeze_words=True, warmup=0.06)
+STAGES = (
+    DistillationStage(
+        "inside",
+        Objectives.inside(["hidden"]),
+        training.Recipe(**asdict(_RECIPE) | {"epochs": 2, "learning_rate": 1e-3, "evaluations_per_epoch": 0}),
+    ),
+    DistillationStage(
+        "answers",
+        Objectives(logits=1.0),
+        training.Recipe(**asdict(_RECIPE) | {"epochs": 2, "learning_rate": 3e-4, "evaluations_per_epoch": 2}),
+    ),
+)
+
+
+def make() -> Path:
+    """Distil a student of `SHAPE` through `STAGES` on all of the task's train; write the file and its record.
+
+    Interrupted, it goes on where it was. Dev chooses the weights; test is scored for the record alone.
+    """
+    task, tokenizer = registry.get_task(shipped.TASK), checkpoints.load_tokenizer(shipped.BASE)
+    lengths = {"train": shipped.LENGTH, "dev": task.max_length, "test": task.max_length}
+    texts = {name: splits.tokenize(splits.load_split(task.name, name), tokenizer, n) for name, n in lengths.items()}
+    folder = cache_dir("shipped")
+    teacher_file = shipped.file_for(task, shipped.BASE)
+    teacher, _ = shipped.take(teacher_file, shipped.BASE, task, folder / "teacher", tokenizer)
+
+    def score(logits: np.ndarray, gold: metrics.Gold) -> float:
+        return metrics.score(task, logits, gold)
+
+    shape = StudentShape.parse(SHAPE)
+    layers = losses.layer_map(shape.start, shape.layers, len(teacher.encoder.layers))
+    start, student = (slicing.slice_model(teacher, [layer - 1 for layer in layers]) for _ in range(2))
+    outputs = TeacherOutputs(teacher, texts["train"])
+    student, histories = learning.distil(student, STAGES, outputs, texts["dev"], score, folder / SHAPE, "uniform")
+
+    file = shipped_student.file_of(task, f"{shape.layers}x{shape.hidden}", there=False)
+    low_rank.save(student, start, file, RANK)
+    low_rank.apply(start, file)
+    models = {"teacher": teacher, "as trained": student, "as kept": start}
+    measured = {name: shipped.scores(model, texts, score) for name, model in models.items()}
+    write_json(file.with_suffix(".json"), _record(histories, texts, measured, layers, teacher, file))
+    return file
+
+
+def _record(
+    histories: list[training.History],
+    texts: dict[str, TokenizedSplit],
+    measured: dict,
+    layers: list[int],
+    teacher: Classifier,
+    file: Path,
+) -> dict[str, Any]:
+    return {
+        "command": "python -m fflib.distillation.make_student",
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": hardware.card(),
+        "task": shipped.TASK,
+        "teacher": cache.weights_hash(teacher),
+        "shape": SHAPE,
+        "layers": list(layers),
+        "rank": RANK,
+        "train_length": shipped.LENGTH,
+        "stages": [asdict(stage) for stage in STAGES],
+        "examples": {name: len(split) for name, split in texts.items()},
+        "fingerprints": {name: split.fingerprint for name, split in texts.items()},
+        "histories": [asdict(history) for history in histories],
+        "scores": measured,
+        "kilobytes": round(file.stat().st_size / 1000),
+    }
+
+
+if __name__ == "__main__":
+    began = time.perf_counter()
+    print(f"{make().name}: {(time.perf_counter() - began) / 60:.0f} minutes")

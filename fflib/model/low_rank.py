@@ -1,0 +1,133 @@
+"""What fine-tuning changes, as products of thin matrices: small enough to come with the book.
+
+A fine-tuned weight is W + B A with B [out, rank] and A [rank, in] (LoRA, 2106.09685, section 4.1). `attach` gives every
+matrix of the layers such a pair and freezes the rest of it, training fills the pairs, `merge` adds them up, so that a
+plain model is served. `save` keeps pairs in eight bits, and what is no matrix in sixteen: under a megabyte for a model
+of 43. (2106.09685 adapts attention's matrices alone; here the feed-forward half takes part, since a small model needs
+all of its few matrices.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fflib.files import InputError, atomic_path
+from fflib.model.encoder import Classifier
+
+UP, DOWN, SCALE = ".up", ".down", ".scale"  # of a matrix: B, A, and the scales of their rows
+
+
+class LowRankLinear(nn.Module):
+    """A frozen linear layer and a pair beside it: x W^T + b + x A^T B^T. The bias is trained along."""
+
+    def __init__(self, linear: nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.linear = linear
+        linear.weight.requires_grad_(False)
+        self.down = nn.Parameter(torch.empty(rank, linear.in_features))
+        self.up = nn.Parameter(torch.zeros(linear.out_features, rank))  # so that training begins at W itself
+        nn.init.normal_(self.down, std=linear.in_features**-0.5)
+
+    @property
+    def out_features(self) -> int:
+        """As of `nn.Linear`."""
+        return self.linear.out_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in] -> [..., out]."""
+        return self.linear(x) + F.linear(F.linear(x, self.down), self.up)
+
+
+def attach(model: Classifier, rank: int) -> None:
+    """Put a `LowRankLinear` in place of every linear layer of the encoder's layers, and freeze the word embeddings."""
+    if rank < 1:
+        raise InputError(f"rank={rank} leaves nothing to train; give at least 1")
+    for parent, name, linear in list(_linears(model)):
+        setattr(parent, name, LowRankLinear(linear, rank))
+    for embedding in (model.encoder.embeddings.word, model.encoder.embeddings.position):
+        embedding.weight.requires_grad_(False)
+
+
+def merge(model: Classifier) -> None:
+    """Add every pair to its matrix and put the plain linear layer back."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, LowRankLinear):
+                with torch.no_grad():
+                    child.linear.weight += child.up @ child.down
+                setattr(parent, name, child.linear.requires_grad_(True))
+
+
+def save(model: Classifier, base: Classifier, file: Path, rank: int) -> None:
+    """Write how ``model`` differs from ``base``, of the same shape, to ``file``.
+
+    Matrices of the layers are kept as the best pair of ``rank`` (Eckart and Young: the first singular values) with
+    eight bits a number and a scale a row; the head, the pooler, norms and biases whole, in fp16. Word and position
+    embeddings must be the same. InputError: they are not, or the shapes differ.
+    """
+    theirs, differences = base.state_dict(), {}
+    matrices = {f"{name}.weight" for name in _names(model)}
+    for name, tensor in model.state_dict().items():
+        if name not in theirs or theirs[name].shape != tensor.shape:
+            raise InputError(f"{name} has another shape than in the model it is compared with; compare like with like")
+        if name in matrices:
+            differences |= _packed(name, tensor - theirs[name], rank)
+        elif not torch.equal(tensor, theirs[name]):
+            if "embeddings.word" in name or "embeddings.position" in name:
+                raise InputError(f"{name} was trained along; freeze it, for its difference is as large as the model")
+            differences[name] = tensor.half()
+    with atomic_path(file) as temporary:
+        save_file(differences, temporary)
+
+
+def apply(model: Classifier, file: Path) -> None:
+    """Add the differences in ``file`` to ``model``, in place. InputError: unreadable, or of another model."""
+    try:
+        kept = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file.name} cannot be read ({error}); make it again, see its record beside it") from error
+    parameters = model.state_dict()
+    with torch.no_grad():
+        for name in sorted({key.removesuffix(UP).removesuffix(DOWN).split(SCALE)[0] for key in kept}):
+            change = _unpacked(name, kept) if name + UP in kept else kept[name].float()
+            if name not in parameters or parameters[name].shape != change.shape:
+                raise InputError(f"{file.name} was made for another model: {name} does not fit")
+            parameters[name].copy_(parameters[name] + change if name + UP in kept else change)
+
+
+def _packed(name: str, difference: Tensor, rank: int) -> dict[str, Tensor]:
+    """The best pair of a matrix [out, in], each row of A and B^T in eight bits with a scale of its own."""
+    left, values, right = torch.linalg.svd(difference, full_matrices=False)
+    root = values[:rank].sqrt()
+    pair = {UP: (left[:, :rank] * root).T, DOWN: root[:, None] * right[:rank]}  # [rank, out], [rank, in]
+    packed = {}
+    for part, rows in pair.items():
+        scale = rows.abs().amax(1, keepdim=True).clamp(min=1e-12) / 127
+        packed[name + part] = (rows / scale).round().to(torch.int8).contiguous()
+        packed[name + SCALE + part] = scale.squeeze(1)
+    return packed
+
+
+def _unpacked(name: str, kept: dict[str, Tensor]) -> Tensor:
+    up, down = (kept[name + part].float() * kept[name + SCALE + part][:, None] for part in (UP, DOWN))
+    return up.T @ down
+
+
+def _linears(model: Classifier) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+    for parent in model.encoder.layers.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Linear):
+                yield parent, name, child
+
+
+def _names(model: Classifier) -> list[str]:
+    """Names, from the model's root, of the linear layers that `attach` replaces."""
+    inside = {id(linear) for _, _, linear in _linears(model)}
+    return [name for name, module in model.named_modules() if id(module) in inside]

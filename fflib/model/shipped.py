@@ -1,0 +1,115 @@
+"""Models that come with the book, as small differences to public weights: made once, for longer than a reader waits.
+
+    python -m fflib.model.shipped      makes the teacher of the docs task anew, with its record (20 minutes, two cores)
+
+A file lies in ``shipped/`` beside the record of how it was made: command, commit, machine, recipe, data, every dev
+score on the way, and what it scores on dev and test before and after it was made small.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from fflib.data import metrics, registry, splits
+from fflib.data.splits import TokenizedSplit
+from fflib.data.task import Task
+from fflib.files import cache_dir, write_json
+from fflib.measure import hardware
+from fflib.model import checkpoints, low_rank, training
+from fflib.model.encoder import Classifier
+
+FOLDER = Path(__file__).parent / "shipped"
+TASK, BASE, RANK, LENGTH = "docs", "sentence-transformers/all-MiniLM-L6-v2", 16, 96
+RECIPE = training.Recipe(
+    epochs=1, batch_size=16, learning_rate=1e-3, warmup=0.06, dropout=0.0, freeze_words=True, evaluations_per_epoch=6
+)
+
+
+def file_for(task: Task, base: str) -> Path | None:
+    """Return the file of the teacher that is made of the public model ``base`` for ``task``, or None: none is kept."""
+    file = FOLDER / f"{task.name}-{base.rpartition('/')[2]}.safetensors"
+    return file if file.exists() and base.partition("@")[0] == BASE else None
+
+
+def record_of(file: Path) -> dict[str, Any]:
+    """Return the record of how a file was made."""
+    return json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def take(
+    file: Path, base: str, task: Task, folder: Path, tokenizer: PreTrainedTokenizerBase
+) -> tuple[Classifier, training.History]:
+    """Return ``base`` with the differences of ``file`` added, kept in ``folder`` as training would, and its history.
+
+    InputError: the file is damaged, or of another model.
+    """
+    model = checkpoints.load_classifier(base, task.num_labels, spans=task.spans)
+    low_rank.apply(model, file)
+    checkpoints.save(model, folder, tokenizer)
+    return model, training.History(**record_of(file)["history"])
+
+
+def make() -> Path:
+    """Fine-tune `BASE` on all of `TASK`'s train, pair by pair of rank `RANK`; write the file and its record.
+
+    Interrupted, it goes on where it was. Dev chooses the weights; test is scored for the record alone.
+    """
+    task, tokenizer = registry.get_task(TASK), checkpoints.load_tokenizer(BASE)
+    lengths = {"train": LENGTH, "dev": task.max_length, "test": task.max_length}
+    texts = {name: splits.tokenize(splits.load_split(TASK, name), tokenizer, n) for name, n in lengths.items()}
+
+    def score(logits: np.ndarray, gold: metrics.Gold) -> float:
+        return metrics.score(task, logits, gold)
+
+    base, model = (checkpoints.load_classifier(BASE, task.num_labels) for _ in range(2))
+    torch.manual_seed(RECIPE.seed)
+    low_rank.attach(model, RANK)
+    loss = training.label_loss(texts["train"])
+    state_file = cache_dir("shipped") / "teacher.state"
+    history = training.fit(model, texts["train"], texts["dev"], loss, score, RECIPE, state_file)
+    low_rank.merge(model)
+
+    FOLDER.mkdir(exist_ok=True)
+    file = FOLDER / f"{TASK}-{BASE.rpartition('/')[2]}.safetensors"
+    low_rank.save(model, base, file, RANK)
+    low_rank.apply(base, file)
+    measured = {"as trained": scores(model, texts, score), "as kept": scores(base, texts, score)}
+    write_json(file.with_suffix(".json"), _record(history, texts, measured, file))
+    return file
+
+
+def scores(model: Classifier, texts: dict[str, TokenizedSplit], score: training.Score) -> dict[str, float]:
+    """Return what ``model`` scores on dev and test of ``texts``."""
+    return {name: score(training.predict(model, texts[name]), texts[name].gold) for name in ("dev", "test")}
+
+
+def _record(history: training.History, texts: dict[str, TokenizedSplit], measured: dict, file: Path) -> dict[str, Any]:
+    return {
+        "command": "python -m fflib.model.shipped",
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": hardware.card(),
+        "task": TASK,
+        "base": BASE,
+        "rank": RANK,
+        "train_length": LENGTH,
+        "recipe": asdict(RECIPE),
+        "examples": {name: len(split) for name, split in texts.items()},
+        "fingerprints": {name: split.fingerprint for name, split in texts.items()},
+        "history": asdict(history),
+        "scores": measured,
+        "kilobytes": round(file.stat().st_size / 1000),
+    }
+
+
+if __name__ == "__main__":
+    start = time.perf_counter()
+    print(f"{make().name}: {(time.perf_counter() - start) / 60:.0f} minutes")
