@@ -8,6 +8,7 @@ from conftest import examples_of, tiny_classifier
 
 from fflib.data import metrics, registry
 from fflib.data.metrics import Scored
+from fflib.data.retention import Retention
 from fflib.engine import predictors
 from fflib.measure.timing import Timing
 from fflib.model import training
@@ -35,7 +36,7 @@ def timed(ms, n=2) -> Timing:
 def candidate(name, kind, target=None, retrained=None) -> Candidate:
     made = Candidate(name, kind, [], target, tuned=0.6)
     made.retrained = [(score, []) for score in retrained or ()]
-    made.judge(lambda model: model)
+    made.judge(lambda model: model, lambda model: Retention(model, model, model, 9, 1, 0))
     return made
 
 
