@@ -449,15 +449,12 @@ keeps = front.keeps(end["accuracy"], teacher_accuracy, end["retention"])
 warning = ""
 if end["accuracy_low"] <= most_frequent:
     warning = "**The accuracy is not clearly above guessing: what is kept of it means nothing.**"
-Markdown(
-    f"With *{last}*: {headline_told.sentence(told)} It comes from a teacher {keeps}{below_rule} (always the most "
-    f"frequent answer: {most_frequent:.1%}). {warning}"
-)
-
-# %% tags=["hide-input"]
 # Chapter 7 served it, and test took no part in any choice: this is what the run may say of itself.
 bench.facts["retention"] = served["retention"]
-Markdown(retention.certificate(bench.facts["retention"]))
+Markdown(
+    f"With *{last}*: {headline_told.sentence(told)} It comes from a teacher {keeps}{below_rule} (always the most "
+    f"frequent answer: {most_frequent:.1%}). {warning} {retention.certificate(bench.facts['retention'])}"
+)
 
 # %% [markdown]
 # ## 9.9 Where the limit lies
