@@ -621,5 +621,5 @@ if not pays:
     bench.facts["served"] |= alone
 # Nothing is chosen on test any more: what the whole stack keeps there is what this run may say of itself.
 end = bench.retention(answers[tuple(bench.facts["served"]["batches"])].logits, "test")
-bench.facts["served"]["retention"] = end.fact(min_retention)
+bench.facts["served"]["retention"] = end.fact(min_retention) if bench.teacher_is_clear else None
 bench.save()
