@@ -7,7 +7,6 @@ for what users see at a given rate. Every request must have exactly one outcome:
 
 from __future__ import annotations
 
-import math
 import queue
 import time
 from collections.abc import Sequence
@@ -20,18 +19,20 @@ from fflib import progress
 from fflib.data.splits import TokenizedSplit
 from fflib.files import InputError
 from fflib.serving import queue_sim
-from fflib.serving.server import Refused, Server
+from fflib.serving.server import Batch, Refused, Server
 
+LATE_SHARE = 0.2  # a load of whose latency more than this is the generator's lateness tells little of the server
 STALL_S = 5.0  # after so long without an outcome the server is asked whether there will be any
 
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """What ``n`` requests met, in the order in which they were sent.
+    """What ``n`` requests met, in the order in which they were sent; request ``i`` is the example at ``order[i]``.
 
     ``latency_ms`` [n] counts from when a request was due until its answer; it is NaN where there is none, and so is
     its row of ``answers`` [n, labels] (no columns where nothing was answered). ``lateness_ms`` [n] is how long after it
     was due the generator turned to a request. ``span_s`` reaches from the first that was due to the last outcome.
+    ``due_s`` [n] are times of `time.perf_counter`, as those in the server's ``log`` of batches, which `LoadTest` adds.
     """
 
     offered_per_s: float | None  # None: the server itself sets the pace
@@ -41,7 +42,9 @@ class Load:
     failed: np.ndarray
     span_s: float
     lateness_ms: np.ndarray
-    busy_s: float = math.nan
+    order: np.ndarray
+    due_s: np.ndarray
+    log: Sequence[Batch] = ()
 
     @property
     def answered(self) -> int:
@@ -54,12 +57,22 @@ class Load:
         return self.answered / self.span_s
 
     @property
+    def late_share(self) -> float:
+        """Part of the mean latency that is the generator's own, which sent late; no fault of the server."""
+        return float(self.lateness_ms.mean() / np.nanmean(self.latency_ms)) if self.answered else float("nan")
+
+    @property
+    def valid(self) -> bool:
+        """Whether the generator of a Poisson load kept up: at most `LATE_SHARE` of the latency is its own."""
+        return self.late_share <= LATE_SHARE
+
+    @property
     def refused_share(self) -> float:
         """Part of the requests that the server refused, from 0 to 1."""
         return float(self.refused.mean())
 
     @property
-    def summary(self) -> dict[str, float | None]:
+    def summary(self) -> dict[str, float | bool | None]:
         """What figures show of a load; the 99th percentile only where five requests or more are beyond it."""
         return {
             "offered_per_s": self.offered_per_s,
@@ -68,6 +81,8 @@ class Load:
             "p99_ms": self.percentile_ms(99) if self.answered >= 500 else None,
             "answered_per_s": self.throughput_per_s,
             "refused_share": self.refused_share,
+            "late_share": self.late_share,
+            "valid": self.valid,
         }
 
     def p95_by_length(self, lengths: np.ndarray, middle: int) -> dict[str, float]:
@@ -128,7 +143,34 @@ def poisson(
             trial.send(i, due_s[i])
             bar.update()
     # What was really offered: a drawn stream is a little denser or thinner than its rate.
-    return trial.load(len(order) / (due_s[-1] - start_s))
+    return trial.load(len(order) / float(due_s[-1] - start_s))
+
+
+def joined(parts: Sequence[Load]) -> Load:
+    """Make one load of several: each part begins when the last outcome of the one before is there."""
+    logs, due_s, end_s = [], [], 0.0
+    for part in parts:
+        later_s = end_s - float(part.due_s.min())
+        due_s.append(part.due_s + later_s)
+        logs += [batch.later(later_s) for batch in part.log]
+        end_s += part.span_s
+    names = ("latency_ms", "refused", "failed", "lateness_ms", "order")
+    whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    answers = np.full((len(whole["order"]), max(part.answers.shape[1] for part in parts)), np.nan, np.float32)
+    first = 0
+    for part in parts:
+        answers[first : first + len(part.order), : part.answers.shape[1]] = part.answers
+        first += len(part.order)
+    paces = [part.offered_per_s for part in parts]
+    sending_s = sum(len(part.order) / pace for part, pace in zip(parts, paces, strict=True) if pace)
+    return Load(
+        len(whole["order"]) / sending_s if all(paces) else None,
+        span_s=end_s,
+        due_s=np.concatenate(due_s),
+        answers=answers,
+        log=tuple(logs),
+        **whole,
+    )
 
 
 def knee(loads: Sequence[Load]) -> int:
@@ -210,6 +252,8 @@ class _Trial:
             failed=failed,
             span_s=float(ended_s.max() - self._due_s.min()),
             lateness_ms=(self._sent_s - self._due_s) * 1e3,
+            order=np.asarray(self._order),
+            due_s=self._due_s,
         )
 
 

@@ -21,8 +21,9 @@ import numpy as np
 from fflib.files import InputError
 from fflib.serving.scheduling import Policy, Queue, WaitUntil
 
-# Serves the requests with these indices as one batch: their answers, and the seconds it took.
-Service = Callable[[list[int]], tuple[Sequence[Any], float]]
+# Serves the requests with these indices as one batch, while so many other instances compute: their answers, and the
+# seconds it took.
+Service = Callable[[list[int], int], tuple[Sequence[Any], float]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class ServedLoad:
         p50, p95, p99 = (float(np.nanpercentile(self.latency_ms, q)) for q in (50, 95, 99))
         row = {"offered_per_s": offered_per_s, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
         row["answered_per_s"] = self.throughput_per_s
-        return row | {"refused_share": self.refused / len(self.latency_ms)}
+        return row | {"refused_share": self.refused / len(self.latency_ms), "busy": self.utilisation}
 
     @property
     def utilisation(self) -> float:
@@ -103,7 +104,7 @@ def serve(
     at a time, as if none slowed another down. Everything else is as in `replay`.
     """
 
-    def service(indices: list[int]) -> tuple[Sequence[Any], float]:
+    def service(indices: list[int], company: int) -> tuple[Sequence[Any], float]:
         start = time.perf_counter()
         results = run(indices)
         return results, time.perf_counter() - start
@@ -118,6 +119,7 @@ def replay(
     service: Service,
     instances: int = 1,
     queue_limit: int | None = None,
+    wakes_s: np.ndarray | None = None,
 ) -> ServedLoad:
     """Move the queue's clock through requests ``0..n-1`` and return every latency.
 
@@ -129,19 +131,23 @@ def replay(
         service: serves a batch and says how long that took.
         instances: how many share the queue; the first to be free acts first.
         queue_limit: how many may wait; who finds the queue full is refused. None: all may.
+        wakes_s: how long after each request came an instance that sleeps takes it, [n]. None: at once.
 
     Raises:
         InputError: bad arguments, a policy that waits for a time that has passed, or requests that no policy takes.
     """
+    if wakes_s is not None and len(wakes_s) != len(arrivals_s):
+        raise InputError(f"{len(wakes_s)} wakes_s for {len(arrivals_s)} arrivals; give each request one")
     policies = [policy] * instances if callable(policy) else list(policy)
     _check(arrivals_s, lengths, policies, instances, queue_limit)
     arrivals = [*np.asarray(arrivals_s, float).tolist(), math.inf]  # the last one never comes
+    wakes = [0.0] * len(arrivals) if wakes_s is None else [*np.asarray(wakes_s, float).tolist(), 0.0]
     queue, pending, end_s = _LongQueue(np.asarray(lengths).tolist()), 0, arrivals[0]
-    latency_ms, busy_s = np.full(len(arrivals_s), np.nan), np.zeros(instances)
+    latency_ms, busy_s, free_s = np.full(len(arrivals_s), np.nan), np.zeros(instances), [-math.inf] * instances
     sizes: list[int] = []
     answers: dict[int, Any] = {}
     acting = [
-        (arrivals[0], instance) for instance in range(instances)
+        (arrivals[0] + wakes[0], instance) for instance in range(instances)
     ]  # a heap: when each instance looks at the queue next
     while acting:
         now, instance = heapq.heappop(acting)
@@ -153,18 +159,19 @@ def replay(
         if isinstance(decision, WaitUntil):
             if not decision.time_s > now:
                 raise InputError(f"a policy waits until {decision.time_s} s at {now} s; let it take a request instead")
-            acts_s = min(decision.time_s, arrivals[pending])
+            acts_s = min(decision.time_s, arrivals[pending] + wakes[pending])
         elif decision:
             taken = queue.take(decision)
-            results, seconds = service([index for index, _ in taken])
-            acts_s = now + seconds
+            company = sum(free > now for free in free_s)
+            results, seconds = service([index for index, _ in taken], company)
+            acts_s = free_s[instance] = now + seconds
             for (index, arrived), result in zip(taken, results, strict=True):
                 latency_ms[index], answers[index] = (acts_s - arrived) * 1e3, result
             sizes.append(len(taken))
             busy_s[instance] += seconds
             end_s = max(end_s, acts_s)
         else:
-            acts_s = arrivals[pending]
+            acts_s = arrivals[pending] + wakes[pending]
         if acts_s < math.inf:
             heapq.heappush(acting, (acts_s, instance))
     if queue.waiting:

@@ -27,6 +27,25 @@ from fflib.serving.scheduling import Policy, Queue, WaitUntil
 CLOSED = "this server is closed; send the request to another, or open a new one"
 
 
+class Batch(NamedTuple):
+    """What a server's log keeps of a batch, also of one that failed; times are `time.perf_counter`'s, in s.
+
+    ``length`` is that of its longest request, ``queued_s`` [rows] when each was queued, ``taken_s`` when the instance
+    took them, ``done_s`` when it had given the last answer away and was free again.
+    """
+
+    instance: int
+    length: int
+    queued_s: tuple[float, ...]
+    taken_s: float
+    done_s: float
+
+    def later(self, seconds: float) -> Batch:
+        """Return the batch as if all of it had been ``seconds`` later."""
+        queued_s = tuple(at + seconds for at in self.queued_s)
+        return self._replace(queued_s=queued_s, taken_s=self.taken_s + seconds, done_s=self.done_s + seconds)
+
+
 class Refused(RuntimeError):
     """The server did not take a request, or closed before its turn came. One sentence, as for an InputError."""
 
@@ -44,7 +63,7 @@ class Server:
 
     Attributes:
         batch_sizes: requests of each batch, in the order in which the batches began.
-        busy_s: seconds each instance spent on its batches, padding included, [instances].
+        log: every batch that has ended, see `Batch`, in the order in which they ended.
 
     Raises:
         InputError: no predictors, another number of policies, or a queue that holds nothing.
@@ -63,7 +82,7 @@ class Server:
         if queue_limit < 1:
             raise InputError(f"queue_limit is {queue_limit}; give at least 1")
         self.batch_sizes: list[int] = []
-        self.busy_s = np.zeros(len(predictors))
+        self.log: list[Batch] = []
         self._answered = np.zeros(len(predictors), np.int64)  # of each instance, so that no two threads write one place
         self._predictors, self._pad_token_id = list(predictors), pad_token_id
         self._queue = _SharedQueue(policies, queue_limit)
@@ -140,27 +159,27 @@ class Server:
                 continue
             if not batch:
                 return
+            taken_s = time.perf_counter()
             batch = [request for request in batch if request.future.set_running_or_notify_cancel()]
             if batch:
                 self._answer(instance, batch)
+                length, queued_s = max(len(request.input_ids) for request in batch), (r.queued_s for r in batch)
+                self.log.append(Batch(instance, length, tuple(queued_s), taken_s, time.perf_counter()))
 
     def _answer(self, instance: int, batch: list[_Request]) -> None:
         self.batch_sizes.append(len(batch))
-        start = time.perf_counter()
         try:
             logits = self._predict(instance, batch)
         except BaseException as error:  # also SystemExit: what ends a batch must not end the thread
-            self.busy_s[instance] += time.perf_counter() - start
             _fail(batch, error)
             return
-        self.busy_s[instance] += time.perf_counter() - start
         self._answered[instance] += len(batch)
         for request, row in zip(batch, logits, strict=True):
             request.future.set_result(row)
 
     def _predict(self, instance: int, batch: list[_Request]) -> np.ndarray:
-        ids, types, _ = zip(*batch, strict=True)
-        texts = TokenizedSplit(list(ids), list(types), Gold(np.zeros(len(batch), np.int64)), fingerprint="")
+        ids, types = ([request[field] for request in batch] for field in (0, 1))
+        texts = TokenizedSplit(ids, types, Gold(np.zeros(len(batch), np.int64)), fingerprint="")
         inputs = batching.collate(texts, range(len(batch)), pad_token_id=self._pad_token_id).inputs
         logits = self._predictors[instance](inputs)
         if len(logits) != len(batch):
@@ -172,6 +191,7 @@ class _Request(NamedTuple):
     input_ids: np.ndarray
     token_type_ids: np.ndarray
     future: Future[np.ndarray]
+    queued_s: float = math.nan
 
 
 class _SharedQueue:
@@ -203,9 +223,10 @@ class _SharedQueue:
             if len(self) >= self._limit:
                 raise Refused(f"{len(self)} requests wait already and the queue holds no more; send this one later")
             self._count += 1
-            self._requests[self._count] = request
+            now_s = time.perf_counter()
+            self._requests[self._count] = request._replace(queued_s=now_s)
             self._lengths[self._count] = len(request.input_ids)
-            self._seen.waiting.append((self._count, time.perf_counter()))
+            self._seen.waiting.append((self._count, now_s))
             self._ask_all_again()
 
     def take(self, instance: int) -> list[_Request]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -37,14 +38,50 @@ def load_test(predict=PREDICT, at_least=1.0, queue_limit=50):
     return LoadTest([predict], EXAMPLES, ORDER, LABELS, at_least, queue_limit, seed=3)
 
 
-def test_each_scenario_asks_the_same_requests_and_says_how_busy_the_instances_were():
+def test_each_scenario_asks_the_same_requests_and_keeps_the_log():
     test = load_test()
     flood, stream = test.offline(scheduling.adaptive(64)), test.single_stream(scheduling.one_by_one)
     assert flood.answered == len(ORDER) and stream.answered == len(ORDER) // 3
-    assert 0 < flood.busy_s <= flood.span_s * 1.1
+    assert sum(len(batch.queued_s) for batch in flood.log) == len(ORDER)
+    assert 0 < sum(batch.done_s - batch.taken_s for batch in flood.log) <= flood.span_s * 1.1
     first, second = (test.poisson(scheduling.one_by_one, 2000.0) for _ in range(2))
     assert first.answered == second.answered == len(ORDER)
     assert first.offered_per_s == pytest.approx(second.offered_per_s), "the same arrivals in each test"
+    other = test.anew(40, seed=4).poisson(scheduling.one_by_one, 2000.0)
+    assert other.answered == 40 and len(other.order) == 40 and other.order[:30].tolist() != ORDER.tolist()
+    assert other.offered_per_s != pytest.approx(first.offered_per_s), "other requests at other times"
+
+
+def test_loads_are_offered_in_turn_each_with_its_own_requests(monkeypatch):
+    asked = []
+    poisson = loadgen.poisson
+
+    def noting(server, examples, order, rate_per_s, rng):
+        asked.append((rate_per_s, len(order)))
+        return poisson(server, examples, order, rate_per_s, rng)
+
+    monkeypatch.setattr(loadgen, "poisson", noting)
+    loads = {"thin": (scheduling.one_by_one, 500.0), "dense": (scheduling.adaptive(64), 4000.0)}
+    found = load_test(queue_limit=500).in_turn(loads, count=120, seconds=0.16, rounds=2)
+    assert asked == [(500.0, 40), (4000.0, 60)] * 2, "as many as are due in 0.16 s, and 120 at most"
+    assert [len(load.order) for load in found.values()] == [80, 120] and found["dense"].answered == 120
+    thin, dense = found["thin"], found["dense"]
+    drawn = [
+        load.order[start : start + 40].tolist() for load, start in ((thin, 0), (thin, 40), (dense, 0), (dense, 60))
+    ]
+    assert all(one != other for i, one in enumerate(drawn) for other in drawn[:i])
+    assert found["thin"].offered_per_s == pytest.approx(500, rel=0.5)
+
+
+def test_the_collector_does_not_look_at_what_was_there_before():
+    frozen = []
+
+    def predict(inputs):
+        frozen.append(gc.get_freeze_count())
+        return PREDICT(inputs)
+
+    assert load_test(predict).offline(scheduling.one_by_one).answered == len(ORDER)
+    assert min(frozen) > 1000 and gc.get_freeze_count() == 0
 
 
 def test_the_queue_of_one_test_may_be_longer():

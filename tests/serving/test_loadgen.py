@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,12 +69,14 @@ class Twice(Future):
         super().add_done_callback(tell)
 
 
-def load_of(latency_ms, span_s=1.0, refused=()):
+def load_of(latency_ms, span_s=1.0, refused=(), lateness_ms=None):
     """A load of which everything not refused is answered."""
     latency_ms = np.asarray(latency_ms, float)
     off = np.isin(np.arange(len(latency_ms)), refused)
     answers = np.where(off, np.nan, 1.0)[:, None]
-    return Load(None, np.where(off, np.nan, latency_ms), answers, off, off & False, span_s, latency_ms * 0)
+    late_ms = latency_ms * 0 if lateness_ms is None else np.asarray(lateness_ms, float)
+    latency_ms, numbers = np.where(off, np.nan, latency_ms), np.arange(len(off))
+    return Load(None, latency_ms, answers, off, off & False, span_s, late_ms, numbers, numbers * 1.0)
 
 
 SCENARIOS = {
@@ -149,6 +152,59 @@ def test_poisson_sends_at_the_drawn_times():
     off_ms = 1e3 * (sent_s - due_s) - load.lateness_ms
     assert 0 <= off_ms.min() < 50  # the clocks started one after the other
     np.testing.assert_array_equal(load.answers[:, 0], np.arange(50))
+
+
+def test_a_load_keeps_who_was_asked_and_when_it_was_due():
+    load = loadgen.poisson(Script(at_once), EXAMPLES, ORDER[:50], 2000, rng())
+    assert load.order.tolist() == ORDER[:50].tolist()
+    np.testing.assert_allclose(np.diff(load.due_s), np.diff(queue_sim.poisson_arrivals(2000, 50, rng())), atol=1e-9)
+    assert (load.log, load.latency_ms.shape) == ((), load.due_s.shape)
+
+
+def test_joined_loads_are_one_after_the_other():
+    with Server([echo] * 2, scheduling.adaptive(300), queue_limit=1000) as server:
+        parts = [loadgen.poisson(server, EXAMPLES, ORDER[i : i + 50], 2000, np.random.default_rng(i)) for i in (0, 50)]
+    parts = [replace(part, log=tuple(own)) for part, own in zip(parts, by_time(server.log, parts), strict=True)]
+    whole, (first, second) = loadgen.joined(parts), parts
+    assert whole.order.tolist() == ORDER[:100].tolist() and whole.answered == 100
+    np.testing.assert_array_equal(whole.answers, echoes(ORDER[:100]))
+    assert whole.span_s == pytest.approx(first.span_s + second.span_s)
+    assert 2 / whole.offered_per_s == pytest.approx(1 / first.offered_per_s + 1 / second.offered_per_s)
+    np.testing.assert_allclose(np.diff(whole.due_s[50:]), np.diff(second.due_s), atol=1e-9)
+    assert whole.due_s[0] == 0 and whole.due_s[50] == pytest.approx(first.span_s)
+    batches, own = whole.log[len(first.log) :], second.log
+    for name in ("taken_s", "done_s"):
+        times = [[getattr(batch, name) for batch in log] for log in (batches, own)]
+        np.testing.assert_allclose(
+            np.array(times[0]) - whole.due_s[50], np.array(times[1]) - second.due_s[0], atol=1e-9
+        )
+    assert batches[0].queued_s[0] - whole.due_s[50] == pytest.approx(own[0].queued_s[0] - second.due_s[0], abs=1e-9)
+    assert loadgen.joined([load_of([1.0]), load_of([2.0], refused=[0])]).offered_per_s is None
+
+
+def by_time(log, parts):
+    """The batches of each of two loads on the same server, one after the other."""
+    return [[batch for batch in log if (batch.taken_s < parts[1].due_s[0]) == (own is parts[0])] for own in parts]
+
+
+def test_a_generator_that_is_late_makes_a_load_that_is_not_valid():
+    """It says which part of the latency is its own; past a fifth the load tells of the generator, not of the server."""
+    assert load_of([10.0, 20.0, 30.0]).late_share == 0
+    some, much = (load_of([10.0, 20.0, 30.0], lateness_ms=late) for late in ([0.0, 11.0, 0.0], [0.0, 13.0, 0.0]))
+    assert some.late_share == pytest.approx(11 / 60) and some.valid and some.summary["valid"]
+    assert much.late_share == pytest.approx(13 / 60) and not much.valid and not much.summary["valid"]
+    assert not load_of([1.0], refused=[0]).valid, "nothing was answered"
+
+
+def test_a_stalled_generator_is_found_out():
+    """A server that holds the generator up with every request: all that are due meanwhile are sent late."""
+
+    def stall(number, future):
+        time.sleep(0.005)
+        at_once(number, future)
+
+    load = loadgen.poisson(Script(stall), EXAMPLES, ORDER[:50], 1000, rng())
+    assert load.late_share > 0.9 and not load.valid
 
 
 def test_poisson_does_not_wait_for_answers():

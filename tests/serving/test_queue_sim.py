@@ -16,7 +16,7 @@ LENGTHS = np.array([10, 10, 10, 30, 10])
 
 def taking(seconds):
     """A service that answers a request with its index and takes as long as the largest of ``seconds`` [n] in it."""
-    return lambda indices: (indices, float(np.max(np.asarray(seconds)[indices])))
+    return lambda indices, company: (indices, float(np.max(np.asarray(seconds)[indices])))
 
 
 def test_one_by_one_is_a_queue_that_adds_up():
@@ -134,17 +134,84 @@ def waiting_s(served, seconds):
     return float((served.latency_ms / 1e3 - seconds).mean())
 
 
-def test_waiting_is_as_queueing_theory_says():
-    """Mean waits where a service takes 1 s on average: Erlang, Pollaczek and Khinchine; 3 standard errors or more."""
-    load = 0.5
-    arrivals, lengths, seconds = random_load(seed=0, count=20_000, rate_per_s=load)
-    markov = queue_sim.replay(arrivals, lengths, scheduling.one_by_one, taking(seconds))
-    assert waiting_s(markov, seconds) == pytest.approx(load / (1 - load), rel=0.2)
-    constant = np.ones(20_000)
-    regular = queue_sim.replay(arrivals, lengths, scheduling.one_by_one, taking(constant))
-    assert waiting_s(regular, constant) == pytest.approx(load / (1 - load) / 2, rel=0.2)
-    two = queue_sim.replay(arrivals / 2, lengths, scheduling.one_by_one, taking(seconds), instances=2)
-    assert waiting_s(two, seconds) == pytest.approx(load**2 / (1 - load**2), rel=0.2)  # Erlang C of two
+def erlang_c(instances, load):
+    """The chance of having to wait in M/M/c, by Erlang's formula; ``load`` is offered work per instance."""
+    offered = instances * load
+    terms = [offered**k / math.factorial(k) for k in range(instances)]
+    all_busy = offered**instances / math.factorial(instances) / (1 - load)
+    return all_busy / (sum(terms) + all_busy)
+
+
+@pytest.mark.parametrize("load", [0.5, 0.7])
+@pytest.mark.parametrize("instances", [1, 2, 4])
+def test_waits_in_an_m_m_c_queue_are_those_of_erlang(instances, load):
+    """Services of 1 s on average: P(wait > t) = C exp(-c (1 - load) t), so mean and percentiles are known.
+
+    Eight streams of 20,000: the tolerance is four standard errors of their mean, which the streams themselves tell, and
+    which have to be small: a twentieth of each value, or 5 ms.
+    """
+    found = []
+    for seed in range(8):
+        arrivals, lengths, seconds = random_load(seed=[instances, seed], count=20_000, rate_per_s=load * instances)
+        served = queue_sim.replay(arrivals, lengths, scheduling.one_by_one, taking(seconds), instances)
+        waits_s = served.latency_ms / 1e3 - seconds
+        found.append([waits_s.mean(), (waits_s > 1e-9).mean(), *np.percentile(waits_s, (90, 95, 99))])
+    wait, rate = erlang_c(instances, load), instances * (1 - load)
+    theory = [wait / rate, wait, *(max(0.0, math.log(wait / beyond) / rate) for beyond in (0.1, 0.05, 0.01))]
+    error = np.std(found, axis=0, ddof=1) / math.sqrt(len(found))
+    assert (error <= 0.05 * np.array(theory) + 0.005).all(), "the streams are long enough to tell"
+    np.testing.assert_array_less(np.abs(np.mean(found, axis=0) - theory), 4 * error + 1e-9)
+
+
+def test_erlangs_formula_by_hand():
+    assert erlang_c(1, 0.7) == pytest.approx(0.7)
+    assert erlang_c(2, 0.5) == pytest.approx(1 / 3)  # 2 load² / (1 + load)
+
+
+@pytest.mark.parametrize("load", [0.5, 0.7])
+def test_waits_for_constant_services_are_those_of_pollaczek_and_khinchine(load):
+    """M/D/1: half the mean wait of M/M/1, load / (2 (1 - load)), within four standard errors of eight streams."""
+    found = []
+    for seed in range(8):
+        arrivals, lengths, _ = random_load(seed=[9, seed], count=20_000, rate_per_s=load)
+        served = queue_sim.replay(arrivals, lengths, scheduling.one_by_one, taking(np.ones(20_000)))
+        found.append(served.latency_ms.mean() / 1e3 - 1)
+    error = np.std(found, ddof=1) / math.sqrt(len(found))
+    theory = load / (1 - load) / 2
+    assert error < 0.03 * theory
+    assert np.mean(found) == pytest.approx(theory, abs=4 * error)
+
+
+def test_a_sleeping_instance_takes_a_request_when_it_has_woken_up():
+    """The first finds both asleep. The second comes to a busy server with one asleep; the third waits for its end."""
+    arrivals, wakes = np.array([0.0, 0.5, 0.6]), np.array([0.1, 0.2, 0.3])
+    served = queue_sim.replay(arrivals, np.full(3, 9), scheduling.one_by_one, taking(np.ones(3)), 2, wakes_s=wakes)
+    np.testing.assert_allclose(served.latency_ms, [1100, 1200, 1500])  # begun at 0.1, 0.7, and 1.1
+    assert served.busy_s.sum() == 3
+
+
+def test_a_request_that_comes_while_an_instance_wakes_up_is_taken_with_the_first():
+    arrivals, wakes = np.array([0.0, 0.05]), np.array([0.1, 0.1])
+    served = queue_sim.replay(arrivals, np.full(2, 9), scheduling.adaptive(100), taking(np.ones(2)), wakes_s=wakes)
+    assert served.batch_sizes.tolist() == [2]
+    np.testing.assert_allclose(served.latency_ms, [1100, 1050])
+
+
+def test_each_request_has_a_time_to_wake_up():
+    with pytest.raises(InputError, match="2 wakes_s for 3 arrivals; give each request one"):
+        queue_sim.replay(np.zeros(3), np.full(3, 9), scheduling.one_by_one, taking(np.ones(3)), wakes_s=np.ones(2))
+
+
+def test_a_service_is_told_how_many_others_compute():
+    told = []
+
+    def service(indices, company):
+        told.append(company)
+        return indices, 1.0
+
+    arrivals = np.array([0.0, 0.1, 0.2, 1.15, 9.0])
+    queue_sim.replay(arrivals, np.full(5, 9), scheduling.one_by_one, service, instances=3)
+    assert told == [0, 1, 2, 1, 0]
 
 
 def test_a_bounded_queue_refuses_as_the_loss_formula_says():

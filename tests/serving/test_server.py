@@ -221,7 +221,32 @@ def test_closing_answers_what_waits():
     with pytest.raises(Refused, match="this server is closed"):
         server.submit(*text(1))
     server.close()
-    assert server.answered == 60 and server.busy_s.sum() >= 60 * 0.002
+    assert server.answered == len(server.log) == 60
+    assert all(batch.done_s - batch.taken_s >= 0.002 for batch in server.log)
+
+
+def test_the_log_tells_who_waited_how_long_for_which_batch():
+    """One request holds the instance, four wait in pairs; the second batch of the five fails and is in the log too."""
+
+    def fail(inputs):
+        if inputs["input_ids"].shape[1] == 3:
+            raise ValueError("three")
+        return gate(inputs)
+
+    gate = Gate()
+    before_s = time.perf_counter()
+    with Server([fail], lambda queue, now_s: [0, 1][: len(queue.waiting)], queue_limit=10) as server:
+        futures = behind_gate(server, gate, 4)
+        held_s = time.perf_counter()
+        gate.open.set()
+        wait(futures, LONG_S)
+    first, second, third = server.log
+    assert [len(batch.queued_s) for batch in server.log] == [1, 2, 2]
+    assert [batch.length for batch in server.log] == [1, 3, 5] and isinstance(futures[1].exception(), ValueError)
+    queued_s = [at for batch in server.log for at in batch.queued_s]
+    assert before_s < queued_s[0] and queued_s == sorted(queued_s) and queued_s[-1] < held_s
+    assert first.taken_s < queued_s[1] and held_s < first.done_s <= second.taken_s < second.done_s <= third.taken_s
+    assert third.done_s < time.perf_counter() and {batch.instance for batch in server.log} == {0}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -279,7 +304,7 @@ def test_while_one_instance_hangs_the_other_serves():
         assert not server.idle
         gate.open.set()
     assert lengths_of(futures) == list(range(1, 52))
-    assert server.busy_s.min() > 0
+    assert {batch.instance for batch in server.log} == {0, 1}
 
 
 def test_a_policy_for_each_instance():
