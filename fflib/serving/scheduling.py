@@ -6,6 +6,7 @@ in the real `server`. Token budgets are those of the padded batch: its rows time
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,13 +26,17 @@ class Queue:
         """Tokens of the request at ``position``; 0 is the oldest."""
         return int(self.lengths[self.waiting[position][0]])
 
-    def fitting(self, positions: Iterable[int], max_tokens: int) -> list[int]:
-        """Take from ``positions``, in their order, while the padded rectangle holds ``max_tokens`` (at least one)."""
+    def fitting(self, positions: Iterable[int], max_tokens: int, max_padding: float = math.inf) -> list[int]:
+        """Take from ``positions``, in their order, while the padded rectangle holds ``max_tokens`` (at least one).
+
+        ``max_padding`` is how much larger than its texts that rectangle may be: 0.1 is a tenth.
+        """
         taken: list[int] = []
-        longest = 0
+        longest = tokens = 0
         for position in positions:
-            longest = max(longest, self.length(position))
-            if taken and longest * (len(taken) + 1) > max_tokens:
+            longest, tokens = max(longest, self.length(position)), tokens + self.length(position)
+            padded = longest * (len(taken) + 1)
+            if taken and (padded > max_tokens or padded > (1 + max_padding) * tokens):
                 break
             taken.append(position)
         return taken
@@ -77,14 +82,16 @@ def adaptive(max_tokens: int, max_wait_s: float = 0.0) -> Policy:
     return decide
 
 
-def like_lengths(max_tokens: int) -> Policy:
+def like_lengths(max_tokens: int, max_padding: float = math.inf) -> Policy:
     """Make the policy that takes the oldest request and those nearest to it in length, up to a token budget.
 
-    The oldest always goes, so no odd length waits for ever; its company costs little padding.
+    The oldest always goes, so no odd length waits for ever; in a long queue its company costs little padding. In a
+    short one the nearest may be far: without a ``max_padding``, as in `Queue.fitting`, the server then gets slower
+    just when a queue begins, which makes the queue grow.
     """
 
     def decide(queue: Queue, now_s: float) -> list[int]:
-        return queue.fitting(queue.nearest(queue.length(0)), max_tokens)
+        return queue.fitting(queue.nearest(queue.length(0)), max_tokens, max_padding)
 
     return decide
 

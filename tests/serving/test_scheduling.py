@@ -39,6 +39,14 @@ def test_like_lengths_takes_the_oldest_and_those_nearest_to_it():
     assert scheduling.like_lengths(1)(queue, 0.0) == [0]  # beyond the budget, but it goes
 
 
+def test_like_lengths_pads_no_more_than_it_may():
+    """The oldest has 50 tokens; 48 costs 2 of 98 and 52 then 6 of 150; 40 would make 4 x 52 of 190: 0.095."""
+    queue = at_once(np.array([50, 10, 48, 40, 52]))
+    for most, taken in ((0.1, [0, 2, 4, 3]), (0.05, [0, 2, 4]), (0.03, [0, 2]), (0.01, [0])):
+        assert scheduling.like_lengths(10_000, most)(queue, 0.0) == taken
+    assert scheduling.like_lengths(10_000)(queue, 0.0) == [0, 2, 4, 3, 1]
+
+
 def test_within_takes_its_own_and_nothing_else():
     queue = at_once(np.array([50, 10, 48, 12, 52, 30]))
     assert scheduling.within(1000, 10, 50)(queue, 0.0) == [1, 2, 3, 5]
