@@ -1,128 +1,24 @@
-"""How many machines a given traffic needs: service times fitted to measured batches, then simulated load.
+"""How many machines a given traffic needs, by simulated load on one of them.
 
-A simulation takes seconds where a load test takes hours, and the answer is only as good as the measured service times.
-(Longer than 200 lines: the service times, the simulation and the search stand and fall together.)
+A simulation takes seconds where a load test takes hours, and the answer is only as good as the simulated server: see
+`simulation_check`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import optimize
 
-from fflib.data.batching import Plan
 from fflib.files import InputError
-from fflib.serving import queue_sim, scheduling
 from fflib.serving.queue_sim import ServedLoad
-from fflib.serving.scheduling import Policy
 
 SECONDS_PER_DAY = 86_400
 LIGHT_PER_S = 1e-3  # even where a request takes a second, at most one in a thousand finds the machine busy
 SPANS = 100  # times the bound that a simulation must last
-WITHIN = 1.5  # a simulation claims to hit a measured percentile within this factor
-
-
-@dataclass(frozen=True)
-class ServiceTimes:
-    """Seconds of a padded batch of ``rows`` texts of ``length`` tokens: a call, its tokens, its pairs of tokens.
-
-    ``ratios`` [n] are measured over predicted seconds, the noise that the model does not explain.
-    """
-
-    call_s: float
-    token_s: float
-    pair_s: float
-    ratios: np.ndarray
-
-    @classmethod
-    def fit(cls, rows: np.ndarray, lengths: np.ndarray, seconds: np.ndarray) -> ServiceTimes:
-        """Fit to measured batches by non-negative least squares on relative errors; all arrays [n].
-
-        Relative, for the seconds of batches differ a hundredfold and their noise grows with them. Measure as the
-        batches will be served: with the neighbours on the same machine busy.
-        """
-        rows, lengths, seconds = (np.asarray(values, float) for values in (rows, lengths, seconds))
-        if not rows.shape == lengths.shape == seconds.shape or rows.ndim != 1:
-            raise InputError(f"{rows.size}, {lengths.size} and {seconds.size} values; give one of each for every batch")
-        measured = np.stack([rows, lengths, seconds])
-        if not (np.isfinite(measured) & (measured > 0)).all():
-            raise InputError("rows, lengths or seconds are not all positive numbers; measure those batches again")
-        terms = np.stack([np.ones_like(rows), rows * lengths, rows * lengths**2], axis=1)
-        relative = terms / seconds[:, None]
-        scale = relative.max(axis=0, initial=0.0)  # columns of like size: the solver's tolerance knows no units
-        if np.linalg.matrix_rank(relative / scale) < terms.shape[1]:
-            raise InputError("the measured batches are too alike to fit to; measure 3 shapes, of 2 lengths at least")
-        coefficients = optimize.nnls(relative / scale, np.ones_like(seconds))[0] / scale
-        return cls(*coefficients.tolist(), seconds / (terms @ coefficients))
-
-    @classmethod
-    def of_batches(cls, lengths: np.ndarray, timed: Sequence[tuple[Plan, np.ndarray]]) -> ServiceTimes:
-        """Fit to the batches of several plans for texts of ``lengths`` [n].
-
-        ``timed`` holds each plan with its seconds [rounds, batches], whose medians count.
-        """
-        batches = [batch for plan, _ in timed for batch in plan]
-        seconds = np.concatenate([np.median(seconds, axis=0) for _, seconds in timed])
-        rows = np.array([len(batch) for batch in batches])
-        longest = np.array([lengths[batch].max() for batch in batches])
-        return cls.fit(rows, longest, seconds)
-
-    def seconds(self, rows: int, length: int) -> float:
-        """Predict the seconds of a batch."""
-        return self.call_s + rows * length * (self.token_s + self.pair_s * length)
-
-    def slowed(self, factor: float) -> ServiceTimes:
-        """Return the times of a machine on which every batch takes ``factor`` times as long."""
-        return ServiceTimes(factor * self.call_s, factor * self.token_s, factor * self.pair_s, self.ratios)
-
-    def draw(self, rows: int, length: int, rng: np.random.Generator) -> float:
-        """Predict the seconds of a batch and let them vary as much as measured ones did (bootstrap of the ratios)."""
-        return self.seconds(rows, length) * float(self.ratios[rng.integers(len(self.ratios))])
-
-
-def simulate(
-    rate_per_s: float,
-    count: int,
-    lengths: np.ndarray,
-    service: ServiceTimes,
-    instances: int = 1,
-    policy: Policy | list[Policy] = scheduling.one_by_one,
-    queue_limit: int | None = None,
-    seed: int = 0,
-) -> ServedLoad:
-    """Simulate one machine that ``count`` requests reach as a Poisson stream.
-
-    Args:
-        rate_per_s: arrivals per second.
-        lengths: tokens of real requests, from which the simulated ones are drawn, [m].
-        service: how long a batch takes on one of the ``instances`` of the model, which share the queue.
-        policy, queue_limit: as in `queue_sim.replay`; an answer is the index of its request.
-
-    With the same ``seed`` two rates see the same requests, nearer or farther apart. It starts with an empty queue.
-    """
-    if not 0 < rate_per_s < math.inf or count < 1 or not len(lengths):
-        raise InputError(
-            f"rate {rate_per_s} per s, {count} requests, {len(lengths)} lengths to draw from; give more than 0 of each"
-        )
-    rng = np.random.default_rng(seed)
-    arrivals, tokens = queue_sim.poisson_arrivals(rate_per_s, count, rng), rng.choice(lengths, count)
-
-    def serve(indices: list[int]) -> tuple[list[int], float]:
-        return indices, service.draw(len(indices), int(tokens[indices].max()), rng)
-
-    return queue_sim.replay(arrivals, tokens, policy, serve, instances, queue_limit)
-
-
-def holds(ratios: Sequence[float]) -> bool:
-    """Say whether ``ratios``, simulated over measured percentiles, are all `WITHIN` what a simulation claims.
-
-    Without any it was not checked, and does not hold.
-    """
-    return len(ratios) > 0 and all(1 / WITHIN <= ratio <= WITHIN for ratio in ratios)
 
 
 @dataclass(frozen=True)
@@ -145,7 +41,7 @@ def machines_needed(
 
     Args:
         requests_per_day: the mean traffic; at the peak it is ``peak_factor`` times as dense.
-        simulate_one: the load on one machine at a rate per s, such as `simulate` with everything else given.
+        simulate_one: the load on one machine at a rate per s, such as `ServerModel.poisson` with everything else given.
 
     Raises:
         InputError: no number of machines holds the bound, or the simulation is too short to tell.
