@@ -145,11 +145,14 @@ def load(
     """Draw latency, and what is answered and refused, over the offered load; ``knee`` is the index of a point.
 
     ``points``, sorted by it, hold offered_per_s, p50_ms, p95_ms, p99_ms (None where too few were answered),
-    answered_per_s and refused_share, and so does ``simulated``.
+    answered_per_s and refused_share, and so does ``simulated``; where they hold p95_interval_ms, it is a bar.
     """
     figure, (top, low) = plt.subplots(2, 1, figsize=(8.4, 6.2), sharex=True, height_ratios=(2.2, 1))
     for key, (name, color, marker) in PERCENTILES.items():
         _curve(top, points, simulated, itemgetter(key), name, color, marker)
+    intervals = [(row["offered_per_s"], row["p95_interval_ms"]) for row in points if row.get("p95_interval_ms")]
+    for offered, interval in intervals:
+        top.plot([offered] * 2, interval, color=PERCENTILES["p95_ms"][1], lw=6, alpha=0.35, gid="interval", zorder=1.5)
     _curve(low, points, simulated, itemgetter("answered_per_s"), "answered", GREEN, "o")
     _curve(low, points, simulated, lambda row: row["refused_share"] * row["offered_per_s"], "refused", VERMILION, "s")
     end = 1.06 * max(capacity_per_s, *(row["offered_per_s"] for row in (*points, *simulated)))
@@ -159,13 +162,16 @@ def load(
         panel.axvspan(capacity_per_s, end, color=SHADE, lw=0, zorder=0, gid="beyond")
         panel.axvline(at, color=BLACK, linestyle="-.", lw=1.2, gid="knee")
     times = [row[key] for row in (*points, *simulated) for key in PERCENTILES if row[key] is not None]
-    _log_axis(top.yaxis, times or [1.0])
+    _log_axis(top.yaxis, [*times, *(end for _, interval in intervals for end in interval)] or [1.0])
     top.set_ylabel("latency (ms, log scale)")
     low.set(xlim=(0, end), xlabel="requests offered per second")
     low.set(ylim=(-0.06 * end, 1.06 * end), ylabel="requests\nper second")
     low.xaxis.set_major_formatter(NUMBER)
     low.yaxis.set_major_formatter(NUMBER)
     keys, words = top.get_legend_handles_labels()
+    if intervals:
+        keys.append(plt.Line2D([], [], color=PERCENTILES["p95_ms"][1], lw=6, alpha=0.35))
+        words.append("its 95% interval")
     keys += [top.lines[-1], plt.Rectangle((0, 0), 1, 1, color=SHADE)]
     words += [f"knee: {number(at)} per second", f"beyond capacity: {number(capacity_per_s)} per second"]
     if simulated:

@@ -115,6 +115,16 @@ def test_the_load_is_drawn_as_measured_and_as_simulated(points, knee, capacity, 
     assert f"beyond capacity: {drawn.number(capacity)} per second" in said
 
 
+def test_intervals_of_the_95th_percentile_are_bars():
+    known = [row | {"p95_interval_ms": (0.8 * row["p95_ms"], 1.3 * row["p95_ms"])} for row in LOADS]
+    figure = checked(drawn.load(known, 2, 120, GUESSED, "caption"))
+    bars = parts(figure, "interval")
+    assert [tuple(bar.get_ydata()) for bar in bars] == [row["p95_interval_ms"] for row in known]
+    low, high = figure.axes[0].get_ylim()
+    assert low < 0.8 * 9 and high > 1.3 * 700 and "its 95% interval" in texts(figure)
+    assert "interval" not in texts(drawn.load(LOADS, 2, 120, GUESSED, "caption"))
+
+
 def test_the_load_promises_only_what_was_measured():
     title = drawn._promise
     start = "At the knee, 100 per second, 95% are answered within 31 ms"
