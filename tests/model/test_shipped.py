@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from random_models import model_of
-from small_tokenizer import small_tokenizer
+from small_tokenizer import make_tokenizer
 
 from fflib.data import metrics, registry, splits
 from fflib.files import InputError
@@ -50,9 +50,9 @@ def test_a_file_is_applied_to_the_public_weights_and_kept_as_a_model(tmp_path, m
     history = vars(training.History(dev_score=[(10, 0.7)], best_score=0.7, seconds=60.0))
     file.with_suffix(".json").write_text(json.dumps({"history": history}))
     monkeypatch.setattr(shipped.checkpoints, "load_classifier", lambda *args, **options: model_of((2, 8, 24)))
-    model, seen = shipped.take(file, "some/model", DOCS, tmp_path / "teacher", small_tokenizer())
+    model, seen = shipped.take(file, "some/model", DOCS, tmp_path / "teacher", make_tokenizer())
     assert np.allclose(model.classifier.bias.detach(), tuned.classifier.bias.detach(), atol=1e-3)
     assert (seen.best_score, seen.seconds) == (0.7, 60.0)
     file.write_bytes(b"")
     with pytest.raises(InputError, match="cannot be read"):
-        shipped.take(file, "some/model", DOCS, tmp_path / "teacher", small_tokenizer())
+        shipped.take(file, "some/model", DOCS, tmp_path / "teacher", make_tokenizer())
