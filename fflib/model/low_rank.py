@@ -46,7 +46,7 @@ class LowRankLinear(nn.Module):
 
 
 def attach(model: Classifier, rank: int) -> None:
-    """Put a `LowRankLinear` in place of every linear layer of the encoder's layers, and freeze the word embeddings."""
+    """Put a `LowRankLinear` in place of every linear layer of the encoder, and freeze the word embeddings."""
     if rank < 1:
         raise InputError(f"rank={rank} leaves nothing to train; give at least 1")
     for parent, name, linear in list(_linears(model)):
@@ -68,8 +68,8 @@ def merge(model: Classifier) -> None:
 def save(model: Classifier, base: Classifier, file: Path, rank: int) -> None:
     """Write how ``model`` differs from ``base``, of the same shape, to ``file``.
 
-    Matrices of the layers are kept as the best pair of ``rank`` (Eckart and Young: the first singular values) with
-    eight bits a number and a scale a row; the head, the pooler, norms and biases whole, in fp16. Word and position
+    Matrices of the encoder are kept as the best pair of ``rank`` (Eckart and Young: the first singular values) with
+    eight bits a number and a scale a row; the head, norms and biases whole, in fp16. Word and position
     embeddings must be the same. InputError: they are not, or the shapes differ.
     """
     theirs, differences = base.state_dict(), {}
@@ -121,6 +121,7 @@ def _unpacked(name: str, kept: dict[str, Tensor]) -> Tensor:
 
 
 def _linears(model: Classifier) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+    yield model.encoder, "pooler", model.encoder.pooler
     for parent in model.encoder.layers.modules():
         for name, child in parent.named_children():
             if isinstance(child, nn.Linear):

@@ -1,0 +1,58 @@
+"""What comes with the book is what its record says, and is taken for the model and the task it was made for alone."""
+
+import json
+
+import numpy as np
+import pytest
+from random_models import model_of
+from small_tokenizer import make_tokenizer
+
+from fflib.data import metrics, registry, splits
+from fflib.files import InputError
+from fflib.model import checkpoints, low_rank, shipped, training
+
+DOCS = registry.get_task("docs")
+
+
+def test_a_teacher_comes_for_one_task_and_one_model_alone():
+    assert shipped.file_for(DOCS, shipped.BASE).exists()
+    assert shipped.file_for(DOCS, "some/other-model") is None
+    assert shipped.file_for(registry.get_task("boolq"), shipped.BASE) is None
+
+
+def test_the_kept_teacher_is_small_and_was_made_by_the_recipe_that_stands_here():
+    file = shipped.file_for(DOCS, shipped.BASE)
+    record = shipped.record_of(file)
+    assert file.stat().st_size < 1e6 and record["kilobytes"] == round(file.stat().st_size / 1000)
+    assert record["recipe"] == vars(shipped.RECIPE)
+    assert (record["base"], record["rank"], record["train_length"]) == (shipped.BASE, shipped.RANK, shipped.LENGTH)
+    scores = record["scores"]
+    assert abs(scores["as kept"]["dev"] - scores["as trained"]["dev"]) <= 0.005, "more than half a point was lost"
+
+
+def test_the_kept_teacher_scores_what_its_record_says(tmp_path):
+    tokenizer = checkpoints.load_tokenizer(shipped.BASE)
+    file = shipped.file_for(DOCS, shipped.BASE)
+    model, history = shipped.take(file, shipped.BASE, DOCS, tmp_path / "teacher", tokenizer)
+    dev = splits.tokenize(splits.load_split("docs", "dev", limit=300), tokenizer, DOCS.max_length)
+    score = metrics.score(DOCS, training.predict(model, dev), dev.gold)
+    assert score == pytest.approx(shipped.record_of(file)["scores"]["as kept"]["dev"], abs=0.075)  # three errors
+    assert history.best_score == pytest.approx(max(score for _, score in history.dev_score))
+    again = checkpoints.load(tmp_path / "teacher")
+    assert np.array_equal(training.predict(again, dev.take(range(8))), training.predict(model, dev.take(range(8))))
+
+
+def test_a_file_is_applied_to_the_public_weights_and_kept_as_a_model(tmp_path, monkeypatch):
+    base, tuned = (model_of((2, 8, 24)) for _ in range(2))
+    tuned.classifier.bias.data += 1
+    file = tmp_path / "docs-small.safetensors"
+    low_rank.save(tuned, base, file, 2)
+    history = vars(training.History(dev_score=[(10, 0.7)], best_score=0.7, seconds=60.0))
+    file.with_suffix(".json").write_text(json.dumps({"history": history}))
+    monkeypatch.setattr(shipped.checkpoints, "load_classifier", lambda *args, **options: model_of((2, 8, 24)))
+    model, seen = shipped.take(file, "some/model", DOCS, tmp_path / "teacher", make_tokenizer())
+    assert np.allclose(model.classifier.bias.detach(), tuned.classifier.bias.detach(), atol=1e-3)
+    assert (seen.best_score, seen.seconds) == (0.7, 60.0)
+    file.write_bytes(b"")
+    with pytest.raises(InputError, match="cannot be read"):
+        shipped.take(file, "some/model", DOCS, tmp_path / "teacher", make_tokenizer())
