@@ -111,9 +111,9 @@ class WordCounts:
     def terms_and_overlap(self, texts: Split) -> sparse.csr_matrix:
         """Return `terms` of pairs, `word_overlap.features` and the cosine of the two TF-IDF, side by side."""
         first, second = self._fields(texts)
-        alike = first.multiply(second).sum(1).reshape(-1, 1)  # of unit length each
+        alike = np.asarray(first.multiply(second).sum(1)).reshape(-1, 1)  # of unit length each
         overlap = np.hstack([word_overlap.features(texts.texts, self.rarity), alike])
-        return sparse.hstack([first, second, sparse.csr_matrix(overlap)], "csr")
+        return sparse.hstack([first, second, sparse.csr_matrix(overlap.astype(np.float32))], "csr")
 
     def _fields(self, texts: Split) -> list[sparse.csr_matrix]:
         return [self._weighted(field) for field in zip(*texts.texts, strict=True)]

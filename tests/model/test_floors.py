@@ -12,7 +12,6 @@ from fflib.model import checkpoints, floor_features, floors
 
 NAMES = np.array(little_superglue.NAMES)
 THINGS = np.array(little_superglue.THINGS)
-SENTENCES = {"pair": ("first", "second"), "single": ("text",)}
 
 
 def task_of(classes=2, fields=2, metric="accuracy", **more):
