@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import ComplementNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, StandardScaler, normalize
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, StandardScaler, normalize
 
 from fflib.data import word_overlap
 from fflib.data.splits import Split
@@ -30,15 +30,16 @@ def of_words(task: Task, train: Split) -> Variants:
     weights = class_weight(task)
     counts = WordCounts(train)
     if not is_pair(train):
-        linear = LogisticRegression(C=4.0, max_iter=200, class_weight=weights)
+        linear = LogisticRegression(C=4.0, max_iter=100, class_weight=weights)
         return {"TF-IDF, linear": (counts.terms, linear), "TF-IDF, naive Bayes": (counts.terms, ComplementNB())}
-    linear = make_pipeline(MaxAbsScaler(), LogisticRegression(max_iter=200, class_weight=weights))
+    linear = make_pipeline(MaxAbsScaler(), LogisticRegression(max_iter=100, class_weight=weights))
+    shared = len(word_overlap.COLUMNS) + 1
     trees = HistGradientBoostingClassifier(
         max_iter=150, max_leaf_nodes=15, early_stopping=False, class_weight=weights, random_state=0
     )
     return {
         "TF-IDF of both texts and shared words, linear": (counts.terms_and_overlap, linear),
-        "shared words, boosted trees": (counts.overlap, trees),
+        "shared words, boosted trees": (counts.terms_and_overlap, make_pipeline(_last_columns(shared), trees)),
     }
 
 
@@ -85,6 +86,10 @@ def _logistic(task: Task, strength: float) -> LogisticRegression:
     return LogisticRegression(C=strength, max_iter=200, class_weight=class_weight(task))
 
 
+def _last_columns(count: int) -> FunctionTransformer:
+    return FunctionTransformer(lambda matrix: matrix[:, -count:].toarray(), accept_sparse=True)
+
+
 class WordCounts:
     """Counts of words of texts, weighted by how rare they are in ``train``."""
 
@@ -103,18 +108,12 @@ class WordCounts:
         """Return the TF-IDF of words and pairs of words: [n, terms] for each text field, side by side."""
         return sparse.hstack(self._fields(texts), "csr")
 
-    def overlap(self, texts: Split) -> np.ndarray:
-        """Return `word_overlap.features` of pairs and the cosine of their TF-IDF, [n, k]."""
-        return self._overlap(texts, *self._fields(texts))
-
     def terms_and_overlap(self, texts: Split) -> sparse.csr_matrix:
-        """Return `terms` and `overlap` side by side."""
-        fields = self._fields(texts)
-        return sparse.hstack([*fields, sparse.csr_matrix(self._overlap(texts, *fields))], "csr")
-
-    def _overlap(self, texts: Split, first: sparse.csr_matrix, second: sparse.csr_matrix) -> np.ndarray:
+        """Return `terms` of pairs, `word_overlap.features` and the cosine of the two TF-IDF, side by side."""
+        first, second = self._fields(texts)
         alike = np.asarray(first.multiply(second).sum(1)).reshape(-1, 1)  # of unit length each
-        return np.hstack([word_overlap.features(texts.texts, self.rarity), alike])
+        overlap = np.hstack([word_overlap.features(texts.texts, self.rarity), alike])
+        return sparse.hstack([first, second, sparse.csr_matrix(overlap.astype(np.float32))], "csr")
 
     def _fields(self, texts: Split) -> list[sparse.csr_matrix]:
         return [self._weighted(field) for field in zip(*texts.texts, strict=True)]

@@ -20,6 +20,7 @@ from fflib.model.encoder import Classifier
 
 ENCODED_TOKENS = 64  # of each text are encoded: the mean of a text's beginning, in seconds for thousands of texts
 WORD_TOKENS = 256  # of each text whose word embeddings are averaged, which costs next to nothing
+LONG_WORD = 8  # characters of a token are rarely more
 
 Text = tuple[str, tuple[Span, ...]]  # with the words of it that are marked
 
@@ -67,7 +68,8 @@ class TextMeans:
     def _words(self, field: list[str]) -> np.ndarray:
         different = list(dict.fromkeys(field))
         options = {"truncation": True, "max_length": WORD_TOKENS, "add_special_tokens": False}
-        ids = self.tokenizer(different, **options)["input_ids"]
+        begun = [text[: WORD_TOKENS * LONG_WORD] for text in different]
+        ids = self.tokenizer(begun, **options)["input_ids"]
         lengths = np.array([len(row) for row in ids])
         weights = np.repeat(1 / lengths.clip(min=1), lengths)
         ends = np.concatenate([[0], np.cumsum(lengths)])

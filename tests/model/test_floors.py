@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 from conftest import examples_of
 
-from fflib.data import metrics, registry, splits
+from fflib.data import metrics, registry, splits, word_overlap
 from fflib.data.metrics import Gold
 from fflib.data.task import Span, Task
 from fflib.model import checkpoints, floor_features, floors
 
 NAMES = np.array(little_superglue.NAMES)
 THINGS = np.array(little_superglue.THINGS)
-SENTENCES = {"pair": ("first", "second"), "single": ("text",)}
 
 
 def task_of(classes=2, fields=2, metric="accuracy", **more):
@@ -131,9 +130,11 @@ def test_word_counts_are_those_of_scikit_learn_and_their_cosine():
     matrix = counts.terms(texts)
     half = matrix.shape[1] // 2
     first, second = matrix[:, :half].toarray(), matrix[:, half:].toarray()
-    assert counts.overlap(texts)[:, -1] == pytest.approx((first * second).sum(1), abs=1e-6)
+    every = counts.terms_and_overlap(texts).toarray()
+    assert every[:, -1] == pytest.approx((first * second).sum(1), abs=1e-6)
     assert np.linalg.norm(first, axis=1) == pytest.approx(1, abs=1e-6), "each text weighs the same"
-    assert counts.terms_and_overlap(texts).shape == (30, 2 * half + counts.overlap(texts).shape[1])
+    by_hand = word_overlap.features(texts.texts, counts.rarity)
+    assert every[:, : 2 * half] == pytest.approx(matrix.toarray()) and every[:, 2 * half : -1] == pytest.approx(by_hand)
 
 
 def test_a_request_is_answered_as_all_were_and_from_text(tiny):
