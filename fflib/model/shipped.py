@@ -2,7 +2,7 @@
 
     python -m fflib.model.shipped      makes the teacher of the docs task anew, with its record (20 minutes, two cores)
 
-A file lies in ``shipped/`` beside the record of how it was made: command, commit, machine, recipe, data, every dev
+A file lies in ``kept/`` beside the record of how it was made: command, commit, machine, recipe, data, every dev
 score on the way, and what it scores on dev and test before and after it was made small.
 """
 
@@ -26,7 +26,7 @@ from fflib.measure import hardware
 from fflib.model import checkpoints, low_rank, training
 from fflib.model.encoder import Classifier
 
-FOLDER = Path(__file__).parent / "shipped"
+FOLDER = Path(__file__).parent / "kept"
 TASK, BASE, RANK, LENGTH = "docs", "sentence-transformers/all-MiniLM-L6-v2", 20, 96
 RECIPE = training.Recipe(
     epochs=1, batch_size=16, learning_rate=7e-5, warmup=0.06, dropout=0.0, freeze_words=True, evaluations_per_epoch=6
