@@ -49,9 +49,7 @@ min_retention: float = 0.98  # the rule: what goes on keeps this share of the te
 n_test: int = 96  # test examples, for every reported accuracy; 0 takes all
 n_resamples: int = 200  # bootstrap resamples of an accuracy interval
 min_agreement: float = 0.9  # a file that keeps fewer of the original's labels is not served
-headline_rounds: int = (
-    2  # interleaved rounds of the headline; six or more give it an interval of 95 %
-)
+headline_rounds: int = 2  # interleaved rounds of the headline; six give an interval of 95 %
 
 # %% tags=["hide-input"]
 import math
@@ -444,13 +442,13 @@ display.table(
 )
 
 # %% tags=["hide-input"]
-below_rule = retention.missed(served["retention"])
+below_rule = retention.missed(served_file["retention"])
 keeps = front.keeps(end["accuracy"], teacher_accuracy, end["retention"])
 warning = ""
 if end["accuracy_low"] <= most_frequent:
     warning = "**The accuracy is not clearly above guessing: what is kept of it means nothing.**"
 # Chapter 7 served it, and test took no part in any choice: this is what the run may say of itself.
-bench.facts["retention"] = served["retention"]
+bench.facts["retention"] = served_file["retention"]
 Markdown(
     f"With *{last}*: {headline_told.sentence(told)} It comes from a teacher {keeps}{below_rule} (always the most "
     f"frequent answer: {most_frequent:.1%}). {warning} {retention.certificate(bench.facts['retention'])}"

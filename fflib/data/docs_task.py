@@ -14,6 +14,7 @@ model from winning without reading both texts:
 * in train a description meets several partners, `ROUNDS`, and so both answers.
 
 Every choice follows from hashes of the text: the same packages give the same bytes.
+(Longer than 200 lines: pairing and balancing are one idea.)
 """
 
 from __future__ import annotations

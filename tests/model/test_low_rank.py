@@ -47,6 +47,7 @@ def test_the_matrices_and_word_embeddings_are_frozen(base):
     assert {name for name in frozen if ".layers." not in name} == {
         "encoder.embeddings.word.weight",
         "encoder.embeddings.position.weight",
+        "encoder.pooler.linear.weight",
     }
 
 

@@ -97,5 +97,5 @@ def test_a_figure_of_nothing_says_what_is_missing():
 
 
 def test_of_an_unclear_teacher_no_share_is_told():
-    figure = drawn.accuracy_against_speed(points(), 0.881, teacher_is_clear=False)
+    figure = drawn.accuracy_against_speed(points(), 0.881, min_retention=0.98, teacher_is_clear=False)
     assert figure.get_suptitle() == "How accurate each rung is, and how fast"
