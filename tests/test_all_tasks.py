@@ -91,3 +91,6 @@ def test_every_chapter_runs(task, teacher, tmp_path, monkeypatch):
     seen = splits.tokenize(test, checkpoints.load_tokenizer(teacher), the_task.max_length)
     right = metrics.score(the_task, training.predict(teacher_model, seen), test.gold)
     assert ladder.loc["teacher unpadded", "accuracy"] == pytest.approx(right)
+    baseline = json.loads((run.folder / "results" / "01_baseline.json").read_text())["facts"]
+    if not baseline["teacher_is_clear"]:
+        assert ladder["retention"].isna().all(), "of a teacher that is below its floors nothing is told as kept"
