@@ -202,8 +202,9 @@ teacher_model, history = tuned[best_seed]
 # %% [markdown]
 # The default task is hard: a model that has seen a thousand pairs still guesses, and the one that this book goes on with saw all
 # of train. That takes longer than a reader should wait, so its training was done once, by this very loop, and **what it
-# changed comes with the book**: for each matrix of the layers a product of two thin ones, added to the public weights ([LoRA](https://arxiv.org/abs/2106.09685)),
-# in under a megabyte. `python -m fflib.model.shipped` makes it anew; with `shipped_teacher=False`, and for every other task, the
+# changed comes with the book**: for each matrix of the layers a product of two thin ones, the best there is of that size, added to
+# the public weights as [LoRA](https://arxiv.org/abs/2106.09685) does, in under a megabyte. It costs a little accuracy, which the
+# record beside the file tells. `python -m fflib.model.shipped` makes it anew; with `shipped_teacher=False`, and for every other task, the
 # teacher is the model that was trained above. The figure shows both trainings: yours, and the long one from its record.
 
 # %%

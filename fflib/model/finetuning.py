@@ -99,7 +99,7 @@ def _plan(minutes: float, train: TokenizedSplit, recipe: Recipe, step_s: float, 
     if epochs:
         return Plan(len(train), epochs, epochs * epoch_s / 60)
     left_s = 60 * minutes - recipe.evaluations_per_epoch * evaluation_s
-    affordable = max(LEAST_STEPS, int(left_s / step_s))
+    affordable = min(steps, max(LEAST_STEPS, int(left_s / step_s)))
     rows = min(len(train), affordable * recipe.batch_size)
     return Plan(rows, 1, (affordable * step_s + recipe.evaluations_per_epoch * evaluation_s) / 60)
 
@@ -107,14 +107,13 @@ def _plan(minutes: float, train: TokenizedSplit, recipe: Recipe, step_s: float, 
 def _timed(model: Classifier, train: TokenizedSplit, dev: TokenizedSplit, recipe: Recipe) -> tuple[float, float]:
     """Return the seconds of a mean training step and of scoring all of ``dev``; ``model`` itself stays as it is."""
     rows = batching.evenly_by_length(train.lengths, TRIAL_STEPS * recipe.batch_size)
-    trial, part = train.take(rows), dev.take(batching.evenly_by_length(dev.lengths, 2 * recipe.batch_size))
     if train.gold.one_right:  # questions have to stay whole: time the first ones
-        trial = train.take(np.arange(len(rows)))
+        rows = np.arange(len(rows))
+    trial, part = train.take(rows), dev.take(batching.evenly_by_length(dev.lengths, 2 * recipe.batch_size))
     once = replace(recipe, epochs=1, evaluations_per_epoch=0, seed=0)
     learner, loss = copy.deepcopy(model), training.label_loss(trial)
-    training.fit(
-        learner, trial.take(range(min(len(trial), 2 * recipe.batch_size))), part, loss, _no_score, once
-    )  # warm
+    few = trial.take(range(min(len(trial), 2 * recipe.batch_size)))
+    training.fit(learner, few, part, loss, _no_score, once)  # not timed: the first steps are slow
     start = time.perf_counter()
     training.fit(learner, trial, part, loss, _no_score, once)
     step_s = (time.perf_counter() - start) / max(1, -(-len(trial) // recipe.batch_size))

@@ -1,22 +1,19 @@
 """What fine-tuning changes, as products of thin matrices: small enough to come with the book.
 
-A fine-tuned weight is W + B A with B [out, rank] and A [rank, in] (LoRA, 2106.09685, section 4.1). `attach` gives every
-matrix of the layers such a pair and freezes the rest of it, training fills the pairs, `merge` adds them up, so that a
-plain model is served. `save` keeps pairs in eight bits, and what is no matrix in sixteen: under a megabyte for a model
-of 43. (2106.09685 adapts attention's matrices alone; here the feed-forward half takes part, since a small model needs
-all of its few matrices.)
+A fine-tuned weight is W + B A with B [out, rank] and A [rank, in], as in LoRA (2106.09685, section 4.1); but here the
+weights were trained whole, and B A is the best product of that rank for what they changed (Eckart and Young, 1936: the
+first singular values). `save` keeps pairs in eight bits, and what is no matrix in sixteen: under a megabyte for a model
+of 43. (2106.09685 adapts attention's matrices alone; here the feed-forward half and the pooler take part.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fflib.files import InputError, atomic_path
 from fflib.model.encoder import Classifier
@@ -24,53 +21,12 @@ from fflib.model.encoder import Classifier
 UP, DOWN, SCALE = ".up", ".down", ".scale"  # of a matrix: B, A, and the scales of their rows
 
 
-class LowRankLinear(nn.Module):
-    """A frozen linear layer and a pair beside it: x W^T + b + x A^T B^T. The bias is trained along."""
-
-    def __init__(self, linear: nn.Linear, rank: int) -> None:
-        super().__init__()
-        self.linear = linear
-        linear.weight.requires_grad_(False)
-        self.down = nn.Parameter(torch.empty(rank, linear.in_features))
-        self.up = nn.Parameter(torch.zeros(linear.out_features, rank))  # so that training begins at W itself
-        nn.init.normal_(self.down, std=linear.in_features**-0.5)
-
-    @property
-    def out_features(self) -> int:
-        """As of `nn.Linear`."""
-        return self.linear.out_features
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., in] -> [..., out]."""
-        return self.linear(x) + F.linear(F.linear(x, self.down), self.up)
-
-
-def attach(model: Classifier, rank: int) -> None:
-    """Put a `LowRankLinear` in place of every linear layer of the encoder, and freeze the word embeddings."""
-    if rank < 1:
-        raise InputError(f"rank={rank} leaves nothing to train; give at least 1")
-    for parent, name, linear in list(_linears(model)):
-        setattr(parent, name, LowRankLinear(linear, rank))
-    for embedding in (model.encoder.embeddings.word, model.encoder.embeddings.position):
-        embedding.weight.requires_grad_(False)
-
-
-def merge(model: Classifier) -> None:
-    """Add every pair to its matrix and put the plain linear layer back."""
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, LowRankLinear):
-                with torch.no_grad():
-                    child.linear.weight += child.up @ child.down
-                setattr(parent, name, child.linear.requires_grad_(True))
-
-
 def save(model: Classifier, base: Classifier, file: Path, rank: int) -> None:
     """Write how ``model`` differs from ``base``, of the same shape, to ``file``.
 
-    Matrices of the encoder are kept as the best pair of ``rank`` (Eckart and Young: the first singular values) with
-    eight bits a number and a scale a row; the head, norms and biases whole, in fp16. Word and position
-    embeddings must be the same. InputError: they are not, or the shapes differ.
+    Matrices of the encoder are kept as the best pair of ``rank``, with eight bits a number and a scale a row; the
+    head, norms and biases whole, in fp16. Word and position embeddings must be the same. InputError: they are not, or
+    the shapes differ.
     """
     theirs, differences = base.state_dict(), {}
     matrices = {f"{name}.weight" for name in _names(model)}
@@ -120,15 +76,8 @@ def _unpacked(name: str, kept: dict[str, Tensor]) -> Tensor:
     return up.T @ down
 
 
-def _linears(model: Classifier) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
-    yield model.encoder, "pooler", model.encoder.pooler
-    for parent in model.encoder.layers.modules():
-        for name, child in parent.named_children():
-            if isinstance(child, nn.Linear):
-                yield parent, name, child
-
-
 def _names(model: Classifier) -> list[str]:
-    """Names, from the model's root, of the linear layers that `attach` replaces."""
-    inside = {id(linear) for _, _, linear in _linears(model)}
-    return [name for name, module in model.named_modules() if id(module) in inside]
+    """Names, from the model's root, of the encoder's linear layers: the pooler's and those of its layers."""
+    return [
+        name for name, module in model.named_modules() if name.startswith("encoder.") and isinstance(module, nn.Linear)
+    ]

@@ -16,54 +16,21 @@ def base():
 
 
 def trained(rank, seed=1):
-    """A model whose pairs, norms and head have moved, as training would move them."""
+    """A model whose matrices have moved by a product of ``rank``, and whose norms and head have moved freely."""
     model = model_of(*SHAPES)
-    low_rank.attach(model, rank)
     torch.manual_seed(seed)
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1 or name.startswith("classifier"):
                 parameter += 0.05 * torch.randn_like(parameter)
+            elif "embeddings" not in name:
+                out, width = parameter.shape
+                parameter += 0.05 * torch.randn(out, rank) @ torch.randn(rank, width)
     return model.eval()
-
-
-def logits(model):
-    ids = torch.arange(1, 25).reshape(2, 12)
-    with torch.inference_mode():
-        return model.eval()(ids, torch.ones_like(ids)).logits
-
-
-def test_training_begins_at_the_model_itself(base):
-    before = logits(base)
-    low_rank.attach(base, 4)
-    assert torch.equal(logits(base), before)
-
-
-def test_the_matrices_and_word_embeddings_are_frozen(base):
-    low_rank.attach(base, 2)
-    frozen = {name for name, parameter in base.named_parameters() if not parameter.requires_grad}
-    matrices = {f"{part}.linear.weight" for part in ("query", "key", "value", "output", "intermediate")}
-    assert {name.split(".", 4)[-1] for name in frozen if ".layers." in name} == matrices
-    assert {name for name in frozen if ".layers." not in name} == {
-        "encoder.embeddings.word.weight",
-        "encoder.embeddings.position.weight",
-        "encoder.pooler.linear.weight",
-    }
-
-
-def test_merged_it_computes_the_same(base):
-    model = trained(3)
-    expected = logits(model)
-    assert not torch.allclose(expected, logits(base), atol=0.1)
-    low_rank.merge(model)
-    assert [*model.state_dict()] == [*base.state_dict()]
-    assert torch.allclose(logits(model), expected, atol=1e-5)
-    assert all(parameter.requires_grad for name, parameter in model.named_parameters() if "layers" in name)
 
 
 def test_what_is_kept_is_read_back_within_eight_bits(base, tmp_path):
     model = trained(3)
-    low_rank.merge(model)
     file = tmp_path / "difference.safetensors"
     low_rank.save(model, base, file, rank=3)
     start = base.state_dict()
@@ -75,7 +42,6 @@ def test_what_is_kept_is_read_back_within_eight_bits(base, tmp_path):
 
 def test_a_smaller_rank_is_the_best_there_is(base, tmp_path):
     model = trained(6)
-    low_rank.merge(model)
     name = "encoder.layers.0.feed_forward.intermediate.weight"
     difference = model.state_dict()[name] - base.state_dict()[name]
     values = torch.linalg.svdvals(difference)
@@ -87,7 +53,6 @@ def test_a_smaller_rank_is_the_best_there_is(base, tmp_path):
 
 def test_what_does_not_fit_is_refused(base, tmp_path):
     model = trained(2)
-    low_rank.merge(model)
     file = tmp_path / "d.safetensors"
     low_rank.save(model, base, file, 2)
     other = model_of((2, 4, 24), (2, 8, 8))
@@ -100,5 +65,3 @@ def test_what_does_not_fit_is_refused(base, tmp_path):
         model.encoder.embeddings.word.weight += 1
     with pytest.raises(InputError, match="freeze it"):
         low_rank.save(model, base, file, 2)
-    with pytest.raises(InputError, match="rank=0"):
-        low_rank.attach(base, 0)
