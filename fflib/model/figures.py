@@ -16,16 +16,18 @@ def training(history: Any, chance: float, begun: Any = None, caption: str = "") 
     """Draw the loss and the dev score over the steps; ``chance`` is the score of guessing, ``begun`` a short training
     beside a long one."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 2.9))
-    drawn = {"": (history, VERMILION)} if begun is None else {"kept": (history, BLUE), "here": (begun, VERMILION)}
+    drawn = {"": (history, VERMILION)}
+    if begun is not None:
+        drawn = {"comes with the book": (history, BLUE), "trained here": (begun, VERMILION)}
     for name, (each, color) in drawn.items():
-        for axes, points in ((left, each.loss), (right, each.dev_score)):
+        for axes, points, marker in ((left, each.loss, None), (right, each.dev_score, "s")):
             if points:
-                axes.plot(*zip(*points, strict=True), color=color, marker="s" if axes is right else None)
-                if name:
-                    axes.annotate(name, points[-1], xytext=(4, 4), textcoords="offset points", color=color)
+                axes.plot(*zip(*points, strict=True), color=color, marker=marker, label=name)
+    if begun is not None:
+        left.legend()
     left.set(title="Training loss", xlabel="step", ylabel="cross-entropy")
     right.axhline(chance, color=GREY, linestyle="--")
-    right.annotate("guessing", (0.98, chance), xycoords=("axes fraction", "data"), va="top", ha="right", color=GREY)
+    right.annotate("guessing", (0.98, chance), xycoords=("axes fraction", "data"), va="bottom", ha="right", color=GREY)
     right.set(title="Score on dev", xlabel="step", ylabel="accuracy")
     right.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
     put_caption(figure, caption)

@@ -14,9 +14,11 @@ def test_a_training_shows_its_loss_its_score_and_guessing():
 
 
 def test_a_short_training_stands_beside_the_long_one():
-    long, short = History(dev_score=[(20, 0.6), (400, 0.8)]), History(dev_score=[(10, 0.5), (20, 0.55)])
+    long = History(loss=[(20, 0.5)], dev_score=[(20, 0.6), (400, 0.8)])
+    short = History(loss=[(20, 0.7)], dev_score=[(10, 0.5), (20, 0.55)])
     figure = figures.training(long, 0.5, short)
     figure.canvas.draw()
     right = figure.axes[1]
     assert [line.get_xdata().tolist() for line in right.lines[:2]] == [[20, 400], [10, 20]]
-    assert {"kept", "here"} <= {text.get_text() for text in right.texts}
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert legend == ["comes with the book", "trained here"]
