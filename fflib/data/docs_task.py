@@ -9,7 +9,8 @@ model from winning without reading both texts:
 * parameters of a function go in pairs, those first whose descriptions share most words, and a pair's descriptions
   either stay (two times "yes") or change places (two times "no"): so no text alone says anything about the label;
 * what can be seen by counting words, `word_clues`, is *balanced* in dev and test: wherever it is the same, as many are
-  "yes" as "no". Train is as documentation is: what words tell there is how a model begins to learn;
+  "yes" as "no". Train is as documentation is: what words tell there is how a model begins to learn. Which part of it
+  is balanced too is marked, for whoever wants to go on with that;
 * whole files go to train, dev or test, and copied descriptions are dropped, so nothing can be learnt by heart;
 * in train a description meets several partners, `ROUNDS`, and so both answers.
 
@@ -31,8 +32,9 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import NamedTuple
 
-from fflib.data import docstrings
+from fflib.data import docstrings, word_overlap
 from fflib.data.docstrings import Function, Parameter, chance, package_folder, read_functions
+from fflib.data.word_overlap import words
 from fflib.files import InputError, cache_dir, content_hash, write_json
 
 PACKAGES = (
@@ -68,7 +70,8 @@ class Pair(NamedTuple):
 
 
 def load() -> dict[str, list[Record]]:
-    """Return the splits "train", "dev", "test": records with ``parameter``, ``function``, ``label`` and ``module``.
+    """Return the splits "train", "dev", "test": records with ``parameter``, ``function``, ``label``, ``module`` and
+    ``balanced``, "yes" or "no": whether it belongs to a part where counting words tells nothing (all of dev and test).
 
     Built once (under a minute) and cached under the packages' versions and the code that makes it.
     InputError: the installed packages hold too little text.
@@ -76,7 +79,7 @@ def load() -> dict[str, list[Record]]:
     distributions = importlib.metadata.packages_distributions()
     packages = (*PACKAGES, "docstring_parser")
     versions = {name: [importlib.metadata.version(d) for d in distributions.get(name, ())] for name in packages}
-    sources = Path(__file__), Path(docstrings.__file__)
+    sources = Path(__file__), Path(docstrings.__file__), Path(word_overlap.__file__)
     path = cache_dir("docs") / f"{content_hash(versions, sys.version_info[:2], *sources)}.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -95,15 +98,27 @@ def build(packages: Sequence[str] = PACKAGES, minimum: Mapping[str, int] = MINIM
     for function in _without_copies(read_functions(packages)):
         split = _split_of(function.module)
         pairs[split] += pair_up(function, ROUNDS[split])
-    pairs |= {split: balanced(pairs[split]) for split in BALANCED}
-    splits = {split: [record(pair) for pair in pairs[split]] for split in SPLIT_ENDS}
+    splits = {split: _records(pairs[split], only_balanced=split in BALANCED) for split in SPLIT_ENDS}
     for split, records in splits.items():
-        records.sort(key=lambda record: chance("order", *record.values()))
         if len(records) < minimum[split]:
             missing = [name for name in packages if not package_folder(name)]
             hint = f"install {', '.join(missing)}" if missing else "the installed versions have too few docstrings"
             raise InputError(f"docs: {split} has {len(records)} examples, {minimum[split]} are needed; {hint}")
     return splits
+
+
+def balanced_places(split: str) -> list[int]:
+    """Return the places, in a split as `load` returns it, of the examples of which counting words tells nothing."""
+    return [place for place, record in enumerate(load()[split]) if record["balanced"] == "yes"]
+
+
+def _records(pairs: list[Pair], only_balanced: bool) -> list[Record]:
+    """Return the pairs as records, in an order drawn from their texts."""
+    even = {id(pair) for pair in balanced(pairs)}  # by identity: the rounds may hold equal pairs
+    chosen = [pair for pair in pairs if id(pair) in even] if only_balanced else pairs
+    marked = [(record(pair), "yes" if id(pair) in even else "no") for pair in chosen]
+    marked.sort(key=lambda each: chance("order", *each[0].values()))
+    return [fields | {"balanced": mark} for fields, mark in marked]
 
 
 def _without_copies(functions: Iterable[Function]) -> Iterator[Function]:
@@ -188,11 +203,6 @@ def name_in(name: str, description: Sequence[str]) -> int:
         return 3 if found == len(parts) else 2
     stems = [part for part in parts if len(part) > 2]
     return int(any(word.startswith(part[:4]) for part in stems for word in description))
-
-
-def words(text: str) -> list[str]:
-    """Return the words and numbers in small letters; ``maxIter`` and ``max_iter`` are two words each."""
-    return re.findall(r"[a-z]+|[0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower())
 
 
 def record(pair: Pair) -> Record:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from fflib.files import InputError, atomic_path
 from fflib.model.encoder import Classifier
 
+WHOLE = ("word", "position")  # embeddings that have to stay as they are
 UP, DOWN, SCALE = ".up", ".down", ".scale"  # of a matrix: B, A, and the scales of their rows
 
 
@@ -36,7 +37,7 @@ def save(model: Classifier, base: Classifier, file: Path, rank: int) -> None:
         if name in matrices:
             differences |= _packed(name, tensor - theirs[name], rank)
         elif not torch.equal(tensor, theirs[name]):
-            if "embeddings.word" in name or "embeddings.position" in name:
+            if name.endswith(tuple(f"embeddings.{each}.weight" for each in WHOLE)):
                 raise InputError(f"{name} was trained along; freeze it, for its difference is as large as the model")
             differences[name] = tensor.half()
     with atomic_path(file) as temporary:
@@ -56,6 +57,13 @@ def apply(model: Classifier, file: Path) -> None:
             if name not in parameters or parameters[name].shape != change.shape:
                 raise InputError(f"{file.name} was made for another model: {name} does not fit")
             parameters[name].copy_(parameters[name] + change if name + UP in kept else change)
+
+
+def freeze_matrices(model: Classifier) -> None:
+    """Leave only what `save` keeps whole to be trained: the head, norms, biases and token types."""
+    matrices = {f"{name}.weight" for name in _names(model)} | {f"encoder.embeddings.{name}.weight" for name in WHOLE}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in matrices)
 
 
 def _packed(name: str, difference: Tensor, rank: int) -> dict[str, Tensor]:
