@@ -9,7 +9,7 @@ It learns from the teacher that comes with the book (`model.shipped`) alone, nev
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from fflib.data import metrics, registry, splits
 from fflib.data.splits import TokenizedSplit
 from fflib.distillation import losses, shipped_student
 from fflib.distillation import stages as learning
-from fflib.distillation.objective import Objectives
+from fflib.distillation.objective import Distillation, Objectives
 from fflib.distillation.stages import DistillationStage
 from fflib.distillation.students import StudentShape
 from fflib.distillation.teacher import TeacherOutputs
@@ -30,19 +30,14 @@ from fflib.model import cache, checkpoints, low_rank, shipped, slicing, training
 from fflib.model.encoder import Classifier
 
 SHAPE, RANK = "3x384@2,4,6", 64
-_RECIPE = training.Recipe(batch_size=16, dropout=0.0, freeze_words=True, warmup=0.06)
+_RECIPE = training.Recipe(epochs=1, batch_size=32, warmup=0.06, dropout=0.0, freeze_words=True, evaluations_per_epoch=2)
 STAGES = (
     DistillationStage(
-        "inside",
-        Objectives.inside(["hidden"]),
-        training.Recipe(**asdict(_RECIPE) | {"epochs": 2, "learning_rate": 1e-3, "evaluations_per_epoch": 0}),
+        "inside", Objectives.inside(["hidden"]), replace(_RECIPE, learning_rate=1e-3, evaluations_per_epoch=0)
     ),
-    DistillationStage(
-        "answers",
-        Objectives(logits=1.0),
-        training.Recipe(**asdict(_RECIPE) | {"epochs": 2, "learning_rate": 3e-4, "evaluations_per_epoch": 2}),
-    ),
+    DistillationStage("answers", Objectives(logits=1.0), replace(_RECIPE, epochs=2, learning_rate=4e-4)),
 )
+AFTER_THE_CUT = DistillationStage("after the cut", Objectives(logits=1.0), replace(_RECIPE, learning_rate=1e-3))
 
 
 def make() -> Path:
@@ -62,15 +57,22 @@ def make() -> Path:
 
     shape = StudentShape.parse(SHAPE)
     layers = losses.layer_map(shape.start, shape.layers, len(teacher.encoder.layers))
-    start, student = (slicing.slice_model(teacher, [layer - 1 for layer in layers]) for _ in range(2))
+    start, student, cut = (slicing.slice_model(teacher, [layer - 1 for layer in layers]) for _ in range(3))
     outputs = TeacherOutputs(teacher, texts["train"])
     student, histories = learning.distil(student, STAGES, outputs, texts["dev"], score, folder / SHAPE, "uniform")
+    measured = {"teacher": shipped.scores(teacher, texts, score), "as trained": shipped.scores(student, texts, score)}
 
     file = shipped_student.file_of(task, f"{shape.layers}x{shape.hidden}", there=False)
     low_rank.save(student, start, file, RANK)
+    low_rank.apply(cut, file)
+    measured["as cut"] = shipped.scores(cut, texts, score)
+    low_rank.freeze_matrices(cut)
+    loss = Distillation(cut, outputs, AFTER_THE_CUT.objectives, "uniform")
+    state_file = folder / f"{SHAPE}-after.state"
+    histories.append(training.fit(cut, texts["train"], texts["dev"], loss, score, AFTER_THE_CUT.recipe, state_file))
+    low_rank.save(cut, start, file, RANK)
     low_rank.apply(start, file)
-    models = {"teacher": teacher, "as trained": student, "as kept": start}
-    measured = {name: shipped.scores(model, texts, score) for name, model in models.items()}
+    measured["as kept"] = shipped.scores(start, texts, score)
     write_json(file.with_suffix(".json"), _record(histories, texts, measured, layers, teacher, file))
     return file
 
@@ -93,7 +95,7 @@ def _record(
         "layers": list(layers),
         "rank": RANK,
         "train_length": shipped.LENGTH,
-        "stages": [asdict(stage) for stage in STAGES],
+        "stages": [asdict(stage) for stage in (*STAGES, AFTER_THE_CUT)],
         "examples": {name: len(split) for name, split in texts.items()},
         "fingerprints": {name: split.fingerprint for name, split in texts.items()},
         "histories": [asdict(history) for history in histories],

@@ -18,28 +18,27 @@ from torch import Tensor, nn
 from fflib.files import InputError, atomic_path
 from fflib.model.encoder import Classifier
 
-WHOLE = ("word", "position")  # embeddings that have to stay as they are
+WORDS, POSITIONS = "encoder.embeddings.word.weight", "encoder.embeddings.position.weight"
 UP, DOWN, SCALE = ".up", ".down", ".scale"  # of a matrix: B, A, and the scales of their rows
 
 
 def save(model: Classifier, base: Classifier, file: Path, rank: int) -> None:
     """Write how ``model`` differs from ``base``, of the same shape, to ``file``.
 
-    Matrices of the encoder are kept as the best pair of ``rank``, with eight bits a number and a scale a row; the
-    head, norms and biases whole, in fp16. Word and position embeddings must be the same. InputError: they are not, or
-    the shapes differ.
+    Matrices of the encoder, and position embeddings, are kept as the best pair of ``rank``, with eight bits a number
+    and a scale a row; the head, norms and biases whole, in fp16. What is the same in both is left out. Word embeddings
+    must be the same. InputError: they are not, or the shapes differ.
     """
     theirs, differences = base.state_dict(), {}
-    matrices = {f"{name}.weight" for name in _names(model)}
+    matrices = _matrices(model)
     for name, tensor in model.state_dict().items():
         if name not in theirs or theirs[name].shape != tensor.shape:
             raise InputError(f"{name} has another shape than in the model it is compared with; compare like with like")
-        if name in matrices:
-            differences |= _packed(name, tensor - theirs[name], rank)
-        elif not torch.equal(tensor, theirs[name]):
-            if name.endswith(tuple(f"embeddings.{each}.weight" for each in WHOLE)):
-                raise InputError(f"{name} was trained along; freeze it, for its difference is as large as the model")
-            differences[name] = tensor.half()
+        if torch.equal(tensor, theirs[name]):
+            continue
+        if name == WORDS:
+            raise InputError(f"{name} was trained along; freeze it, for its difference is as large as the model")
+        differences |= _packed(name, tensor - theirs[name], rank) if name in matrices else {name: tensor.half()}
     with atomic_path(file) as temporary:
         save_file(differences, temporary)
 
@@ -61,9 +60,9 @@ def apply(model: Classifier, file: Path) -> None:
 
 def freeze_matrices(model: Classifier) -> None:
     """Leave only what `save` keeps whole to be trained: the head, norms, biases and token types."""
-    matrices = {f"{name}.weight" for name in _names(model)} | {f"encoder.embeddings.{name}.weight" for name in WHOLE}
+    kept_thin = _matrices(model) | {WORDS}
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name not in matrices)
+        parameter.requires_grad_(name not in kept_thin)
 
 
 def _packed(name: str, difference: Tensor, rank: int) -> dict[str, Tensor]:
@@ -84,8 +83,7 @@ def _unpacked(name: str, kept: dict[str, Tensor]) -> Tensor:
     return up.T @ down
 
 
-def _names(model: Classifier) -> list[str]:
-    """Names, from the model's root, of the encoder's linear layers: the pooler's and those of its layers."""
-    return [
-        name for name, module in model.named_modules() if name.startswith("encoder.") and isinstance(module, nn.Linear)
-    ]
+def _matrices(model: Classifier) -> set[str]:
+    """Names of what is kept as thin pairs: the weights of the encoder's linear layers, and its position embeddings."""
+    linear = (name for name, module in model.encoder.named_modules() if isinstance(module, nn.Linear))
+    return {f"encoder.{name}.weight" for name in linear} | {POSITIONS}

@@ -192,6 +192,18 @@ def test_where_counting_words_sees_the_same_as_many_are_yes_as_no(orchard):
         assert lost[clues] == abs(all_labels[clues, "yes"] - all_labels[clues, "no"])
 
 
+def test_the_balanced_part_of_train_is_marked(orchard, monkeypatch):
+    splits = docs_task.build(["orchard"], NO_MINIMUM)
+    monkeypatch.setattr(docs_task, "load", lambda: splits)
+    for split in ("dev", "test"):
+        assert docs_task.balanced_places(split) == list(range(len(splits[split])))
+    train = splits["train"]
+    places = docs_task.balanced_places("train")
+    assert 0 < len(places) < len(train)
+    labels = Counter(train[place]["label"] for place in places)
+    assert labels["yes"] == labels["no"]
+
+
 def test_the_same_packages_give_the_same_bytes(orchard):
     code = """
 from fflib import files

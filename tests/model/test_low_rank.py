@@ -3,6 +3,7 @@
 import pytest
 import torch
 from random_models import model_of
+from safetensors.torch import load_file
 
 from fflib.files import InputError
 from fflib.model import low_rank
@@ -49,6 +50,41 @@ def test_a_smaller_rank_is_the_best_there_is(base, tmp_path):
     low_rank.apply(base, tmp_path / "d.safetensors")
     missed = torch.linalg.matrix_norm(model.state_dict()[name] - base.state_dict()[name])
     assert missed == pytest.approx(values[2:].square().sum().sqrt().item(), rel=0.01)  # Eckart and Young, 1936
+
+
+def test_positions_are_kept_as_a_pair_and_what_did_not_move_is_left_out(base, tmp_path):
+    model = model_of(*SHAPES)
+    with torch.no_grad():
+        rows, width = model.encoder.embeddings.position.weight.shape
+        model.encoder.embeddings.position.weight += torch.randn(rows, 1) @ torch.randn(1, width)
+    file = tmp_path / "d.safetensors"
+    low_rank.save(model, base, file, 1)
+    assert {name.split(".weight")[0] for name in load_file(file)} == {"encoder.embeddings.position"}
+    low_rank.apply(base, file)
+    ours, theirs = (each.encoder.embeddings.position.weight.detach() for each in (base, model))
+    assert torch.allclose(ours, theirs, atol=0.02 * theirs.abs().max())
+
+
+def test_what_is_trained_after_the_cut_is_kept_whole(base, tmp_path):
+    """A step of training after `freeze_matrices` moves only what costs no bit to keep."""
+    low_rank.save(trained(2), base, tmp_path / "d.safetensors", 2)
+    model = model_of(*SHAPES)
+    low_rank.apply(model, tmp_path / "d.safetensors")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    low_rank.freeze_matrices(model)
+    ids = torch.randint(1, 20, (4, 6))
+    model(ids).logits.square().sum().backward()
+    moved = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert "classifier.weight" in moved and "encoder.layers.0.attention_norm.weight" in moved
+    assert all(model.get_parameter(name).ndim == 1 or "classifier" in name or "token_type" in name for name in moved)
+    with torch.no_grad():
+        for name in moved:
+            model.get_parameter(name).sub_(0.01 * model.get_parameter(name).grad)
+    low_rank.save(model, base, tmp_path / "again.safetensors", 2)
+    low_rank.apply(base, tmp_path / "again.safetensors")
+    for name, tensor in base.state_dict().items():
+        exact = 1e-3 if name in moved else 0.02 * (before[name].abs().max().item())
+        assert torch.allclose(tensor, model.state_dict()[name], atol=exact), name
 
 
 def test_what_does_not_fit_is_refused(base, tmp_path):
