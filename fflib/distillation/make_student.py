@@ -26,7 +26,7 @@ from fflib.distillation.students import StudentShape
 from fflib.distillation.teacher import TeacherOutputs
 from fflib.files import cache_dir, write_json
 from fflib.measure import hardware
-from fflib.model import cache, checkpoints, low_rank, shipped, slicing, training
+from fflib.model import checkpoints, low_rank, shipped, slicing, training
 from fflib.model.encoder import Classifier
 
 SHAPE, RANK = "3x384@2,4,6", 64
@@ -90,7 +90,7 @@ def _record(
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": hardware.card(),
         "task": shipped.TASK,
-        "teacher": cache.weights_hash(teacher),
+        "teacher": shipped_student.teacher_hash(teacher),
         "shape": SHAPE,
         "layers": list(layers),
         "rank": RANK,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fflib.data.task import Task
-from fflib.files import InputError
-from fflib.model import cache, low_rank, shipped, slicing
+from fflib.files import InputError, content_hash
+from fflib.model import low_rank, shipped, slicing
 from fflib.model.encoder import Classifier
 
 KEPT = "kept"  # as the start of a student, "3x384@kept"
@@ -31,7 +31,7 @@ def file_of(task: Task, size: str, there: bool = True) -> Path:
 def take(file: Path, teacher: Classifier) -> Classifier:
     """Return the kept student, made of ``teacher``'s layers. InputError: it was taught by another teacher."""
     record = shipped.record_of(file)
-    if record["teacher"] != cache.weights_hash(teacher):
+    if record["teacher"] != teacher_hash(teacher):
         raise InputError(
             f"{file.stem} learnt from the teacher that comes with the book, and this run has another; "
             f"leave '@{KEPT}' out of students_tried, or set shipped_teacher to true"
@@ -39,3 +39,12 @@ def take(file: Path, teacher: Classifier) -> Classifier:
     student = slicing.slice_model(teacher, [layer - 1 for layer in record["layers"]])
     low_rank.apply(student, file)
     return student
+
+
+def teacher_hash(teacher: Classifier) -> str:
+    """Hash the head, norms and biases of a teacher: what its file keeps whole, and so the same on every machine.
+
+    Its matrices are sums with products of thin pairs, whose last bits depend on the processor.
+    """
+    whole = low_rank.whole_names(teacher)
+    return content_hash({name: teacher.get_parameter(name).tolist() for name in sorted(whole)})

@@ -59,10 +59,15 @@ def apply(model: Classifier, file: Path) -> None:
 
 
 def freeze_matrices(model: Classifier) -> None:
-    """Leave only what `save` keeps whole to be trained: the head, norms, biases and token types."""
-    kept_thin = _matrices(model) | {WORDS}
+    """Leave only what `save` keeps whole to be trained."""
+    whole = whole_names(model)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name not in kept_thin)
+        parameter.requires_grad_(name in whole)
+
+
+def whole_names(model: Classifier) -> set[str]:
+    """Return the names of the parameters that `save` keeps whole: the head, norms, biases and token types."""
+    return {name for name, _ in model.named_parameters()} - _matrices(model) - {WORDS}
 
 
 def _packed(name: str, difference: Tensor, rank: int) -> dict[str, Tensor]:
