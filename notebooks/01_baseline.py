@@ -63,7 +63,8 @@ from fflib.data import batching, metrics, splits
 from fflib.data.metrics import Scored
 from fflib.engine import predictors
 from fflib.files import shown
-from fflib.measure import figures, hardware, operators
+from fflib.measure import figures, operators
+from fflib.measure.ceiling import measure_ceiling
 from fflib.measure.timing import Variant
 from fflib.model import (
     cache,
@@ -304,7 +305,7 @@ configs = {
     "reference": hf_names.our_config(reference_model.config.to_dict()),
     "teacher": teacher_model.encoder.config,
 }
-ceiling = hardware.measure_ceiling()
+ceiling = measure_ceiling()
 tokens = {"padded": max_length, "unpadded": int(np.median(test.lengths))}
 predicted_ms = {
     f"{name} {kind}": flops.forward_flop(config, length) / ceiling.fp32_gflop_per_s / 1e6

@@ -36,6 +36,21 @@ def test_no_module_comes_back_to_itself(graph):
     assert not circles
 
 
+@pytest.mark.parametrize(
+    ("imports", "unwanted"),
+    [
+        ("fflib.book.execute, papermill, jupytext", ["torch", "sklearn", "lark", "pandas"]),
+        ("fflib.book.execute, fflib.runs.provenance", ["torch", "sklearn", "transformers"]),
+        ("fflib.book.bench, fflib.model.floor_report, fflib.quantization.report", ["sklearn", "scipy.stats"]),
+        ("fflib.measure.fitness, fflib.distillation.augmentation", ["sklearn", "scipy.stats"]),
+    ],
+)
+def test_what_takes_seconds_to_load_waits_until_it_is_used(imports, unwanted):
+    code = f"import sys, {imports}; print([name for name in {unwanted} if sys.modules.get(name)])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_figures_take_their_style_from_one_module(graph):
     figures = {module for module in graph.modules if module.endswith("figures")}
     assert len(figures) > 7

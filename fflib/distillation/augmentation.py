@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:  # transformers loads its parts when they are used; these take
 K = 15  # substitutes a word, as in TinyBERT
 UNKNOWN = -1  # the label of an example that nobody has labelled
 ROWS = 512  # of similarities at a time: 45 MB with BERT's vocabulary
-STOP_WORDS = ENGLISH_STOP_WORDS | {  # with those of TinyBERT's that scikit-learn lacks, as the pieces of "don't"
+MORE_STOP_WORDS = {  # TinyBERT's that scikit-learn lacks, as the pieces of "don't"
     "ain", "aren", "couldn", "d", "did", "didn", "does", "doesn", "doing", "don", "hadn", "hasn", "haven", "having",
     "isn", "just", "ll", "m", "ma", "mightn", "mustn", "needn", "o", "s", "shan", "shouldn", "t", "theirs", "ve",
     "wasn", "weren", "won", "wouldn", "y",
@@ -177,9 +176,16 @@ def _pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]
         continues = [token[:1].isalnum() and token[0] not in "ĠĊ" for token in tokens]
     else:
         raise InputError(f"{type(tokenizer).__name__} marks words neither like BERT nor like RoBERTa; use such a one")
-    is_word = np.array([word.isascii() and word.isalpha() and word.lower() not in STOP_WORDS for word in words])
+    stop_words = _stop_words()
+    is_word = np.array([word.isascii() and word.isalpha() and word.lower() not in stop_words for word in words])
     is_word[tokenizer.all_special_ids] = False
     return is_word, np.array(continues)
+
+
+def _stop_words() -> set[str]:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # only now: scikit-learn takes two seconds to load
+
+    return {*ENGLISH_STOP_WORDS, *MORE_STOP_WORDS}
 
 
 def _separators(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -7,8 +7,6 @@ see what the damage would buy, and is shown as "not served".
 
 from __future__ import annotations
 
-from scipy.stats import binom
-
 from fflib.files import InputError
 from fflib.measure.timing import Check
 
@@ -38,4 +36,6 @@ def least(min_agreement: float, n: int, chance: float = BY_CHANCE) -> float:
     InputError as in `check_rule`.
     """
     check_rule(min_agreement)
+    from scipy.stats import binom  # only now: it takes a second to load
+
     return float(binom.ppf(chance, n, min_agreement)) / n

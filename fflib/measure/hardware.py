@@ -1,4 +1,7 @@
-"""The machine: what it is, how many threads each engine gets, and what it could do at best."""
+"""The machine: what it is, and how many threads each engine gets.
+
+PyTorch is imported where it is used: it takes two seconds to load, and what only asks for the `card` needs none of it.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,9 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import torch
 from threadpoolctl import threadpool_limits
 
 from fflib.files import ROOT
@@ -43,6 +43,8 @@ def set_threads(threads: int) -> int:
 
     PyTorch and the BLAS libraries are set here and now; sessions that are made later read `threads_in_use`.
     """
+    import torch
+
     threads = resolve_threads(threads)
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(threads)
@@ -53,6 +55,8 @@ def set_threads(threads: int) -> int:
 
 def threads_in_use() -> int:
     """Return the thread count that `set_threads` set; every engine's session asks here."""
+    import torch
+
     return torch.get_num_threads()
 
 
@@ -89,50 +93,14 @@ def has_fast_bf16() -> bool:
     return bool({"avx512_bf16", "amx_bf16", "bf16"} & cpu_flags())
 
 
-@dataclass(frozen=True)
-class Ceiling:
-    """What the processor reached in a micro-benchmark, with the threads in use: the bound for predictions."""
-
-    fp32_gflop_per_s: float
-    bf16_gflop_per_s: float | None  # None where bf16 is only emulated
-    memory_gb_per_s: float
-    threads: int
-
-
-def measure_ceiling(seconds: float = 0.5) -> Ceiling:
-    """Measure the matrix-product rate of PyTorch and the memory bandwidth, best of the tries within ``seconds`` each.
-
-    The shape is a feed-forward product of BERT-base over 512 tokens: the largest product the book ever asks for.
-    """
-    tokens, hidden, wide = 512, 768, 3072
-    flop = 2 * tokens * hidden * wide
-
-    def product_rate(dtype: torch.dtype) -> float:
-        a, b = torch.randn(tokens, hidden, dtype=dtype), torch.randn(wide, hidden, dtype=dtype)
-        return flop / _best_time(lambda: torch.nn.functional.linear(a, b), seconds) / 1e9
-
-    source, target = torch.ones(32_000_000), torch.empty(32_000_000)  # 128 MB each: larger than any cache
-    copy_s = _best_time(lambda: target.copy_(source), seconds)
-    bf16 = product_rate(torch.bfloat16) if has_fast_bf16() else None
-    return Ceiling(product_rate(torch.float32), bf16, 2 * source.nbytes / copy_s / 1e9, threads_in_use())
-
-
-def _best_time(call, seconds: float) -> float:
-    call()
-    best, stop = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < stop:
-        start = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
 def cpu_flags() -> set[str]:
     """Return the instruction sets by the names of /proc/cpuinfo; elsewhere (macOS, Windows) what PyTorch tells."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         lines = info.read_text().splitlines()
         return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split(":")[1].split()}
+    import torch
+
     capability = torch.backends.cpu.get_cpu_capability().lower()
     return {"avx2": {"avx2"}, "avx512": {"avx2", "avx512f"}}.get(capability, set())
 

@@ -8,15 +8,16 @@ kept: whoever counts words keeps as much.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fflib.data import custom, metrics
 from fflib.data.metrics import Gold, Scored
 from fflib.data.task import Task
-from fflib.model import floors
-from fflib.model.floors import Floor
+
+if TYPE_CHECKING:  # scikit-learn takes two seconds to load, and only chapter 1 makes floors
+    from fflib.model.floors import Floor
 
 SKEWED = 0.75  # a class that is more of all examples than this hides in an accuracy whether the others are found
 Answers = Mapping[str, np.ndarray]  # logits [n, classes] by the name of a floor, or TEACHER
@@ -40,6 +41,8 @@ def fact(
         ``rows``, one a floor; ``best``, its name, by dev; ``teacher_above_best`` on test and ``..._on_dev``, each
         {points, low, high}, paired; ``teacher_is_clear``; and the ``dev`` scores of the best and the teacher.
     """
+    from fflib.model import floors
+
     best = floors.best(fitted)
     scored = {name: metrics.scored(task, answers["test"][name], golds["test"], resamples) for name in fitted}
     above = {split: _above(task, answers[split], best, golds[split], resamples) for split in ("test", "dev")}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from fflib.data import metrics
 from fflib.data.metrics import Scored
@@ -60,6 +59,8 @@ def kept(graph: Graph, answers: Answers, score: Score) -> Row:
     fidelity, gold = graph.fidelity, answers.texts.gold
     logits = fidelity.logits if fidelity else answers.logits
     same = metrics.kept(logits, answers.logits, gold)
+    from scipy.stats import binomtest  # only now: it takes a second to load
+
     interval = binomtest(round(same * len(logits)), len(logits)).proportion_ci(method="wilson")
     return {
         "MB": graph.megabytes,

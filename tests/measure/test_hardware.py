@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fflib.files import InputError
 from fflib.measure import cores, hardware
+from fflib.measure.ceiling import measure_ceiling
 from fflib.model import flops
 
 
@@ -52,5 +53,5 @@ def test_the_card_names_what_a_number_depends_on():
 
 
 def test_the_ceiling_is_a_plausible_rate():
-    ceiling = hardware.measure_ceiling(seconds=0.05)
+    ceiling = measure_ceiling(seconds=0.05)
     assert 1 < ceiling.fp32_gflop_per_s < 1e5 and 0.5 < ceiling.memory_gb_per_s < 1e4
