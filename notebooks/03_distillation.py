@@ -76,7 +76,13 @@ from fflib.distillation import ablation, figures, losses, routes
 from fflib.distillation.objective import Objectives
 from fflib.distillation.stages import DistillationStage
 from fflib.distillation.students import TEACHER, StudentInit
-from fflib.distillation.study import Study, first_that_holds, training_minutes, why_above
+from fflib.distillation.study import (
+    Study,
+    first_that_holds,
+    to_study,
+    training_minutes,
+    why_above,
+)
 from fflib.distillation.teacher import TeacherOutputs, check_teacher
 from fflib.engine import predictors
 from fflib.measure.timing import Variant
@@ -155,6 +161,10 @@ display.source(
 # A student has fewer layers than its teacher, so each of them is given one to learn from, as the figure below shows.
 # *uniform* is TinyBERT's choice and the default (`learn_from`). Where a student **starts** (`@`) and what it **learns from** are two questions. The start
 # in the sizes' parameters was itself chosen on dev, by trying several.
+#
+# *3x384@kept* is a student that comes with the book, as its teacher does: it went through two stages such as those below, on
+# all of train, which takes longer than a reader should wait. TinyBERT and FastFormers too begin with a small model that somebody
+# had distilled for long. It needs no more teaching here; `python -m fflib.distillation.make_student` makes it anew.
 #
 # The operations can be counted before anything is trained. What a student will know, nobody can count.
 
@@ -282,6 +292,7 @@ show(
     Markdown(
         f"Tried, from small to large: {', '.join(tried)}. Of these {outcome} "
         + why_above(best_on_test, above_teacher)
+        + "".join(f" *{name}* was left out: {why}." for name, why in init.left_out.items())
     )
 )
 grid = [
@@ -431,8 +442,8 @@ Markdown(
 # %% [markdown]
 # ## 3.10 What does the teacher give that labels do not?
 #
-# The chosen architecture again (where the teacher goes on: that of the largest student), on the same examples and for as
-# many epochs, by other routes (`routes_tried`):
+# The chosen student again, on the same examples and for as many epochs, by other routes (`routes_tried`). Where the teacher goes
+# on, or the student that comes with the book, it is the last one that this run taught:
 #
 # - **labels**: no teacher at all. The layers are those of the *pretrained* model, where one would start without a teacher;
 # - **labels, teacher's layers**: begun from the fine-tuned teacher, but trained on labels;
@@ -450,10 +461,11 @@ Markdown(
 display.source(routes.Routes.distil)
 
 # %%
-studied = students[-1] if chosen == TEACHER else chosen
-student = distilled[studied].model
+studied = to_study(chosen, tried)
+student_studied = distilled.get(studied) or study.taught(studied)
+student = student_studied.model
 other_routes = routes.Routes(study, studied, teacher, copies, distil_length)
-by_route = {"two stages": distilled[studied]}
+by_route = {"two stages": student_studied}
 difference = {"two stages": study.difference(student, student, "test")}
 for route in routes_tried:
     by_route[route] = other_routes.distil(route)

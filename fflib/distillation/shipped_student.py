@@ -28,6 +28,11 @@ def file_of(task: Task, size: str, there: bool = True) -> Path:
     return file
 
 
+def is_kept(shape: str) -> bool:
+    """Say whether ``shape``, such as "3x384@kept", means a student that comes with the book."""
+    return shape.partition("@")[2] == KEPT
+
+
 def take(file: Path, teacher: Classifier) -> Classifier:
     """Return the kept student, made of ``teacher``'s layers. InputError: it was taught by another teacher."""
     record = shipped.record_of(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,7 +13,7 @@ from fflib.data.splits import TokenizedSplit
 from fflib.data.task import Task
 from fflib.distillation import losses, shipped_student
 from fflib.files import InputError
-from fflib.model import checkpoints, slicing
+from fflib.model import checkpoints, shipped, slicing
 from fflib.model.encoder import Classifier
 from fflib.model.importance import Importance, first_order, gradients, magnitude
 
@@ -95,6 +96,7 @@ class StudentInit:
         task: Task | None = None,
     ) -> None:
         self._task = task
+        self.left_out: dict[str, str] = {}  # why a student that comes with the book is not tried
         self.name, self.named, self.logits_only = name, name != TEACHER, logits_only
         self._model, self._texts, self._general, self.tokenizer = model, texts, None, tokenizer
         if self.named:
@@ -106,9 +108,10 @@ class StudentInit:
     def candidates(self, shapes: Sequence[str]) -> list[str]:
         """Return what to try, in order: ``shapes``, or the one model that has a name; after them the `TEACHER` itself.
 
-        So there is always one that keeps all of the teacher. InputError: there is no student among ``shapes``.
+        So there is always one that keeps all of the teacher. A student that comes with the book is left out where it
+        does not fit this teacher and task; `left_out` says why. InputError: there is no student among ``shapes``.
         """
-        students = [shape for shape in shapes if shape != TEACHER]
+        students = [shape for shape in shapes if shape != TEACHER and (self.named or self._fits(shape))]
         if not students and not self.named:
             raise InputError("students_tried names no student; name one before the teacher, such as '3x384'")
         return [*([self.name] if self.named else students), TEACHER]
@@ -122,11 +125,28 @@ class StudentInit:
         wanted = StudentShape.parse(shape)
         wanted = replace(wanted, start=start or wanted.start)
         if wanted.start == shipped_student.KEPT:
-            file = shipped_student.file_of(self._task, f"{wanted.layers}x{wanted.hidden}")
-            student = shipped_student.take(file, self._model)
+            student = shipped_student.take(self._kept_file(wanted), self._model)
             return with_activation(student, activation) if activation else student
         narrower = wanted.hidden < self._model.encoder.config.hidden_size
         return from_teacher(self._model, wanted, self._importance if narrower else None, activation)
+
+    def minutes_before(self, shape: str) -> float:
+        """Return how many minutes a student that comes with the book had been taught; of any other 0."""
+        if not shipped_student.is_kept(shape):
+            return 0.0
+        record = shipped.record_of(self._kept_file(StudentShape.parse(shape)))
+        return sum(history["seconds"] for history in record["histories"]) / 60
+
+    def _fits(self, shape: str) -> bool:
+        if shipped_student.is_kept(shape):
+            try:
+                shipped_student.take(self._kept_file(StudentShape.parse(shape)), self._model)
+            except InputError as error:
+                self.left_out[shape] = str(error)
+        return shape not in self.left_out
+
+    def _kept_file(self, shape: StudentShape) -> Path:
+        return shipped_student.file_of(self._task, f"{shape.layers}x{shape.hidden}")
 
     @cached_property
     def _importance(self) -> Importance:

@@ -14,6 +14,7 @@ from fflib.data.retention import Retention
 from fflib.data.splits import TokenizedSplit
 from fflib.data.task import Task
 from fflib.distillation import stages as learning
+from fflib.distillation.shipped_student import is_kept
 from fflib.distillation.stages import DistillationStage
 from fflib.distillation.students import TEACHER, StudentInit
 from fflib.distillation.teacher import PartOfOutputs, TeacherOutputs
@@ -28,11 +29,12 @@ class Distilled:
 
     model: Classifier
     histories: Sequence[History]
+    minutes_before: float = 0.0  # of training that one had which comes with the book
 
     @property
     def minutes(self) -> float:
         """Minutes of training, all stages together."""
-        return sum(history.seconds for history in self.histories) / 60
+        return sum(history.seconds for history in self.histories) / 60 + self.minutes_before
 
     @property
     def steps(self) -> int:
@@ -96,10 +98,12 @@ class Study:
     def taught(self, shape: str, start: Classifier | None = None) -> Distilled:
         """Return the student of ``shape`` after the study's stages, from ``start`` or as `StudentInit.make` makes it.
 
-        The teacher itself, called `TEACHER`, is not trained: it has nothing to learn.
+        Not trained are the teacher itself, called `TEACHER`, and a student that comes with the book: it was taught.
         """
         if shape == TEACHER:
             return Distilled(self.outputs.model, [])
+        if is_kept(shape):
+            return Distilled(self.init.make(shape), [], self.init.minutes_before(shape))
         return self.distil(shape, self.init.make(shape) if start is None else start)
 
     def on_first(self, shape: str, count: int) -> Distilled:
@@ -146,6 +150,17 @@ class Study:
 def first_that_holds(kept: Mapping[str, Retention], min_retention: float) -> str:
     """Return the first student, in the order they were tried, that keeps the rule; where none does, the `TEACHER`."""
     return next((name for name, each in kept.items() if each.holds(min_retention)), TEACHER)
+
+
+def to_study(chosen: str, tried: Sequence[str]) -> str:
+    """Return the student whose recipe is looked at closely: the chosen one, or the last that was taught in this run.
+
+    Where none of those ``tried`` was, it is the chosen one's size, to be taught from the teacher's first layers.
+    """
+    taught_here = [shape for shape in tried if shape != TEACHER and not is_kept(shape)]
+    if chosen in taught_here:
+        return chosen
+    return taught_here[-1] if taught_here else next(shape for shape in tried if shape != TEACHER).partition("@")[0]
 
 
 def why_above(name: str, difference: Scored) -> str:

@@ -1,14 +1,18 @@
 """The kept student starts from the book's own teacher, and from no other."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from conftest import examples_of
 from random_models import model_of
 
 from fflib.data import registry
 from fflib.distillation import shipped_student
 from fflib.distillation.students import StudentInit
+from fflib.distillation.study import Study, to_study
+from fflib.distillation.teacher import TeacherOutputs
 from fflib.files import InputError
 from fflib.model import low_rank, shipped, slicing
 
@@ -30,7 +34,11 @@ def kept(tmp_path, monkeypatch, teacher):
         student.encoder.layers[1].attention_norm.bias += 0.5
     file = tmp_path / "docs-student-2x16.safetensors"
     low_rank.save(student, start, file, 2)
-    record = {"teacher": shipped_student.teacher_hash(teacher), "layers": [1, 3]}
+    record = {
+        "teacher": shipped_student.teacher_hash(teacher),
+        "layers": [1, 3],
+        "histories": [{"seconds": 60}, {"seconds": 30}],
+    }
     file.with_suffix(".json").write_text(json.dumps(record))
     return student
 
@@ -41,6 +49,39 @@ def test_a_student_may_start_from_the_one_that_comes_with_the_book(kept, teacher
         assert torch.allclose(made.state_dict()[name], tensor, atol=1e-3), name
     relu = StudentInit("teacher", teacher, None, task=DOCS).make("2x16@kept", activation="relu")
     assert relu.encoder.config.activation == "relu"
+
+
+def test_it_is_not_taught_again_and_counts_the_minutes_it_was_taught(kept, teacher):
+    init = StudentInit("teacher", teacher, None, task=DOCS)
+    assert init.candidates(["2x16@kept", "2x16"]) == ["2x16@kept", "2x16", "teacher"] and not init.left_out
+    outputs = TeacherOutputs(teacher, examples_of([5, 9]))
+    distilled = Study(init, [], outputs, {}, DOCS, Path("nowhere")).taught("2x16@kept")
+    assert distilled.histories == [] and distilled.minutes == 1.5
+    assert distilled.model.encoder.layers[1].attention_norm.bias.mean() > 0.3
+
+
+def test_one_that_does_not_fit_is_left_out_and_it_is_said_why(kept, teacher):
+    init = StudentInit("teacher", teacher, None, task=registry.get_task("boolq"))
+    assert init.candidates(["2x16@kept", "2x16"]) == ["2x16", "teacher"]
+    assert "BoolQ; it has none" in init.left_out["2x16@kept"]
+    with torch.no_grad():
+        teacher.classifier.bias += 1
+    init = StudentInit("teacher", teacher, None, task=DOCS)
+    assert init.candidates(["2x16@kept", "2x16"]) == ["2x16", "teacher"]
+    assert "this run has another" in init.left_out["2x16@kept"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "tried", "studied"),
+    [
+        ("2x16", ["1x16", "2x16"], "2x16"),
+        ("2x16@kept", ["1x16", "2x16@kept"], "1x16"),
+        ("teacher", ["1x16", "2x16@1,3", "teacher"], "2x16@1,3"),
+        ("2x16@kept", ["2x16@kept"], "2x16"),
+    ],
+)
+def test_what_is_studied_was_taught_in_this_run(chosen, tried, studied):
+    assert to_study(chosen, tried) == studied
 
 
 def test_a_processor_that_rounds_the_teachers_products_otherwise_changes_nothing(kept, teacher):

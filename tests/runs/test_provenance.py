@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -47,6 +48,7 @@ def stale(tmp_path_factory) -> dict[str, list[str]]:
     return json.loads(subprocess.run(command, cwd=copy, capture_output=True, text=True, check=True).stdout)
 
 
+@functools.cache
 def imported(chapter: str) -> set[str]:
     """Name the modules that a chapter loads, by the standard library's own walk through compiled code."""
     finder = ModuleFinder(path=[str(ROOT)])
