@@ -462,10 +462,9 @@ display.source(routes.Routes.distil)
 
 # %%
 studied = to_study(chosen, tried)
-student_studied = distilled.get(studied) or study.taught(studied)
-student = student_studied.model
+by_route = {"two stages": distilled.get(studied) or study.taught(studied)}
+student = by_route["two stages"].model
 other_routes = routes.Routes(study, studied, teacher, copies, distil_length)
-by_route = {"two stages": student_studied}
 difference = {"two stages": study.difference(student, student, "test")}
 for route in routes_tried:
     by_route[route] = other_routes.distil(route)
