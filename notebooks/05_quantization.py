@@ -128,7 +128,6 @@ dev = {name: bench.texts("dev", name) for name in MODELS}
 test = {name: bench.texts("test", name) for name in MODELS}
 timed_indices = batching.evenly_by_length(test[final].lengths, n_requests)
 requests = {name: texts.take(timed_indices) for name, texts in test.items()}
-logits = {name: training.predict(model, requests[name]) for name, model in models.items()}
 
 # %% [markdown]
 # ## 5.4 Predict: what can the products gain?
@@ -288,6 +287,7 @@ Markdown(report.smoothing(histograms[loudest].loudness, even_histogram.loudness,
 
 # %%
 check_indices = batching.evenly_by_length(dev[final].lengths, n_check or len(dev[final]))
+logits = {name: training.predict(model, requests[name]) for name, model in models.items()}
 answers = {}
 for name, model in models.items():
     answers[name] = study.answers_of(model, dev[name], check_indices, bench.best_plan)
