@@ -1,6 +1,7 @@
 """What comes with the book is what its record says, and is taken for the model and the task it was made for alone."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,3 +67,28 @@ def test_trainings_that_follow_each_other_are_told_as_one():
     assert whole.dev_score == [(30, 0.6), (40, 0.65), (50, 0.64)]
     assert (whole.best_score, whole.seconds, whole.resumed) == (0.65, 15, 1)
     assert first.loss == [(20, 0.7), (30, 0.6)]
+
+
+def test_the_command_leaves_a_file_and_its_record(tmp_path, monkeypatch):
+    """The whole way on a model and texts of nothing: three stages, the cut, and a file that makes what was scored."""
+    layers, words = ((2, 8, 24), (2, 8, 24)), ["a river", "the sea", "a stone", "no bird"]
+    pairs = [(words[i % 4], words[(i + i // 4) % 4]) for i in range(16)]
+    gold = metrics.Gold(np.array([int(first == second) for first, second in pairs]))
+    monkeypatch.setenv("FFLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "kept")
+    monkeypatch.setattr(shipped, "RANK", 2)
+    monkeypatch.setattr(shipped.checkpoints, "load_classifier", lambda *_, **__: model_of(*layers))
+    monkeypatch.setattr(shipped.checkpoints, "load_tokenizer", lambda _: make_tokenizer())
+    monkeypatch.setattr(shipped.splits, "load_split", lambda _, name: splits.text_split("docs", name, pairs, gold))
+    monkeypatch.setattr(shipped.docs_task, "balanced_places", lambda _: list(range(8)))
+    few = {name: replace(recipe, batch_size=4) for name, recipe in shipped.STAGES.items()}
+    monkeypatch.setattr(shipped, "STAGES", few)
+    monkeypatch.setattr(shipped, "LENGTH", 16)
+
+    file = shipped.make()
+    record = shipped.record_of(file)
+    assert [step for step, _ in record["history"]["dev_score"]][-1] == 4 + 3 * 2 + 2  # of 16, 8 and 8 texts
+    assert set(record["scores"]) == {"as trained", "as cut", "as kept"}
+    model, _ = shipped.take(file, "some/model", DOCS, tmp_path / "teacher", make_tokenizer())
+    texts = splits.tokenize(splits.text_split("docs", "test", pairs, gold), make_tokenizer(), DOCS.max_length)
+    assert metrics.score(DOCS, training.predict(model, texts), gold) == record["scores"]["as kept"]["test"]

@@ -1,0 +1,45 @@
+"""The command that makes the book's student, on models and texts of nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+from random_models import model_of
+from small_tokenizer import make_tokenizer
+
+from fflib.data import metrics, registry, splits
+from fflib.distillation import make_student, shipped_student
+from fflib.model import shipped, training
+
+DOCS = registry.get_task("docs")
+LAYERS = ((2, 8, 24),) * 3
+
+
+def test_the_file_makes_the_student_that_the_record_scores(tmp_path, monkeypatch):
+    pairs = [("a river", "the sea"), ("the sea", "the sea"), ("a stone", "no bird"), ("no bird", "no bird")] * 3
+    gold = metrics.Gold(np.array([int(first == second) for first, second in pairs]))
+    teacher, tokenizer = model_of(*LAYERS), make_tokenizer()
+    monkeypatch.setenv("FFLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    monkeypatch.setattr(shipped, "take", lambda *_: (teacher, None))
+    monkeypatch.setattr(shipped, "LENGTH", 16)
+    monkeypatch.setattr(make_student.checkpoints, "load_tokenizer", lambda _: tokenizer)
+    monkeypatch.setattr(splits, "load_split", lambda _, name: splits.text_split("docs", name, pairs, gold))
+    for name, value in {"SHAPE": "2x16@1,3", "RANK": 2}.items():
+        monkeypatch.setattr(make_student, name, value)
+    every_stage = [
+        replace(stage, recipe=replace(stage.recipe, batch_size=4))
+        for stage in (*make_student.STAGES, make_student.AFTER_THE_CUT)
+    ]
+    monkeypatch.setattr(make_student, "STAGES", tuple(every_stage[:-1]))
+    monkeypatch.setattr(make_student, "AFTER_THE_CUT", every_stage[-1])
+
+    file = make_student.make()
+    record = shipped.record_of(file)
+    assert file.name == "docs-student-2x16.safetensors" and record["layers"] == [1, 3]
+    assert [stage["name"] for stage in record["stages"]] == ["inside", "answers", "after the cut"]
+    assert len(record["histories"]) == 3
+    student = shipped_student.take(file, model_of(*LAYERS))
+    texts = splits.tokenize(splits.text_split("docs", "test", pairs, gold), tokenizer, DOCS.max_length)
+    assert metrics.score(DOCS, training.predict(student, texts), gold) == record["scores"]["as kept"]["test"]
+    positions, theirs = (model.encoder.embeddings.position.weight for model in (student, teacher))
+    assert not np.allclose(positions.detach(), theirs.detach()), "trained along, and kept"
