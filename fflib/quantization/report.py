@@ -56,11 +56,11 @@ def smoothing(before: float, after: float, change: float) -> str:
 
 def kept(graph: Graph, answers: Answers, score: Score) -> Row:
     """Describe what a graph keeps of its original in per cent: labels, with Wilson's interval, and accuracy."""
+    from scipy.stats import binomtest  # only now: it takes a second to load
+
     fidelity, gold = graph.fidelity, answers.texts.gold
     logits = fidelity.logits if fidelity else answers.logits
     same = metrics.kept(logits, answers.logits, gold)
-    from scipy.stats import binomtest  # only now: it takes a second to load
-
     interval = binomtest(round(same * len(logits)), len(logits)).proportion_ci(method="wilson")
     return {
         "MB": graph.megabytes,

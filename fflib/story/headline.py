@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom
 
 from fflib import progress
 from fflib.data import batching
@@ -61,6 +60,8 @@ class Factor:
         round to another such that it misses the median in a share `MISSED` of cases at most, whatever the
         distribution. Fewer than six rounds cannot promise that; there it goes from the least to the largest.
         """
+        from scipy.stats import binom  # only now: it takes a second to load
+
         ordered = np.sort(by_round)
         outside = max(0, int(binom.ppf(MISSED / 2, len(ordered), 0.5)) - 1)
         return cls(float(np.median(ordered)), float(ordered[outside]), float(ordered[-1 - outside]), by_round)
