@@ -45,6 +45,7 @@ def make() -> Path:
 
     Interrupted, it goes on where it was. Dev chooses the weights; test is scored for the record alone.
     """
+    machine = hardware.card()  # now: the commit that the code is of, before a file changes
     task, tokenizer = registry.get_task(shipped.TASK), checkpoints.load_tokenizer(shipped.BASE)
     lengths = {"train": shipped.LENGTH, "dev": task.max_length, "test": task.max_length}
     texts = {name: splits.tokenize(splits.load_split(task.name, name), tokenizer, n) for name, n in lengths.items()}
@@ -73,7 +74,7 @@ def make() -> Path:
     low_rank.save(cut, start, file, RANK)
     low_rank.apply(start, file)
     measured["as kept"] = shipped.scores(start, texts, score)
-    write_json(file.with_suffix(".json"), _record(histories, texts, measured, layers, teacher, file))
+    write_json(file.with_suffix(".json"), _record(histories, texts, measured, layers, teacher, file, machine))
     return file
 
 
@@ -84,11 +85,12 @@ def _record(
     layers: list[int],
     teacher: Classifier,
     file: Path,
+    machine: dict[str, object],
 ) -> dict[str, Any]:
     return {
         "command": "python -m fflib.distillation.make_student",
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": hardware.card(),
+        "machine": machine,
         "task": shipped.TASK,
         "teacher": shipped_student.teacher_hash(teacher),
         "shape": SHAPE,
