@@ -132,7 +132,7 @@ def fit(
     return loop.finish()
 
 
-def predict(model: nn.Module, examples: TokenizedSplit, max_tokens: int = 4096) -> np.ndarray:
+def predict(model: nn.Module, examples: TokenizedSplit, max_tokens: int = 2048) -> np.ndarray:
     """Return the logits [n, classes] (float32) of all examples in their own order; batches hold ``max_tokens``."""
     model.eval()
     plan = batching.token_budget(examples.lengths, max_tokens)
