@@ -1,8 +1,8 @@
 """How far a long loop is, with the time left.
 
-On a terminal and in JupyterLab a loop is a bar. The kernel of a chapter that is executed draws none: it leaves its loops
-in a small file, and the process that runs the chapter shows them (`fflib.book.life`). Elsewhere (a log file, CI) a loop
-says a line a minute.
+On a terminal and in JupyterLab a loop is a bar. The kernel of a chapter that is executed draws none: it leaves its
+loops in a small file, and the process that runs the chapter shows them (`fflib.book.life`). Elsewhere (a log file, CI)
+a loop says a line a minute.
 """
 
 from __future__ import annotations
