@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fflib.runs import params, sweep_plan, times
 from fflib.runs.params import Run
 from fflib.runs.sweep_plan import Sweep
-from fflib.runs.times import Wanted
+from fflib.runs.times import Estimate, Wanted
 
 
 @dataclass(frozen=True)
@@ -77,22 +77,22 @@ def _outlook(
     def is_this(step: Wanted) -> bool:
         return (step[0].folder, step[1]) == (run.folder, chapter)
 
-    this = times.estimates([(run, chapter)], times.here(), sweep)[0]
-    rest_s = left_s([step for step in wanted if not is_this(step)], sweep)
+    after = [step for step in wanted if not is_this(step)]
+    this, *rest = times.estimates([(run, chapter), *after], times.here(), sweep)
     number = next((i for i, step in enumerate(every, 1) if is_this(step)), None)
     to_do = {(each.folder, name) for each, name in wanted}
     done = [(each, name) for each, name in every if (each.folder, name) not in to_do and not is_this((each, name))]
     done_s = sum(guess.seconds for guess in times.estimates(done, times.here(), sweep) if guess)
     place = f"{number} of {len(every)}" if number else ""
-    return Outlook(place, whole, this.seconds if this else None, rest_s, done_s)
+    return Outlook(place, whole, this.seconds if this else None, _sum_s(after, rest), done_s)
 
 
-def left_s(wanted: Sequence[Wanted], sweep: Sequence[str] = ()) -> float | None:
-    """Return the seconds that ``wanted`` will take here; None where no record tells of a chapter.
+def left_s(wanted: Sequence[Wanted]) -> float | None:
+    """Return the seconds that ``wanted`` will take here; None where no record tells of a chapter."""
+    return _sum_s(wanted, times.estimates(wanted, times.here()))
 
-    That the rendering was never timed is no reason to tell nothing: it takes seconds.
-    """
-    guesses = times.estimates(wanted, times.here(), sweep)
-    return times.total_s(
-        guess for (_, chapter), guess in zip(wanted, guesses, strict=True) if guess or chapter != times.BOOK
-    )
+
+def _sum_s(wanted: Sequence[Wanted], guesses: Sequence[Estimate | None]) -> float | None:
+    # That the rendering was never timed is no reason to tell nothing: it takes seconds.
+    known = [guess for (_, name), guess in zip(wanted, guesses, strict=True) if guess or name != times.BOOK]
+    return times.total_s(known)
