@@ -1,8 +1,11 @@
+import fcntl
 import gc
 import io
 import json
 import os
 import pty
+import struct
+import termios
 import time
 
 import pytest
@@ -36,6 +39,7 @@ def later(monkeypatch, seconds):
 
 def test_without_a_terminal_a_loop_says_a_line_a_minute(log, monkeypatch):
     monkeypatch.setattr(progress, "JUMP_S", -1)
+    later(monkeypatch, 0)  # from now on the clocks stand, however slow the machine is
     with progress.bar(200, "train", "step") as bar:
         for _ in range(50):
             bar.update()
@@ -50,6 +54,8 @@ def test_without_a_terminal_a_loop_says_a_line_a_minute(log, monkeypatch):
 def test_on_a_terminal_a_loop_is_a_bar(monkeypatch):
     monkeypatch.delenv(progress.STATE_VARIABLE, raising=False)
     leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    os.set_blocking(leader, False)  # else a bar that says nothing would stop the tests
     with os.fdopen(follower, "w") as stream:
         monkeypatch.setattr("sys.stderr", stream)
         with progress.bar(2, "train", "step") as bar:
@@ -69,6 +75,7 @@ def test_a_kernel_leaves_its_loops_in_a_file_the_outermost_first(state, log):
 
 
 def test_the_file_is_written_rarely_and_the_reader_lets_time_pass(state, monkeypatch):
+    later(monkeypatch, 0)
     bar = progress.bar(100, "time", "pass")
     before = state.stat().st_mtime_ns, state.read_text()
     for _ in range(20):
@@ -86,6 +93,7 @@ def test_the_file_is_written_rarely_and_the_reader_lets_time_pass(state, monkeyp
 
 
 def test_what_was_done_before_tells_nothing_of_the_speed(log, monkeypatch):
+    later(monkeypatch, 0)
     bar = progress.bar(100, "train", "step")
     bar.update(40)  # a training that goes on
     later(monkeypatch, 10)
