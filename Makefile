@@ -84,10 +84,9 @@ test: setup ## check the style, then all tests, with a small book from start to 
 setup: ## make the environment; quick when nothing changed
 	@sh .ci/setup $(PIP_ARGS)
 
-plan: setup ## print what `make book`, or with SWEEP `make sweep`, would run, and why
+plan: setup ## print what `make book`, or with SWEEP `make sweep`, would run, why, and how long that takes
 	@$(PREVIEW)
-	@awk '/^ *output: / { file = $$2; sub(/,$$/, "", file) } /^Nothing to be done/ { print } \
-	  /^ *[Rr]eason: / { sub(/^ *[Rr]eason: */, ""); gsub(/: [^;]*/, ""); print file " (" $$0 ")" }' .cache/plan.txt
+	@python -m fflib.book.plan .cache/plan.txt $(RUN_OPTIONS) --sweep "$$SWEEP"
 
 lab: setup ## open the notebooks in JupyterLab
 	@python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks

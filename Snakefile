@@ -62,6 +62,7 @@ def command(folder, chapter):
     run = RUNS[folder]
     options = {"run": run.name, "size": WANTED["size"], "hardware": WANTED["hardware"], "set": OVERRIDES}
     options |= {"size": run.size, "hardware": run.hardware, "set": ""} if run in FIRST else {}
+    options |= {"book": BOOKS[0].name} if run in FIRST and not SWEEP else {}
     options |= {"sweep": SWEEP.name} if SWEEP else {}
     caller = "fflib.book.sweep" if SWEEP else "fflib.book.execute"
     return shlex.join(["-m", caller, "chapter", chapter, *(f"--{name}={value}" for name, value in options.items())])

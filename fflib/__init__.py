@@ -8,5 +8,5 @@
     distillation, pruning, quantization, runtime, serving, story    one folder a technique, named as its chapter
     book          what makes the book of the chapters
 
-Beside the folders stand what all of them need: files, progress, the hub, plots and tables.
+Beside the folders stand what all of them need: files, progress, where seconds go, the hub, plots and tables.
 """

@@ -24,7 +24,7 @@ from IPython.display import Markdown
 from IPython.display import display as show
 from matplotlib.figure import Figure
 
-from fflib import display
+from fflib import display, spent
 from fflib.book.inputs import Inputs
 from fflib.data import batching
 from fflib.data.metrics import Scored
@@ -51,7 +51,8 @@ class Bench(Inputs):
         self.seconds_spent: dict[str, float] = {}
         # Taken before anything runs: code that is edited meanwhile must not lend its name to these results.
         self._key = provenance.chapter_key(chapter, self.values)
-        self._start = time.perf_counter()
+        self._start, self._start_s = time.perf_counter(), time.time()
+        spent.restart()
         self._summary: Any = None
 
     @classmethod
@@ -170,6 +171,7 @@ class Bench(Inputs):
         mine = {rung.rung: vars(rung) for rung in self.rungs}
         return mine[name] if name in mine else self.rung(name)
 
+    @spent.on("figures")
     def figure(self, figure: Figure, name: str) -> Figure:
         """Write ``figures/<name>.png`` for the page and ``.svg`` for slides; return the figure, to be shown."""
         figure.draw_without_rendering()  # laid out once, and not anew for each file and for the page
@@ -223,6 +225,7 @@ class Bench(Inputs):
             "key": self._key,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - self._start, 1),
+            "seconds_by_kind": spent.by_kind(self._start_s),
             "parameters": self.values,
             "machine": hardware.card(),
             "facts": self.facts,

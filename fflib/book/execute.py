@@ -3,6 +3,9 @@
 python -m fflib.book.execute check   --run docs-cpu              are the parameters sound, the results current?
 python -m fflib.book.execute chapter 01_baseline --run docs-cpu  run one chapter
 python -m fflib.book.execute show    --run docs-cpu              print the ladder and where the book is
+
+While a chapter runs, `fflib.book.life` shows what it does and how long it and the book will still take.
+(Longer than 200 lines: what a chapter needs around it and how it may end are one story.)
 """
 
 from __future__ import annotations
@@ -14,15 +17,19 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from fflib import progress
+from fflib import progress, spent
+from fflib.book import life
 from fflib.files import ROOT, InputError, atomic_path, outputs_dir, shown
-from fflib.runs import params, records
+from fflib.runs import outlook, params, records, times
+from fflib.runs.outlook import Outlook
 
 INPUT_ERRORS = ("InputError", "NotFound")  # by name: a kernel's errors come back as text
+BEGAN_S = time.time()  # when this process did, in seconds since 1970
 EXIT_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_KERNEL_DIED = 2, 1, 130, 138
 
 
@@ -34,62 +41,82 @@ class ChapterFailed(Exception):
         self.code = code
 
 
-def run_chapter(run: params.Run, chapter: str) -> Path:
+def run_chapter(run: params.Run, chapter: str, ahead: Outlook | None = None) -> Path:
     """Execute a chapter with the run's parameters and return its executed notebook.
 
     The notebook is written beside its final name and takes that name when execution ends, well or badly, so that a
     failed chapter can be read. Whether the chapter is done is told by its results file alone.
 
+    Args:
+        ahead: what is to do and how long it takes; None: that of the run's own book.
+
     Raises:
         ChapterFailed: a cell raised, the kernel died, or the user interrupted.
         InputError: the chapter or a parameter does not exist, or another chapter is running.
     """
+    values = run.chapter_values(chapter)
+    notebook = run.folder / f"{chapter}.ipynb"
+    with _alone(), atomic_path(notebook) as partial, tempfile.TemporaryDirectory() as scratch:
+        try:
+            source, headings = _to_ipynb(chapter, Path(scratch))
+            state = Path(scratch) / "progress.json"
+            _set_environment(state)
+            alive = life.Life(chapter, ahead or outlook.of_book(run, chapter), state, headings)
+            with life.shown(alive):
+                _execute(source, partial, values, alive)
+        except KeyboardInterrupt as error:
+            raise ChapterFailed(f"{chapter} was interrupted; run again to go on from here", EXIT_INTERRUPTED) from error
+        except ChapterFailed as error:
+            if partial.exists():
+                os.replace(partial, notebook)
+            where = "" if error.code == EXIT_KERNEL_DIED else f" (see {shown(notebook)})"
+            raise ChapterFailed(f"{chapter} failed: {error}{where}", error.code) from error
+    return notebook
+
+
+def _set_environment(state: Path) -> None:
+    """Tell the kernel where to leave its bars, and when the chapter began."""
+    os.environ[progress.STATE_VARIABLE] = str(state)
+    os.environ[spent.STARTED_VARIABLE] = str(BEGAN_S)
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # of tqdm, which no page shows
+
+
+def _execute(source: Path, target: Path, values: Mapping[str, Any], alive: life.Life) -> None:
+    """Let papermill execute a notebook. ChapterFailed: a cell raised or the kernel died; the message says which."""
     import papermill
     from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    os.environ[progress.TERMINAL_VARIABLE] = progress.terminal()
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # of tqdm, which no page shows
-    values = run.chapter_values(chapter)
-    notebook = run.folder / f"{chapter}.ipynb"
-    with _alone(), atomic_path(notebook) as partial, tempfile.TemporaryDirectory() as scratch:
-        source = _to_ipynb(chapter, Path(scratch))
-        try:
-            papermill.execute_notebook(
-                str(source),
-                str(partial),
-                values,
-                kernel_name="python3",
-                progress_bar=False,
-                cwd=str(ROOT),
-                # It warns of unencrypted loopback at each start, and tells as an error that it is asked to end.
-                extra_arguments=["--IPKernelApp.log_level=50"],
-            )
-        except papermill.PapermillExecutionError as error:
-            os.replace(partial, notebook)
-            mendable = error.ename in INPUT_ERRORS
-            code = EXIT_INPUT if mendable else EXIT_FAILED
-            reason = error.evalue if mendable else f"{error.ename}: {error.evalue}"
-            raise ChapterFailed(f"{chapter} failed: {reason} (see {shown(notebook)})", code) from error
-        except RuntimeError as error:  # nbclient's DeadKernelError, or a plain one while the kernel is still starting
-            if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
-                raise
-            if partial.exists():
-                os.replace(partial, notebook)
-            why = "its kernel died (killed, or out of memory)"
-            raise ChapterFailed(f"{chapter} failed: {why}; run again to go on from here", EXIT_KERNEL_DIED) from error
-        except KeyboardInterrupt as error:
-            raise ChapterFailed(f"{chapter} was interrupted; run again to go on from here", EXIT_INTERRUPTED) from error
-    return notebook
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(target),
+            values,
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=str(ROOT),
+            on_cell_start=alive.cell_started,
+            # It warns of unencrypted loopback at each start, and tells as an error that it is asked to end.
+            extra_arguments=["--IPKernelApp.log_level=50"],
+        )
+    except papermill.PapermillExecutionError as error:
+        if error.ename in INPUT_ERRORS:  # the reader can mend it
+            raise ChapterFailed(error.evalue, EXIT_INPUT) from error
+        raise ChapterFailed(f"{error.ename}: {error.evalue}", EXIT_FAILED) from error
+    except RuntimeError as error:  # nbclient's DeadKernelError, or a plain one while the kernel is still starting
+        if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
+            raise
+        why = "its kernel died (killed, or out of memory); run again to go on from here"
+        raise ChapterFailed(why, EXIT_KERNEL_DIED) from error
 
 
-def _to_ipynb(chapter: str, folder: Path) -> Path:
-    """Convert the chapter's py:percent source, which papermill cannot read."""
+def _to_ipynb(chapter: str, folder: Path) -> tuple[Path, dict[str, str]]:
+    """Convert the chapter's py:percent source, which papermill cannot read; return where, and its cells' headings."""
     import jupytext
 
-    path = folder / f"{chapter}.ipynb"
-    jupytext.write(jupytext.read(params.NOTEBOOKS / f"{chapter}.py"), path)
-    return path
+    path, notebook = folder / f"{chapter}.ipynb", jupytext.read(params.NOTEBOOKS / f"{chapter}.py")
+    jupytext.write(notebook, path)
+    return path, life.headings(notebook.cells)
 
 
 @contextmanager
@@ -141,11 +168,21 @@ def show(run: params.Run) -> str:
     return f"{ladder.read_text(encoding='utf-8')}\nladder: {run.folder / 'ladder.csv'}\nbook:   {book}"
 
 
+def _chapter(run: params.Run, chapter: str, book: str = "") -> None:
+    """Run a chapter, then say how long it took and how long the ``book`` (a run's name; '': its own) will take."""
+    of = params.load_run(book, run.size, run.hardware) if book else run
+    run_chapter(run, chapter, outlook.of_book(run, chapter, of))
+    left = times.told(outlook.left_s(outlook.lacking(of)))
+    told = f"; the book: {left}" if left else ""
+    print(f"{chapter}: done in {progress.clock(time.time() - BEGAN_S)}{told}", file=sys.stderr)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fflib.book.execute", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("action", choices=("check", "chapter", "show"))
     parser.add_argument("chapter", nargs="?", default="")
     params.add_run_options(parser)
+    parser.add_argument("--book", default="", help="the run whose book it is for, where that begins after this one")
     return parser.parse_args()
 
 
@@ -155,9 +192,7 @@ def main() -> int:
     try:
         run = params.run_of(arguments)
         if arguments.action == "chapter":
-            start = time.perf_counter()
-            run_chapter(run, arguments.chapter)
-            print(f"{arguments.chapter}: done in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+            _chapter(run, arguments.chapter, arguments.book)
         elif arguments.action == "show":
             print(show(run))
         elif outdated := check(run):

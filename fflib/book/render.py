@@ -10,13 +10,14 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
 from fflib.files import InputError, resolve, shown, swapped_in
-from fflib.runs import params
+from fflib.runs import params, times
 
 TITLE = "Taming Transformers"
 THEME = Path(__file__).with_name("theme")
@@ -47,10 +48,12 @@ def build(folder: str | Path) -> Path:
     """
     folder = resolve(folder)
     notebooks = chapters(folder)
+    began_s = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch, swapped_in(folder / "book") as target:
         staging = Path(scratch) / "book"
         stage(notebooks, staging)
         _sphinx(staging, target, Path(scratch) / "doctrees", folder.name)
+        (target / times.SECONDS).write_text(f"{time.perf_counter() - began_s:.1f}\n")  # for the next estimate
     return folder / "book" / "index.html"
 
 

@@ -15,14 +15,13 @@ import time
 from fflib.book import execute
 from fflib.book.execute import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, ChapterFailed
 from fflib.files import InputError
-from fflib.runs import cli, params, sweep_plan
+from fflib.runs import cli, outlook, params, sweep_plan, times
 from fflib.runs.params import Run
 from fflib.runs.sweep_plan import Sweep
 
 
 def check(sweep: Sweep) -> int:
     """Set aside what is outdated in each run, forget how runs failed the last time, and say how much there is to do."""
-    from fflib.measure import hardware
     from fflib.runs import provenance, records
 
     for run in sweep.runs:
@@ -36,8 +35,8 @@ def check(sweep: Sweep) -> int:
     lacking = len(sweep_plan.wanted(sweep))
     records.set_aside(sweep.closing.folder, params.TABLES, "" if lacking or sweep_plan.went_on(sweep) else key)
     of = f"{lacking} of {len(first) + len(sweep.runs) * len(sweep_plan.order())} chapters to run"
-    left = sweep_plan.seconds_left(sweep, hardware.card())
-    _say(f"{sweep.name}: {len(sweep.runs)} runs, {of}", sweep_plan.told(left))
+    left = sweep_plan.seconds_left(sweep, times.here())
+    _say(f"{sweep.name}: {len(sweep.runs)} runs, {of}", times.told(left))
     return 0
 
 
@@ -49,7 +48,7 @@ def chapter(sweep: Sweep, run: Run, name: str) -> int:
     sweep_plan.forget_failure(run.folder)
     start = time.perf_counter()
     try:
-        execute.run_chapter(run, name)
+        execute.run_chapter(run, name, outlook.of_sweep(sweep, run, name))
     except (InputError, ChapterFailed) as error:
         code = error.code if isinstance(error, ChapterFailed) else EXIT_INPUT
         if code != EXIT_INTERRUPTED:
@@ -60,7 +59,7 @@ def chapter(sweep: Sweep, run: Run, name: str) -> int:
         return code
     took = time.perf_counter() - start
     left = sweep_plan.seconds_left(sweep, sweep_plan.machine_of(run.folder, name))
-    _say(f"{run.folder.name} {name}: done in {took:.0f} s", sweep_plan.told(left))
+    _say(f"{run.folder.name} {name}: done in {took:.0f} s", times.told(left))
     return 0
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from fflib import spent
 from fflib.files import InputError
 
 
@@ -104,6 +105,7 @@ def kept(logits: np.ndarray, original: np.ndarray, gold: Gold) -> float:
     return float((answers(logits, gold) == answers(original, gold)).mean())
 
 
+@spent.on("scoring")
 def score_interval(
     task: Scorable, logits: np.ndarray, gold: Gold, seed: int = 0, confidence: float = 0.95, resamples: int = 1000
 ) -> tuple[float, float]:
@@ -121,6 +123,7 @@ def scored(task: Scorable, logits: np.ndarray, gold: Gold, resamples: int = 1000
     return Scored(score(task, logits, gold), *score_interval(task, logits, gold, resamples=resamples))
 
 
+@spent.on("scoring")
 def difference_interval(
     task: Scorable,
     logits: np.ndarray,
@@ -139,6 +142,7 @@ def difference_interval(
     return score(task, logits, gold) - score(task, other_logits, gold), *_percentiles(differences, confidence)
 
 
+@spent.on("scoring")
 def paired_scores(
     task: Scorable, logits: np.ndarray, other_logits: np.ndarray, gold: Gold, seed: int = 0, resamples: int = 1000
 ) -> np.ndarray:

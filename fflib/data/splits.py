@@ -17,6 +17,7 @@ import numpy as np
 from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase
 
+from fflib import spent
 from fflib.data import custom, sources
 from fflib.data.metrics import Gold
 from fflib.data.readers import Placed
@@ -85,6 +86,7 @@ class TokenizedSplit:
         return tokenized(ids, types, self.gold.take(indices))
 
 
+@spent.on("data")
 def load_split(task: str, split: str, source: str = "auto", limit: int | None = None, seed: int = 0) -> Split:
     """Return the split "train", "dev" or "test" of ``task``.
 
@@ -114,6 +116,7 @@ def _check_every_class(task: Task, train: Split) -> None:
         raise InputError(f"{task.name}: no training example has the {task.label_field} {label!r}; correct 'labels'")
 
 
+@spent.on("data")
 def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenizedSplit:
     """Return ``split`` as token ids, special tokens included; beyond ``max_length`` the longer text is cut first.
 

@@ -17,6 +17,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from fflib import spent
 from fflib.engine import int8_graph, predictors
 from fflib.files import InputError
 
@@ -48,6 +49,7 @@ class ProductRate:
         return self.int8_gop_per_s / self.fp32_gop_per_s
 
 
+@spent.on("timing")
 def product_rates(shapes: Sequence[Shape], threads: int, seconds: float = 0.05) -> list[ProductRate]:
     """Measure products with constant weights on ``threads`` threads (0: all cores), one rate per shape.
 
@@ -65,6 +67,7 @@ def product_rates(shapes: Sequence[Shape], threads: int, seconds: float = 0.05) 
     return rates
 
 
+@spent.on("timing")
 def packing(shapes: Sequence[Shape], threads: int, seconds: float = 0.05) -> list[dict[str, float]]:
     """Measure what it costs that an operand is no constant: one row per shape, all `VARIANTS` in microseconds.
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from fflib import spent
 from fflib.files import InputError
 from fflib.measure import cores
 
@@ -58,6 +59,7 @@ def onnx_session(model: Graph, threads: int) -> onnxruntime.InferenceSession:
     return load(model, session_options(threads))
 
 
+@spent.on("export")
 def load(model: Graph, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     """Load a graph, given as a file or in memory. InputError: it is missing or damaged."""
     graph, name = (str(model), model) if isinstance(model, str | Path) else (model, "the graph")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from fflib import spent
 from fflib.measure.hardware import has_fast_bf16, threads_in_use
 
 
@@ -20,6 +21,7 @@ class Ceiling:
     threads: int
 
 
+@spent.on("timing")
 def measure_ceiling(seconds: float = 0.5) -> Ceiling:
     """Measure the matrix-product rate of PyTorch and the memory bandwidth, best of the tries within ``seconds`` each.
 

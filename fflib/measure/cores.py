@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,17 @@ from fflib.files import InputError
 def can_pin() -> bool:
     """Say whether the system lets a thread choose its cores: Linux does, macOS does not."""
     return hasattr(os, "sched_setaffinity")
+
+
+def cpu_model() -> str:
+    """Name the processor as the system does, with its family and model where it tells them."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        facts = dict(line.split(":", 1) for line in info.read_text().split("\n\n")[0].splitlines() if ":" in line)
+        facts = {key.strip(): value.strip() for key, value in facts.items()}
+        family = f" (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else ""
+        return facts.get("model name", platform.processor()) + family
+    return platform.processor() or platform.machine()
 
 
 def physical_cores() -> tuple[int, ...]:

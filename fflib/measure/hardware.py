@@ -64,7 +64,7 @@ def card() -> dict[str, object]:
     """Describe the machine and the software: what must stand beside every number."""
     flags = cpu_flags()
     return {
-        "cpu": _cpu_model(),
+        "cpu": cores.cpu_model(),
         "cores": psutil.cpu_count(logical=False) or 0,
         "cores_available": available_cores(),
         "hyper_threads": (psutil.cpu_count() or 0) > (psutil.cpu_count(logical=False) or 0),
@@ -103,13 +103,3 @@ def cpu_flags() -> set[str]:
 
     capability = torch.backends.cpu.get_cpu_capability().lower()
     return {"avx2": {"avx2"}, "avx512": {"avx2", "avx512f"}}.get(capability, set())
-
-
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        facts = dict(line.split(":", 1) for line in info.read_text().split("\n\n")[0].splitlines() if ":" in line)
-        facts = {key.strip(): value.strip() for key, value in facts.items()}
-        family = f" (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else ""
-        return facts.get("model name", platform.processor()) + family
-    return platform.processor() or platform.machine()

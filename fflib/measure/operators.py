@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
+from fflib import spent
+
 # The operators of PyTorch's profiler, by what they do; whatever is not named here is "other".
 OPERATORS = {
     "matrix products": ("addmm", "mm", "bmm", "linear", "matmul", "mkldnn_linear", "baddbmm"),
@@ -29,6 +31,7 @@ def group_operators(profile: Mapping[str, float], table: Mapping[str, Sequence[s
     return groups
 
 
+@spent.on("timing")
 def operator_profile(call: Callable[[], object], repeats: int = 5) -> dict[str, float]:
     """Return the self time in ms of each ATen operator per call, largest first, from PyTorch's profiler."""
     call()

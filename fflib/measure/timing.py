@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fflib import progress
+from fflib import progress, spent
 from fflib.data import batching, metrics
 from fflib.data.splits import TokenizedSplit
 from fflib.files import InputError
@@ -125,6 +125,7 @@ class Timing:
         return self.seconds if self.wall_s is None else self.wall_s[:, None]
 
 
+@spent.on("prediction")
 def check(
     variant: Variant, examples: TokenizedSplit, expected: np.ndarray, tolerance: float = 1e-3, agreement: float = 1.0
 ) -> Variant:
@@ -141,6 +142,7 @@ def check(
     return replace(variant, checked=checked)
 
 
+@spent.on("timing")
 def time_interleaved(
     variants: Sequence[Variant], examples: TokenizedSplit, rounds: int, seed: int = 0
 ) -> dict[str, Timing]:
@@ -170,6 +172,7 @@ def time_interleaved(
     }
 
 
+@spent.on("timing")
 def time_at_once(
     ways: Mapping[str, Together],
     examples: TokenizedSplit,

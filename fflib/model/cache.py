@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from fflib import spent
 from fflib.data import batching
 from fflib.data.splits import TokenizedSplit
 from fflib.files import atomic_path, cache_dir, content_hash, write_json
@@ -20,6 +21,7 @@ from fflib.model import checkpoints, encoder, training
 from fflib.model.encoder import Classifier
 
 
+@spent.on("prediction")
 def predict_cached(model: Classifier, examples: TokenizedSplit) -> np.ndarray:
     """Return the logits of `training.predict`, computed once per weights, examples and version of PyTorch.
 

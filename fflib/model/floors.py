@@ -17,6 +17,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from transformers import PreTrainedTokenizerBase
 
+from fflib import spent
 from fflib.data import batching, metrics
 from fflib.data.splits import Split, TokenizedSplit
 from fflib.data.task import Task
@@ -69,6 +70,7 @@ class Floor:
         return run
 
 
+@spent.on("training")
 def fit(
     task: Task, train: Split, dev: Split, encoder: str = "", tokenizer: PreTrainedTokenizerBase | None = None
 ) -> dict[str, Floor]:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fflib import progress
+from fflib import progress, spent
 from fflib.data import batching
 from fflib.data.metrics import Gold
 from fflib.data.splits import TokenizedSplit
@@ -132,6 +132,7 @@ def fit(
     return loop.finish()
 
 
+@spent.on("prediction")
 def predict(model: nn.Module, examples: TokenizedSplit, max_tokens: int = 2048) -> np.ndarray:
     """Return the logits [n, classes] (float32) of all examples in their own order; batches hold ``max_tokens``."""
     model.eval()

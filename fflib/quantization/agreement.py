@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fflib import spent
 from fflib.data import batching, metrics
 from fflib.data.splits import TokenizedSplit
 from fflib.measure.timing import Predictor, Variant
@@ -36,6 +37,7 @@ class Fidelity:
         return len(self.logits)
 
 
+@spent.on("prediction")
 def compare(predict: Predictor, examples: TokenizedSplit, plan: batching.Plan, expected: np.ndarray) -> Fidelity:
     """Answer ``examples`` in the batches of ``plan`` and one by one; compare with the original's logits [n, c]."""
     served = Variant("served", predict, plan).logits(examples)

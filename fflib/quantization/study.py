@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from fflib import spent
 from fflib.data import batching
 from fflib.data.retention import Retention
 from fflib.data.splits import TokenizedSplit
@@ -85,6 +86,7 @@ def check_choices(
         raise InputError("give recipes to serve, each once, a seed, and n_check of 2 or more, or 0")
 
 
+@spent.on("export")
 def originals(
     models: Mapping[str, Classifier], paths: Mapping[str, Path], threads: int
 ) -> dict[tuple[str, str], Graph]:
@@ -115,6 +117,7 @@ def answers_of(
     return Answers(chosen, plan_of(chosen.lengths), cache.predict_cached(model, texts)[which])
 
 
+@spent.on("export")
 def convert(source: Path, recipe: str, calibration: Calibration, answers: Answers, learned: bool = False) -> Graph:
     """Convert the file ``source`` by a recipe, into the folder it lies in, and compare what it answers."""
     start = time.perf_counter()

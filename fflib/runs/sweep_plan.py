@@ -8,17 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 from fflib.files import InputError, outputs_dir, write_text
-from fflib.runs import param_files, params, records
+from fflib.runs import param_files, params, records, times
 from fflib.runs.params import Run
 
 KEYS = ("description", "runs")  # of a sweep's file
 FAILED = "failed.txt"  # in a run's folder: the sentence with which a chapter of a sweep failed there
-ALIKE = ("cpu", "cores_available")  # where two machines agree in these, a chapter takes about as long on both
-MINUTE = 60
 
 
 @dataclass(frozen=True)
@@ -28,16 +25,6 @@ class Sweep:
     name: str
     runs: list[Run]
     closing: Run
-
-
-class _Time(NamedTuple):
-    """How long a chapter once took, and where."""
-
-    folder: Path
-    chapter: str
-    size: str
-    machine: tuple[Any, ...]
-    seconds: float
 
 
 def load(name: str, size: str = "", hardware: str = "", overrides: Iterable[str] = ()) -> Sweep:
@@ -149,43 +136,10 @@ def wanted(sweep: Sweep) -> list[tuple[Run, str]]:
 
 
 def seconds_left(sweep: Sweep, machine: Mapping[str, Any]) -> float | None:
-    """Estimate the seconds that the sweep's missing chapters take; None where one of them was never timed here.
+    """Estimate the seconds that the sweep's missing chapters take; None where one of them was never timed.
 
-    A chapter counts with the time it took in its own run before, else with the median of its times in the sweep's other
-    runs, else in any run of the same size on this machine. Runs that failed are not waited for.
+    See `times` for what is asked about a chapter. Runs that failed are not waited for.
     """
-    times = [time for time in _times() if time.machine == _alike(machine)]
-    mine = {run.folder for run in sweep.runs}
-    guesses = [_usual(times, run, chapter, mine) for run, chapter in wanted(sweep) if not failure(run.folder)]
-    return None if None in guesses else float(sum(guesses))
-
-
-def told(seconds: float | None) -> str:
-    """Write the time left for people; '' where nothing is known or nothing is left."""
-    if not seconds:
-        return ""
-    minutes = round(seconds / MINUTE)
-    if minutes < 1:
-        return "less than a minute left"
-    return f"about {minutes} min left" if minutes < 120 else f"about {minutes // 60} h {minutes % 60} min left"
-
-
-def _usual(times: Sequence[_Time], run: Run, chapter: str, mine: set[Path]) -> float | None:
-    known = [time for time in times if (time.chapter, time.size) == (chapter, run.size)]
-    nearest = ({run.folder}, mine, {time.folder for time in known})
-    found = ([time.seconds for time in known if time.folder in folders] for folders in nearest)
-    return next((median(seconds) for seconds in found if seconds), None)
-
-
-def _times() -> list[_Time]:
-    """Return how long the chapters of all runs took, those whose results were set aside included."""
-    found = []
-    for path, record in records.readable(outputs_dir(), "*/results/[0-9][0-9]_*.json*").items():
-        seconds, size = record.get("seconds"), record["parameters"].get("size", "")
-        if isinstance(seconds, int | float):
-            found.append(_Time(path.parent.parent, record["chapter"], size, _alike(record["machine"]), float(seconds)))
-    return found
-
-
-def _alike(machine: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(machine.get(name) for name in ALIKE)
+    waited_for = [(run, chapter) for run, chapter in wanted(sweep) if not failure(run.folder)]
+    mine = {run.folder.name for run in sweep.runs}
+    return times.total_s(times.estimates(waited_for, machine, mine))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from fflib import spent
 from fflib.engine import predictors
 from fflib.files import InputError
 from fflib.measure import fitness
@@ -56,6 +57,7 @@ def in_every_run(asked: Sequence[str]) -> list[str]:
     return [*asked, *(name for name in fusions.SHOWN if name not in asked)]
 
 
+@spent.on("export")
 def build(
     graphs: fusions.Graphs, variants: Iterable[str], threads: int
 ) -> tuple[dict[str, BuiltGraph], dict[str, str]]:

@@ -14,6 +14,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from fflib import spent
 from fflib.data.splits import TokenizedSplit
 from fflib.engine import predictors
 from fflib.engine.export import save_onnx
@@ -75,6 +76,7 @@ class Loaded:
     seconds: float | None = None
 
 
+@spent.on("export")
 def load_all(
     model: nn.Module, engines: Sequence[str], threads: int, folder: str | Path
 ) -> tuple[dict[str, Loaded], dict[str, str]]:

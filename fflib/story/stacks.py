@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fflib import spent
 from fflib.data import batching
 from fflib.data.splits import TokenizedSplit
 from fflib.engine import export, predictors
@@ -97,6 +98,7 @@ def graphs_of_run(folder: Path, served: Mapping[str, Any], quantised: Mapping[st
     }
 
 
+@spent.on("export")
 def graph(stack: Stack, parts: Parts) -> Path:
     """Return the ONNX file of a stack, made once: the model or its `FirstTokenClassifier`, in its recipe's integers."""
     model, kind = parts.models[stack.model], "first token" if stack.first_token else "whole"

@@ -152,6 +152,10 @@ def test_what_is_saved_is_what_was_gathered_and_is_there_at_once(run, tmp_path):
     assert record["facts"]["rows"] == [{"value": 9.0}] and [one["rung"] for one in record["rungs"]] == ["student"]
     assert record["key"] == "now" and record["machine"]["cpu"] and record["parameters"]["run_dir"] == str(tmp_path)
     assert sorted(one.name for one in (tmp_path / "figures").iterdir()) == ["empty.png", "empty.svg"]
+    by_kind = record["seconds_by_kind"]
+    assert {"start", "figures", "rest"} <= by_kind.keys() and sum(by_kind.values()) == pytest.approx(
+        record["seconds"], abs=0.06 * len(by_kind)
+    ), "they are rounded, each to a tenth"
 
 
 def test_a_comparison_takes_the_chapters_rounds(run):

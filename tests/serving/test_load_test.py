@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from conftest import examples_of, tiny_classifier
 
-from fflib import progress
 from fflib.data import batching
 from fflib.engine import export, predictors, sessions
 from fflib.measure import cores
@@ -27,11 +26,6 @@ PREDICT = predictors.torch_predictor(MODEL)
 ONE_EACH = batching.in_order(EXAMPLES.lengths, 1)
 LABELS = Variant("right", PREDICT, ONE_EACH).logits(EXAMPLES).argmax(1)
 ORDER = np.random.default_rng(1).integers(0, len(EXAMPLES), 30)
-
-
-@pytest.fixture(autouse=True)
-def _no_bars(monkeypatch):
-    monkeypatch.setenv(progress.TERMINAL_VARIABLE, "")
 
 
 def load_test(predict=PREDICT, at_least=1.0, queue_limit=50):

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from conftest import examples_of
 
-from fflib import progress
 from fflib.files import InputError
 from fflib.serving import loadgen, queue_sim, scheduling
 from fflib.serving.loadgen import Load
@@ -22,11 +21,6 @@ from fflib.serving.server import Refused, Server
 EXAMPLES = examples_of(np.random.default_rng(0).integers(3, 60, 100))
 ORDER = np.random.default_rng(1).integers(0, 100, 200)  # some more than once
 LONG_S = 30.0
-
-
-@pytest.fixture(autouse=True)
-def _no_bars(monkeypatch):
-    monkeypatch.setenv(progress.TERMINAL_VARIABLE, "")
 
 
 def echo(inputs):

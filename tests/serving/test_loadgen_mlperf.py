@@ -13,7 +13,6 @@ import pytest
 from conftest import examples_of
 from scipy import stats
 
-from fflib import progress
 from fflib.serving import loadgen, scheduling
 from fflib.serving.server import Server
 
@@ -64,9 +63,8 @@ def mlperfs_load(folder):
     return np.array(sent_s), {float(q): int(ns) / 1e6 for q, ns in said}
 
 
-def test_arrivals_and_percentiles_are_those_of_mlperfs_generator(tmp_path, monkeypatch):
+def test_arrivals_and_percentiles_are_those_of_mlperfs_generator(tmp_path):
     """Two Poisson streams of other seeds: gaps by the Kolmogorov-Smirnov test, percentiles within what they vary by."""
-    monkeypatch.setenv(progress.TERMINAL_VARIABLE, "")
     sent_s, theirs_ms = mlperfs_load(tmp_path)
     order, rng = np.arange(COUNT) % len(EXAMPLES), np.random.default_rng(0)
     with server() as under_test:

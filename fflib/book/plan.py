@@ -1,0 +1,97 @@
+"""What `make plan` prints: each step that would run, why, and how long it will take.
+
+python -m fflib.book.plan .cache/plan.txt --run docs-cpu        of what `snakemake --dry-run` said
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fflib.runs import cli, params, sweep_plan, times
+from fflib.runs.params import Run
+from fflib.runs.times import Estimate
+
+
+@dataclass(frozen=True)
+class Step:
+    """A file that is to be made, and why."""
+
+    file: str
+    reason: str
+
+    @property
+    def chapter(self) -> str:
+        """Its chapter, or `times.BOOK`."""
+        return Path(self.file).stem if Path(self.file).suffix == ".json" else times.BOOK
+
+    @property
+    def folder(self) -> str:
+        """The name of its run's folder."""
+        return Path(self.file).parent.parent.name
+
+
+def steps(said: str) -> list[Step]:
+    """Return what a dry run of snakemake is going to make, in its order."""
+    found, file = [], ""
+    for line in said.splitlines():
+        name, _, rest = line.strip().partition(": ")
+        if name == "output":
+            file = rest.partition(",")[0]
+        elif name.lower() == "reason" and file:
+            found.append(Step(file, re.sub(r": [^;]*", "", rest)))
+            file = ""
+    return found
+
+
+def told(wanted: Sequence[Step], runs: Sequence[Run], sweep: Sequence[str] = ()) -> str:
+    """Return a line for each step, and one for all of them: how long, and by what that is known.
+
+    Args:
+        runs: of all folders that the steps are of.
+        sweep: the names of the folders of the sweep's runs.
+    """
+    by_folder = {run.folder.name: run for run in runs}
+    guesses = times.estimates([(by_folder[step.folder], step.chapter) for step in wanted], times.here(), sweep)
+    lines = [_line(step, guess) for step, guess in zip(wanted, guesses, strict=True)]
+    known = [guess for guess in guesses if guess]
+    unknown = sum(not guess and step.chapter != times.BOOK for step, guess in zip(wanted, guesses, strict=True))
+    if known:
+        by = ", ".join(name for name, _ in Counter(guess.by for guess in known).most_common())
+        less = f", and {unknown} of which no record tells" if unknown else ""
+        lines.append(f"in all {times.about(sum(guess.seconds for guess in known))}{less} ({by})")
+    return "\n".join(lines)
+
+
+def _line(step: Step, guess: Estimate | None) -> str:
+    return f"{step.file}{f', {times.about(guess.seconds)}' if guess else ''} ({step.reason})"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; what the user can mend is one sentence on stderr and status 2."""
+    parser = argparse.ArgumentParser(prog="python -m fflib.book.plan", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("said", type=Path, help="the file with what `snakemake --dry-run` said")
+    parser.add_argument("--sweep", default="", help="a file in params/sweeps, instead of a run")
+    params.add_run_options(parser)
+    options = parser.parse_args(arguments)
+
+    def show() -> None:
+        said = options.said.read_text(encoding="utf-8")
+        changes = (options.size, options.hardware, params.split_overrides(options.set))
+        sweep = sweep_plan.load(options.sweep, *changes) if options.sweep else None
+        runs = [*sweep.runs] if sweep else [params.load_run(options.run, *changes)]
+        every = [*params.before(runs), *runs, *([sweep.closing] if sweep else [])]
+        nothing = [line for line in said.splitlines() if line.startswith("Nothing to be done")]
+        mine = [run.folder.name for run in runs] if sweep else []
+        print("\n".join([*nothing, *filter(None, [told(steps(said), every, mine)])]))
+
+    return cli.ended(show)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
