@@ -69,8 +69,8 @@ class Pair(NamedTuple):
         return "yes" if self.parameter == self.described else "no"
 
 
-def load() -> dict[str, list[Record]]:
-    """Return the splits "train", "dev", "test": records with ``parameter``, ``function``, ``label``, ``module`` and
+def load(split: str) -> list[Record]:
+    """Return "train", "dev" or "test": records with ``parameter``, ``function``, ``label``, ``module`` and
     ``balanced``, "yes" or "no": whether it belongs to a part where counting words tells nothing (all of dev and test).
 
     Built once (under a minute) and cached under the packages' versions and the code that makes it.
@@ -80,13 +80,15 @@ def load() -> dict[str, list[Record]]:
     packages = (*PACKAGES, "docstring_parser")
     versions = {name: [importlib.metadata.version(d) for d in distributions.get(name, ())] for name in packages}
     sources = Path(__file__), Path(docstrings.__file__), Path(word_overlap.__file__)
-    path = cache_dir("docs") / f"{content_hash(versions, sys.version_info[:2], *sources)}.json"
+    key = content_hash(versions, sys.version_info[:2], *sources)
+    paths = {name: cache_dir("docs") / f"{key}-{name}.json" for name in SPLIT_ENDS}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(paths[split].read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not there yet, or damaged
         splits = build()
-        write_json(path, splits)
-        return splits
+        for name, path in paths.items():
+            write_json(path, splits[name])
+        return splits[split]
 
 
 def build(packages: Sequence[str] = PACKAGES, minimum: Mapping[str, int] = MINIMUM) -> dict[str, list[Record]]:
@@ -109,7 +111,7 @@ def build(packages: Sequence[str] = PACKAGES, minimum: Mapping[str, int] = MINIM
 
 def balanced_places(split: str) -> list[int]:
     """Return the places, in a split as `load` returns it, of the examples of which counting words tells nothing."""
-    return [place for place, record in enumerate(load()[split]) if record["balanced"] == "yes"]
+    return [place for place, record in enumerate(load(split)) if record["balanced"] == "yes"]
 
 
 def _records(pairs: list[Pair], only_balanced: bool) -> list[Record]:

@@ -36,7 +36,7 @@ def records(task: Task, split: str, source: str = "auto", own: OwnData | None = 
     if own:
         return _own_from_hub(own, split) if own.hub else custom.records(own, split)
     if task.name == "docs":
-        return ((f"docs {split}", record) for record in docs_task.load()[split])
+        return ((f"docs {split}", record) for record in docs_task.load(split))
     source = _superglue(source)
     official = _from_superglue if source == "hub" else _from_folder
     if split == "test":

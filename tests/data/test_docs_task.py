@@ -194,7 +194,7 @@ def test_where_counting_words_sees_the_same_as_many_are_yes_as_no(orchard):
 
 def test_the_balanced_part_of_train_is_marked(orchard, monkeypatch):
     splits = docs_task.build(["orchard"], NO_MINIMUM)
-    monkeypatch.setattr(docs_task, "load", lambda: splits)
+    monkeypatch.setattr(docs_task, "load", splits.get)
     for split in ("dev", "test"):
         assert docs_task.balanced_places(split) == list(range(len(splits[split])))
     train = splits["train"]
@@ -231,17 +231,17 @@ def test_the_cache_is_read_and_a_damaged_one_made_anew(tmp_path, monkeypatch):
     splits = {"train": [{"parameter": "S"}], "dev": [], "test": []}
     calls = []
     monkeypatch.setattr(docs_task, "build", lambda: calls.append(1) or splits)
-    assert docs_task.load() == docs_task.load() == splits
+    assert {name: docs_task.load(name) for name in splits} == splits
     assert len(calls) == 1
-    (path,) = (tmp_path / "docs").iterdir()
-    path.write_text('{"train": [')
-    assert docs_task.load() == splits
+    (path,) = (tmp_path / "docs").glob("*-train.json")
+    path.write_text('[{"parameter"')
+    assert docs_task.load("train") == splits["train"]
     assert len(calls) == 2
 
 
 @pytest.fixture(scope="module")
 def real():
-    return docs_task.load()
+    return {split: docs_task.load(split) for split in docs_task.SPLIT_ENDS}
 
 
 def test_the_real_corpus_is_large_enough_and_keeps_the_invariants(real):
