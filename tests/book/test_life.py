@@ -109,7 +109,7 @@ def logged(home: Path, code: str, do=lambda process: None) -> tuple[int, list[st
         process = started(home, code, log.fileno())
         do(process)
         status = process.wait(timeout=120)
-    return status, (home / "log").read_text().splitlines()
+    return status, [line for line in (home / "log").read_text().splitlines() if line]
 
 
 def test_without_a_terminal_it_says_how_it_begins_what_it_does_and_how_it_ends(home):
@@ -119,7 +119,8 @@ def test_without_a_terminal_it_says_how_it_begins_what_it_does_and_how_it_ends(h
     # 300 s as the last time, and 120 s to come: what is done took what it was to take.
     assert re.fullmatch(r"01_baseline: done in 0:\d\d; the book: about 2 min left", lines[-1])
     does = [line.removeprefix("01_baseline: ").partition(";")[0] for line in lines[1:-1]]
-    assert all(line.endswith("; the chapter: about 5 min left; the book: about 7 min left") for line in lines[1:-1])
+    left = re.compile(r"; the chapter: about [45] min left; the book: about [67] min left$")  # on a busy machine less
+    assert all(left.search(line) for line in lines[1:-1])
     assert "1.1 Think" in does
     counting = [re.fullmatch(r"1\.2 Count to twenty: train (\d+) of 20(, 0:0\d left)?", line) for line in does]
     done = [int(match[1]) for match in counting if match]
