@@ -460,9 +460,10 @@ bench.figure(figures.anatomy(profiles, caption), "anatomy")
 # %% tags=["hide-input"]
 speedup = race.speedup("reference unpadded", "reference padded")
 paper = 734.35 / 209.29  # FastFormers, Table 3, first two rows
-assert speedup > 1, "leaving the padding out made the reference slower"
+nothing = "That is no gain: all texts are nearly as long as the limit, or this machine was busy. "
 Markdown(
     f"Not padding made the reference **{speedup:.2f} times** as fast here (the paper: {paper:.2f} times). "
+    f"{'' if speedup > 1 else nothing}"
     f"Any ladder that starts from the padded model owes that factor to its choice of a baseline."
 )
 
