@@ -559,7 +559,7 @@ shown
 # ## 3.13 What it cost
 #
 # Accuracy is in the tables above. The rest is training time, paid once. The teacher's pass over the texts, once for all
-# students, comes on top and is not in these minutes.
+# students, comes on top and is not in these minutes. A student that comes with the book counts with the minutes it had been taught.
 
 # %% tags=["hide-input"]
 trained_before = {n_few, len(train)}

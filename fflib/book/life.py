@@ -22,7 +22,7 @@ from fflib.progress import Loop
 from fflib.runs import times
 from fflib.runs.outlook import Outlook
 
-DRAW_EVERY_S, LINE_EVERY_S = 1.0, 60.0
+DRAW_EVERY_S, LINE_EVERY_S = 1.0, progress.LINE_EVERY_S
 WIDTH = 10  # of the bar, in characters
 CLEAR = "\r\x1b[K"
 THREAD = "sign of life"

@@ -113,7 +113,8 @@ class StudentInit:
         """
         students = [shape for shape in shapes if shape != TEACHER and (self.named or self._fits(shape))]
         if not students and not self.named:
-            raise InputError("students_tried names no student; name one before the teacher, such as '3x384'")
+            why = "".join(f" ({reason})" for reason in self.left_out.values())
+            raise InputError(f"students_tried names no student to try{why}; name one, such as '3x384'")
         return [*([self.name] if self.named else students), TEACHER]
 
     def make(self, shape: str, start: str = "", activation: str = "") -> Classifier:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from fflib.data import docs_task, metrics, registry, splits
@@ -73,9 +73,9 @@ def make() -> Path:
     """
     machine = hardware.card()  # now: the commit that the code is of, before a file changes
     task, tokenizer = registry.get_task(TASK), checkpoints.load_tokenizer(BASE)
-    lengths = {"train": LENGTH, "dev": task.max_length, "test": task.max_length}
-    texts = {name: splits.tokenize(splits.load_split(TASK, name), tokenizer, n) for name, n in lengths.items()}
+    texts = tokenized(task, tokenizer)
     balanced = texts["train"].take(docs_task.balanced_places("train"))
+    score = partial(metrics.score, task)
 
     def train(model: Classifier, stage: str) -> training.History:
         examples = texts["train"] if stage == "all" else balanced
@@ -83,10 +83,7 @@ def make() -> Path:
         state_file = cache_dir("shipped") / f"teacher-{stage}.state"
         return training.fit(model, examples, texts["dev"], loss, score, STAGES[stage], state_file)
 
-    def score(logits: np.ndarray, gold: metrics.Gold) -> float:
-        return metrics.score(task, logits, gold)
-
-    base, model, small = (checkpoints.load_classifier(BASE, task.num_labels) for _ in range(3))
+    base, model, cut = (checkpoints.load_classifier(BASE, task.num_labels) for _ in range(3))
     histories = {}
     for stage in ("all", "balanced"):
         model.encoder.embeddings.position.requires_grad_(False)  # as the words: the difference would not be small
@@ -95,16 +92,52 @@ def make() -> Path:
 
     FOLDER.mkdir(exist_ok=True)
     file = FOLDER / f"{TASK}-{BASE.rpartition('/')[2]}.safetensors"
-    low_rank.save(model, base, file, RANK)
-    low_rank.apply(small, file)
-    measured["as cut"] = scores(small, texts, score)
-    low_rank.freeze_matrices(small)
-    histories["after the cut"] = train(small, "after the cut")
-    low_rank.save(small, base, file, RANK)
-    low_rank.apply(base, file)
-    measured["as kept"] = scores(base, texts, score)
-    write_json(file.with_suffix(".json"), _record(histories, texts, measured, file, machine))
+    histories["after the cut"], small = keep(
+        model, base, cut, file, RANK, lambda each: train(each, "after the cut"), lambda each: scores(each, texts, score)
+    )
+    facts = {
+        "command": "python -m fflib.model.shipped",
+        "base": BASE,
+        "rank": RANK,
+        "stages": {stage: asdict(recipe) for stage, recipe in STAGES.items()},
+        "history": asdict(joined(histories.values())),
+    }
+    write_record(file, facts, texts, measured | small, machine)
     return file
+
+
+def tokenized(task: Task, tokenizer: PreTrainedTokenizerBase) -> dict[str, TokenizedSplit]:
+    """Return all of the task: train in `LENGTH` tokens, dev and test as they are served."""
+    lengths = {"train": LENGTH, "dev": task.max_length, "test": task.max_length}
+    return {name: splits.tokenize(splits.load_split(task.name, name), tokenizer, n) for name, n in lengths.items()}
+
+
+def keep(
+    model: Classifier,
+    start: Classifier,
+    cut: Classifier,
+    file: Path,
+    rank: int,
+    tune: Callable[[Classifier], training.History],
+    scored: Callable[[Classifier], dict[str, float]],
+) -> tuple[training.History, dict[str, dict[str, float]]]:
+    """Write to ``file`` how ``model`` differs from ``start``, as pairs of ``rank``, tuned after they were cut.
+
+    Args:
+        start: becomes what the file makes of it.
+        cut: another copy of it, on which ``tune`` trains what is kept whole.
+
+    Returns:
+        How that training went, and what the model scores "as cut" and "as kept".
+    """
+    low_rank.save(model, start, file, rank)
+    low_rank.apply(cut, file)
+    measured = {"as cut": scored(cut)}
+    low_rank.freeze_matrices(cut)
+    history = tune(cut)
+    low_rank.save(cut, start, file, rank)
+    low_rank.apply(start, file)
+    return history, measured | {"as kept": scored(start)}
 
 
 def joined(histories: Iterable[training.History]) -> training.History:
@@ -119,33 +152,30 @@ def joined(histories: Iterable[training.History]) -> training.History:
     return whole
 
 
-def scores(model: Classifier, texts: dict[str, TokenizedSplit], score: training.Score) -> dict[str, float]:
+def scores(model: Classifier, texts: Mapping[str, TokenizedSplit], score: training.Score) -> dict[str, float]:
     """Return what ``model`` scores on dev and test of ``texts``."""
     return {name: score(training.predict(model, texts[name]), texts[name].gold) for name in ("dev", "test")}
 
 
-def _record(
-    histories: dict[str, training.History],
-    texts: dict[str, TokenizedSplit],
-    measured: dict,
+def write_record(
     file: Path,
-    machine: dict[str, object],
-) -> dict[str, Any]:
-    return {
-        "command": "python -m fflib.model.shipped",
+    facts: Mapping[str, Any],
+    texts: Mapping[str, TokenizedSplit],
+    measured: Mapping[str, Mapping[str, float]],
+    machine: Mapping[str, object],
+) -> None:
+    """Write the record of ``file`` beside it: the ``facts`` of how it was made, and what is told of every file."""
+    common = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine,
         "task": TASK,
-        "base": BASE,
-        "rank": RANK,
         "train_length": LENGTH,
-        "stages": {stage: asdict(recipe) for stage, recipe in STAGES.items()},
         "examples": {name: len(split) for name, split in texts.items()},
         "fingerprints": {name: split.fingerprint for name, split in texts.items()},
-        "history": asdict(joined(histories.values())),
         "scores": measured,
         "kilobytes": round(file.stat().st_size / 1000),
     }
+    write_json(file.with_suffix(".json"), {**facts, **common})
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from fflib.measure import hardware
 from fflib.runs import params
 
 PACKAGE = ROOT / "fflib"
+READS_KEPT, KEPT = "fflib.model.shipped", PACKAGE / "model" / "kept"
 
 
 def chapter_code(chapter: str) -> str:
@@ -35,8 +36,9 @@ def modules_used(code: str) -> list[str]:
 
 
 def code_of(chapter: str) -> list[Path]:
-    """Return the files of fflib that a chapter's result depends on."""
-    return [_file_of(module) for module in modules_used(chapter_code(chapter))]
+    """Return the files of fflib that a chapter's result depends on; models that come with the book are among them."""
+    modules = modules_used(chapter_code(chapter))
+    return [*map(_file_of, modules), *(sorted(KEPT.iterdir()) if READS_KEPT in modules else [])]
 
 
 def page_key() -> str:

@@ -64,6 +64,10 @@ def test_one_that_does_not_fit_is_left_out_and_it_is_said_why(kept, teacher):
     init = StudentInit("teacher", teacher, None, task=registry.get_task("boolq"))
     assert init.candidates(["2x16@kept", "2x16"]) == ["2x16", "teacher"]
     assert "BoolQ; it has none" in init.left_out["2x16@kept"]
+    with pytest.raises(
+        InputError, match=r"no student to try \(no student 2x16 comes with the book for BoolQ.*name one"
+    ):
+        init.candidates(["2x16@kept", "teacher"])
     with torch.no_grad():
         teacher.classifier.bias += 1
     init = StudentInit("teacher", teacher, None, task=DOCS)

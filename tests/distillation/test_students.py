@@ -106,7 +106,7 @@ def test_students_are_made_of_the_teacher_or_copies_of_a_named_model(tmp_path):
     init = students.StudentInit("teacher", teacher_model, tokenizer)
     assert init.candidates(["3x16", "2x16"]) == ["3x16", "2x16", "teacher"] and not init.named
     assert init.candidates(["2x16", "teacher"]) == ["2x16", "teacher"] and init.make("teacher") is teacher_model
-    with pytest.raises(InputError, match="names no student; name one before the teacher"):
+    with pytest.raises(InputError, match="names no student to try; name one, such as"):
         init.candidates(["teacher"])
     same(init.make("2x16@last"), teacher_model, (2, 3))
     same(init.make("2x16@last", start="first"), teacher_model, (0, 1))

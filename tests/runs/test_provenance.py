@@ -12,6 +12,7 @@ from modulefinder import ModuleFinder
 import pytest
 
 from fflib.files import ROOT, InputError
+from fflib.model import shipped
 from fflib.runs import params, provenance
 
 CHAPTERS = [*params.chapters(), params.TABLES]
@@ -67,6 +68,19 @@ def test_a_changed_module_makes_every_chapter_stale_that_loads_it_and_no_other(s
     name = f"fflib.{module.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__")
     assert stale[module] == [chapter for chapter in CHAPTERS if name in imported(chapter)]
     assert stale[module] and (stale[module] == CHAPTERS) == (name in ("fflib.data", "fflib.data.task"))
+
+
+def test_another_kept_model_is_another_chapter(monkeypatch, tmp_path):
+    """The file's own content counts: it can be made anew by the same code."""
+    kept = tmp_path / "kept"
+    shutil.copytree(provenance.KEPT, kept)
+    monkeypatch.setattr(provenance, "KEPT", kept)
+    defaults = {key: one.default for key, one in params.declared("01_baseline").items()}
+    assert shipped.FOLDER == provenance.PACKAGE / "model" / "kept"
+    before = provenance.chapter_key("01_baseline", defaults)
+    assert provenance.chapter_key("01_baseline", defaults) == before
+    next(kept.glob("*.safetensors")).write_bytes(b"other weights")
+    assert provenance.chapter_key("01_baseline", defaults) != before
 
 
 def test_imports_of_every_form_are_followed():
