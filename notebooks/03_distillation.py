@@ -272,7 +272,7 @@ bench.figure(figures.losses(study.losses(distilled), bench.caption), "distillati
 # Teacher and student answer the same examples. Only those that one of them alone has right tell them apart, so the interval
 # of the *retention* is drawn from pairs, and is much narrower than those of two scores. On dev the value itself decides; on test
 # the interval tells whether the rule was held, held within the interval (which has both sides of it), or missed. The figure is
-# left out where the first student held.
+# left out where all that were tried have as many layers.
 
 # %%
 chosen = first_that_holds(kept, min_retention)
@@ -317,7 +317,7 @@ by_layers = [
     if kept[name].is_known
 ]
 bench.facts["retention_by_layers"] = by_layers
-if len(by_layers) > 1:
+if len({point["x"] for point in by_layers}) > 1:
     caption = f"{bench.caption}; {len(dev)} dev examples, one seed"
     show(
         bench.figure(figures.depth_curve(by_layers, min_retention, caption), "retention_by_layers")
