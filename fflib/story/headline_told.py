@@ -39,12 +39,32 @@ def of_records(records: Sequence[Mapping[str, Any]]) -> Fact | None:
 
 
 def in_ladder(ladder: pd.DataFrame, headline: Fact | None) -> pd.DataFrame:
-    """Return the ladder with the measured factors of its last rung; those of all others stay products of steps."""
+    """Return the ladder with the measured factors of the headline's rung.
+
+    A rung that was tried on top of it (and not taken) is that factor times its own step, so that no two rungs of one
+    way are told on two scales. Those of all others stay products of steps.
+    """
     if headline is None:
         return ladder
-    changed, columns = ladder.copy(), ["speedup_vs_padded", "speedup_vs_unpadded"]
-    changed.loc[changed["rung"] == headline["rung"], columns] = _pair(headline, lambda row: row["factor"])
+    changed, last = ladder.copy(), ladder["rung"] == headline["rung"]
+    on_top = ladder["rung"].isin(_on_top(ladder, headline["rung"]))
+    for column, factor in zip(("speedup_vs_padded", "speedup_vs_unpadded"), _pair(headline, _factor), strict=True):
+        changed.loc[on_top, column] *= factor / ladder.loc[last, column].item()
+        changed.loc[last, column] = factor
     return changed
+
+
+def _on_top(ladder: pd.DataFrame, last: str) -> set[str]:
+    """Return the rungs above ``last``, however many lie between; a rung comes after the one it stands on."""
+    found = {last}
+    for rung, below in zip(ladder["rung"], ladder["stacks_on"], strict=True):
+        if below in found:
+            found.add(rung)
+    return found - {last}
+
+
+def _factor(row: Mapping[str, Any]) -> float:
+    return row["factor"]
 
 
 def factor_words(against: Mapping[str, Any]) -> str:

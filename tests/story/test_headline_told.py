@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from small_ladder import LADDER, ROWS, STACK
+from small_ladder import LADDER, ROWS, STACK, rung
 
+from fflib.runs import ladder as rungs
 from fflib.story import factors, headline_told
 from fflib.story.factors import AGAINST
 from fflib.story.headline import Factor, Headline
@@ -40,6 +41,16 @@ def test_the_last_rung_takes_the_measured_factors_and_no_other_rung_does():
     assert LADDER.loc[last, "speedup_vs_padded"].item() == pytest.approx(120), "the ladder given is as it was"
     steps = factors.factors(changed, STACK)
     assert steps[-1]["total"] == pytest.approx(120), "the steps multiply to their product, whatever is measured"
+
+
+def test_a_rung_tried_on_top_of_the_headline_moves_with_it():
+    ladder = rungs.ladder([*ROWS, rung("instances", LAST, 2 * 180.0)])
+    changed = headline_told.in_ladder(ladder, TOLD).set_index("rung")
+    assert ladder.set_index("rung").loc["instances", "speedup_vs_padded"] == pytest.approx(240)
+    assert changed.loc["instances", "speedup_vs_padded"] == pytest.approx(2 * 150)
+    assert changed.loc["instances", "speedup_vs_unpadded"] == pytest.approx(2 * 50)
+    others = [name for name in ladder["rung"] if name not in (LAST, "instances")]
+    assert changed.loc[others].equals(ladder.set_index("rung").loc[others])
 
 
 def test_without_a_headline_the_product_stays_and_is_called_so():
