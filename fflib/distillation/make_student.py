@@ -1,6 +1,7 @@
-"""Make the student that comes with the book: taught on all of train, for longer than a reader waits.
+"""Make a student that comes with the book: taught on all of train, for longer than a reader waits.
 
-    python -m fflib.distillation.make_student        makes it anew, with its record (43 minutes, two cores)
+    python -m fflib.distillation.make_student 3x384@2,4,6        makes it anew, with its record (43 minutes, two cores)
+    python -m fflib.distillation.make_student 2x384@3,6
 
 It learns from the teacher that comes with the book (`model.shipped`) alone, never from labels, and is kept as
 `shipped_student` reads it.
@@ -8,6 +9,7 @@ It learns from the teacher that comes with the book (`model.shipped`) alone, nev
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import asdict, replace
 from functools import partial
@@ -25,22 +27,22 @@ from fflib.measure import hardware
 from fflib.model import checkpoints, shipped, slicing, training
 from fflib.model.encoder import Classifier
 
-SHAPE, RANK = "3x384@2,4,6", 64
+ANSWER_EPOCHS = {"3x384@2,4,6": 2, "2x384@3,6": 3}  # by shape: the smaller it is, the longer it gains
+RANK = 64
 _RECIPE = training.Recipe(epochs=1, batch_size=32, warmup=0.06, dropout=0.0, freeze_words=True, evaluations_per_epoch=2)
-STAGES = (
-    DistillationStage(
-        "inside", Objectives.inside(["hidden"]), replace(_RECIPE, learning_rate=1e-3, evaluations_per_epoch=0)
-    ),
-    DistillationStage("answers", Objectives(logits=1.0), replace(_RECIPE, epochs=2, learning_rate=4e-4)),
+INSIDE = DistillationStage(
+    "inside", Objectives.inside(["hidden"]), replace(_RECIPE, learning_rate=1e-3, evaluations_per_epoch=0)
 )
+ANSWERS = DistillationStage("answers", Objectives(logits=1.0), replace(_RECIPE, learning_rate=4e-4))
 AFTER_THE_CUT = DistillationStage("after the cut", Objectives(logits=1.0), replace(_RECIPE, learning_rate=1e-3))
 
 
-def make() -> Path:
-    """Distil a student of `SHAPE` through `STAGES` on all of the task's train; write the file and its record.
+def make(name: str) -> Path:
+    """Distil a student of a shape of `ANSWER_EPOCHS` on all of the task's train; write the file and its record.
 
     Interrupted, it goes on where it was. Dev chooses the weights; test is scored for the record alone.
     """
+    answers = replace(ANSWERS, recipe=replace(ANSWERS.recipe, epochs=ANSWER_EPOCHS[name]))
     machine = hardware.card()  # now: the commit that the code is of, before a file changes
     task, tokenizer = registry.get_task(shipped.TASK), checkpoints.load_tokenizer(shipped.BASE)
     texts, folder = shipped.tokenized(task, tokenizer), cache_dir("shipped")
@@ -54,25 +56,27 @@ def make() -> Path:
 
     def tune(model: Classifier) -> training.History:
         loss = Distillation(model, outputs, AFTER_THE_CUT.objectives, "uniform")
-        state_file = folder / f"{SHAPE}-after.state"
+        state_file = folder / f"{name}-after.state"
         return training.fit(model, texts["train"], texts["dev"], loss, score, AFTER_THE_CUT.recipe, state_file)
 
-    shape = StudentShape.parse(SHAPE)
+    shape = StudentShape.parse(name)
     layers = losses.layer_map(shape.start, shape.layers, len(teacher.encoder.layers))
     start, student, cut = (slicing.slice_model(teacher, [layer - 1 for layer in layers]) for _ in range(3))
     outputs = TeacherOutputs(teacher, texts["train"])
-    student, histories = learning.distil(student, STAGES, outputs, texts["dev"], score, folder / SHAPE, "uniform")
+    student, histories = learning.distil(
+        student, (INSIDE, answers), outputs, texts["dev"], score, folder / name, "uniform"
+    )
     measured = {"teacher": scored(teacher), "as trained": scored(student)}
 
     file = shipped_student.file_of(task, f"{shape.layers}x{shape.hidden}", there=False)
     tuned, small = shipped.keep(student, start, cut, file, RANK, tune, scored)
     facts = {
-        "command": "python -m fflib.distillation.make_student",
+        "command": f"python -m fflib.distillation.make_student {name}",
         "teacher": shipped_student.teacher_hash(teacher),
-        "shape": SHAPE,
+        "shape": name,
         "layers": list(layers),
         "rank": RANK,
-        "stages": [asdict(stage) for stage in (*STAGES, AFTER_THE_CUT)],
+        "stages": [asdict(stage) for stage in (INSIDE, answers, AFTER_THE_CUT)],
         "histories": [asdict(history) for history in (*histories, tuned)],
     }
     shipped.write_record(file, facts, texts, measured | small, machine)
@@ -80,5 +84,7 @@ def make() -> Path:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] not in [[shape] for shape in ANSWER_EPOCHS]:
+        sys.exit(f"say which student to make: {' or '.join(ANSWER_EPOCHS)}")
     began = time.perf_counter()
-    print(f"{make().name}: {(time.perf_counter() - began) / 60:.0f} minutes")
+    print(f"{make(sys.argv[1]).name}: {(time.perf_counter() - began) / 60:.0f} minutes")

@@ -24,19 +24,17 @@ def test_the_file_makes_the_student_that_the_record_scores(tmp_path, monkeypatch
     monkeypatch.setattr(shipped, "LENGTH", 16)
     monkeypatch.setattr(make_student.checkpoints, "load_tokenizer", lambda _: tokenizer)
     monkeypatch.setattr(splits, "load_split", lambda _, name: splits.text_split("docs", name, pairs, gold))
-    for name, value in {"SHAPE": "2x16@1,3", "RANK": 2}.items():
-        monkeypatch.setattr(make_student, name, value)
-    every_stage = [
-        replace(stage, recipe=replace(stage.recipe, batch_size=4))
-        for stage in (*make_student.STAGES, make_student.AFTER_THE_CUT)
-    ]
-    monkeypatch.setattr(make_student, "STAGES", tuple(every_stage[:-1]))
-    monkeypatch.setattr(make_student, "AFTER_THE_CUT", every_stage[-1])
+    monkeypatch.setattr(make_student, "ANSWER_EPOCHS", {"2x16@1,3": 2})
+    monkeypatch.setattr(make_student, "RANK", 2)
+    for name in ("INSIDE", "ANSWERS", "AFTER_THE_CUT"):
+        stage = getattr(make_student, name)
+        monkeypatch.setattr(make_student, name, replace(stage, recipe=replace(stage.recipe, batch_size=4)))
 
-    file = make_student.make()
+    file = make_student.make("2x16@1,3")
     record = shipped.record_of(file)
     assert file.name == "docs-student-2x16.safetensors" and record["layers"] == [1, 3]
     assert [stage["name"] for stage in record["stages"]] == ["inside", "answers", "after the cut"]
+    assert record["stages"][1]["recipe"]["epochs"] == 2 and record["command"].endswith("make_student 2x16@1,3")
     assert len(record["histories"]) == 3
     student = shipped_student.take(file, model_of(*LAYERS))
     texts = splits.tokenize(splits.text_split("docs", "test", pairs, gold), tokenizer, DOCS.max_length)
