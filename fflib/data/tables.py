@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -69,21 +70,28 @@ class _Table:
         self.skipped = 1 if told else 0
         self.lines = list(io.StringIO(text, newline=""))
         self.separator = told[1] if told else self._separator(text[:SHOWN])
-        self.names = next(self._cells(self.lines[self.skipped :]), [])
+        _, end, self.names = next(self._every_row(), (0, 0, []))
+        self.ends_alone = end > 0 and self._ends_alone(end)
         named = [name for name in self.names if name.strip()]
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise InputError(f"{path.name}: two columns are named {twice[0]!r}; rename one of them")
 
     def rows(self) -> Iterator[tuple[int, int, list[str]]]:
         """Yield (first line, last line, cells); lines with nothing in them are no rows."""
+        for begin, end, row in itertools.islice(self._every_row(), 1, None):
+            self._check_end(end)
+            if row:
+                self._check_width(begin, row)
+                yield begin, end, row
+
+    def _every_row(self) -> Iterator[tuple[int, int, list[str]]]:
+        """Yield the rows as they stand there, the names of the columns first."""
         cells = self._cells(self.lines[self.skipped :])
         begin = self.skipped + 1
         try:
-            for i, row in enumerate(cells):
+            for row in cells:
                 end = self.skipped + cells.line_num
-                if row and i:
-                    self._check_width(begin, row)
-                    yield begin, end, row
+                yield begin, end, row
                 begin = end + 1
         except csv.Error as error:
             place = f"{self.path.name}, line {begin}"
@@ -108,15 +116,25 @@ class _Table:
         except csv.Error:
             return []
 
+    def _check_end(self, line: int) -> None:
+        """Refuse a row that ends as the first line does not: what ends it is mostly a character of a text."""
+        if self.lines[line - 1][-1] in "\r\n" and self._ends_alone(line) != self.ends_alone:
+            place = f"{self.path.name}, line {line}"
+            raise InputError(
+                f"{place}: a carriage return alone ends it, and not all lines; put texts with one in quotes"
+            )
+
+    def _ends_alone(self, line: int) -> bool:
+        return self.lines[line - 1].endswith("\r")
+
     def _check_width(self, line: int, row: list[str]) -> None:
         wanted, place = len(self.names), f"{self.path.name}, line {line}"
-        if len(row) == wanted:
-            return
-        said, separator = "not as many columns as the first line", NAMES.get(self.separator, self.separator)
-        if self.lines[line - 1].endswith("\r") and self.lines[0].endswith("\n"):
-            raise InputError(f"{place}: {said}, for a carriage return ends it; put texts with one in quotes")
-        counts = f"{len(row)} instead of {wanted}, between them {separator!r}"
-        raise InputError(f"{place}: {said} ({counts}); put texts with {separator!r} in quotes")
+        if len(row) != wanted:
+            separator = NAMES.get(self.separator, self.separator)
+            raise InputError(
+                f"{place}: not as many columns as the first line ({len(row)} instead of {wanted}, between them "
+                f"{separator!r}); put texts with {separator!r} in quotes"
+            )
 
     def _about_quotes(self, error: csv.Error) -> str:
         if "end of data" in str(error):
