@@ -10,29 +10,25 @@ A run's file in ``params/`` says it in a few lines:
 ``encoding`` says what a file has that is not UTF-8, ``quotes: false`` that quotation marks are plain characters in it.
 ``test_file`` names a file of its own for what is reported; without it a part of the file is set apart. ``apart_by``
 names a column that no two splits may share (an author, a document); without it, whole rows are told apart. A test split
-that the hub publishes is taken as it is. (Longer than the other modules: half of it is what can be wrong with a file.)
+that the hub publishes is taken as it is. What can be wrong with a file is ``own_checks``' business.
 """
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fflib.data import labels as classes
-from fflib.data import own_splits, tables, text_files, text_lengths
+from fflib.data import own_checks, own_splits, text_files, text_lengths
 from fflib.data.metrics import METRICS
-from fflib.data.readers import KINDS, Form, Placed, read_records
+from fflib.data.readers import Form, Placed, read_records
 from fflib.data.task import Example, Record, Task
 from fflib.files import InputError, check_known, content_hash, resolve
 
 KEYS = ("file", "hub", "config", "text", "label", "labels", "test_file", "apart_by", "max_length", "metric")
 KEYS += ("encoding", "quotes")
-MAX_CHARACTERS = 100_000  # of one text: about fifty times what a model of 512 tokens reads
 MIN_LENGTH, MAX_LENGTH = text_lengths.LEAST, text_lengths.MOST
 
 
@@ -75,36 +71,8 @@ def records(data: OwnData, split: str) -> Iterator[Placed]:
         yield from data.rows("test")
         return
     for place, record in data.rows("train"):
-        if split == own_splits.split_of(told_apart(data.task, record), "test" not in data.paths, data.moved):
+        if split == own_splits.split_of(own_splits.told_apart(data.task, record), "test" not in data.paths, data.moved):
             yield place, record
-
-
-def _check_test_file(data: OwnData) -> None:
-    """Refuse a test file that shares what rows are told apart by, and say on stderr how many of its rows are copies."""
-    if "test" not in data.paths:
-        return  # what belongs together in one file always comes to the same split
-    train, test = data.paths["train"], data.paths["test"]
-    if column := data.task.apart_by:
-        both = {told_apart(data.task, record) for _, record in data.rows("train")}
-        for place, record in data.rows("test"):
-            if (value := told_apart(data.task, record)) in both:
-                raise InputError(f"{place}: {column}={value!r} stands in {train.name} too; no two splits may share one")
-    known = {data.task.texts(record) for _, record in data.rows("train")}
-    seen = [place for place, record in data.rows("test") if data.task.texts(record) in known]
-    if seen:
-        _warn(
-            f"{len(seen)} rows of {test.name} stand in {train.name} too, the first at {seen[0]}: "
-            "the accuracy on them flatters; take them out of one of the files"
-        )
-
-
-def _warn(sentence: str) -> None:
-    print(f"warning: {sentence}", file=sys.stderr)
-
-
-def told_apart(task: Task, record: Record) -> Any:
-    """Return what no two splits may share: the value of ``apart_by``, else all texts of the row."""
-    return str(task.column(record, task.apart_by)) if task.apart_by else task.texts(record)
 
 
 @lru_cache(maxsize=8)
@@ -137,114 +105,19 @@ def _described(path: Path, stamp: tuple) -> OwnData:
 
 def _one(task: Task, record: Record) -> list[Example]:
     """The record's one example. A CSV file knows only text, so labels are compared as text: 1 is '1'."""
-    return [Example(task.texts(record), task.label({task.label_field: _label_text(task, record)}))]
-
-
-def _label_text(task: Task, record: Record) -> str:
-    try:
-        return classes.label_text(task.column(record, task.label_field), task.labels)
-    except InputError as error:
-        raise InputError(f"{task.name}: {task.label_field}: {error}") from error
-
-
-@dataclass
-class _Seen:
-    """What stands in the file of the training rows: of each its texts, label and place, and what tells it apart."""
-
-    texts: list[tuple[str, ...]] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)
-    apart: list[Any] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, data: OwnData) -> _Seen:
-        """Read the file. InputError: a row lacks a column or its text, or a text is endless."""
-        seen, task = cls(), data.task
-        for place, record in data.rows("train"):
-            try:
-                texts, label, apart = task.texts(record), _label_text(task, record), told_apart(task, record)
-            except InputError as error:
-                raise InputError(f"{place}: {error}") from error
-            if (long := max(map(len, texts))) > MAX_CHARACTERS:
-                cure = f"cut it to {MAX_CHARACTERS:,}, or leave it out"
-                raise InputError(f"{place}: a text of {long:,} characters; {cure}")
-            for values, value in ((seen.texts, texts), (seen.labels, label), (seen.places, place), (seen.apart, apart)):
-                values.append(value)
-        if not seen.texts:
-            raise InputError(f"{data.paths['train']} has no rows; name a file with examples")
-        return seen
+    return [Example(task.texts(record), task.label({task.label_field: own_checks.label_of(task, record)}))]
 
 
 def _checked(data: OwnData, values: Mapping[str, Any]) -> OwnData:
     """Complete the task by what stands in its files, and refuse files that nothing can be learnt from."""
-    task, file, seen = data.task, data.paths["train"].name, _Seen.of(data)
-    counts = Counter(seen.labels)
-    if counts[""] and "" not in task.labels:
-        raise InputError(f"{file}: {counts['']} rows have no {task.label_field}; label them or take them out")
-    labels = task.labels or tuple(sorted(counts))
-    _check_joined(data, counts)
-    _check_labels(data, labels, seen)
-    _say_odd_texts(file, task, seen)
-    own_splits.check_enough(file, task.label_field, counts, "test" not in data.paths)
-    moved = own_splits.moved(seen.apart, seen.labels, "test" not in data.paths)
+    seen, with_test = own_checks.Seen.of(data), "test" not in data.paths
+    own_checks.check_train(data, seen)
+    moved = own_splits.moved(seen.apart, seen.labels, with_test)
+    labels = data.task.labels or tuple(sorted(set(seen.labels)))
     length = values.get("max_length") or text_lengths.length_for(seen.texts, values.get("teacher") or "")
-    data = replace(data, task=replace(task, labels=labels, max_length=length), moved=moved)
-    _check_test_labels(data)
-    _check_test_file(data)
+    data = replace(data, task=replace(data.task, labels=labels, max_length=length), moved=moved)
+    own_checks.check_test(data)
     return data
-
-
-def _check_joined(data: OwnData, counts: Mapping[str, int]) -> None:
-    """Refuse a text of several lines each of which is a row with a label: a stray quotation mark has joined them."""
-    for path in data.paths.values():
-        if path.suffix.lower() not in KINDS[:2] or not data.form.quotes:
-            continue
-        for place, lines in tables.joined_rows(path, data.form):
-            found = [line[data.task.label_field].strip().strip('"') for line in lines]
-            if all(label in counts for label in found):
-                raise InputError(
-                    f"{place}: quotation marks make one text of lines that are each a whole row; say 'quotes: false' "
-                    "if they are plain characters in this file, else mend these lines"
-                )
-
-
-def _check_labels(data: OwnData, labels: tuple[str, ...], seen: _Seen) -> None:
-    column, file, counts = data.task.label_field, data.paths["train"].name, Counter(seen.labels)
-    there = f"its values are {classes.named(sorted(counts))}"
-    if len(counts) < 2:
-        raise InputError(f"{file}: every {column} is {seen.labels[0]!r}; two classes are needed")
-    if len(labels) > max(50, sum(counts.values()) // 4):
-        raise InputError(f"{column} has {len(labels)} different values; is it the column of the classes?")
-    for name in labels:
-        if name not in counts:
-            raise InputError(f"no row of {file} has the {column} {name!r}; correct 'labels': {there}")
-    if others := [i for i, label in enumerate(seen.labels) if label not in labels]:
-        first, value = seen.places[others[0]], seen.labels[others[0]]
-        raise InputError(
-            f"{first}: {column}={value!r} is not among 'labels', as in {len(others)} rows; list it or take them out: "
-            + there
-        )
-    if not data.task.labels:
-        classes.check_not_listed(file, column, counts)
-
-
-def _check_test_labels(data: OwnData) -> None:
-    known, column = classes.named(data.task.labels), data.task.label_field
-    for place, record in data.rows("test") if "test" in data.paths else ():
-        if (value := _label_text(data.task, record)) not in data.task.labels:
-            raise InputError(f"{place}: {column}={value!r} is not among the labels of training, {known}")
-
-
-def _say_odd_texts(file: str, task: Task, seen: _Seen) -> None:
-    """Warn of texts that a program has written for nothing: they are read as words."""
-    for i, name in enumerate(task.text_fields):
-        at = [j for j, texts in enumerate(seen.texts) if texts[i].strip().casefold() in classes.MISSING]
-        if at:
-            text = seen.texts[at[0]][i]
-            _warn(
-                f"in {len(at)} rows of {file} the {name} is a sign for nothing, the first at {seen.places[at[0]]} "
-                f"({text!r}); they are read as text"
-            )
 
 
 def _values(path: Path) -> dict[str, Any]:

@@ -11,11 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fflib.data import labels as classes
+from fflib.data.task import Record, Task
 from fflib.files import InputError, content_hash
 
 TEST_SHARE, DEV_SHARE = 0.15, 0.1  # of the examples, where no file is named for them
 LEAST = {"train": 26, "dev": 4, "test": 6}  # rows of a split; their sum is what a file has to have
 PLACES = 10_000
+
+
+def told_apart(task: Task, record: Record) -> Any:
+    """Return what no two splits may share: the value of ``apart_by``, else all texts of the row."""
+    return str(task.column(record, task.apart_by)) if task.apart_by else task.texts(record)
 
 
 def place_of(apart: Any) -> int:

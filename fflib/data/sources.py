@@ -122,10 +122,10 @@ def _own_from_hub(own: OwnData, split: str) -> Iterator[Placed]:
         return
     train = _labelled(own, _published(own, "train"))
     if test:
-        yield from _held_apart(train, split, own.task, custom.told_apart)
+        yield from _held_apart(train, split, own.task, own_splits.told_apart)
         return
     for place, record in train:
-        if own_splits.split_of(custom.told_apart(own.task, record), with_test=True, moved={}) == split:
+        if own_splits.split_of(own_splits.told_apart(own.task, record), with_test=True, moved={}) == split:
             yield place, record
 
 

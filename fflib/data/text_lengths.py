@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fflib import hub
 from fflib.files import cache_dir, content_hash, write_json
 
 TEACHER = "sentence-transformers/all-MiniLM-L6-v2"  # chapter 1's default
@@ -21,6 +20,8 @@ def length_for(texts: Sequence[tuple[str, ...]], model: str = "") -> int:
 
     ``model`` is the one that reads them, a hub name or a folder. What was counted is kept. InputError: there is none.
     """
+    from fflib import hub  # only where something is measured: it takes a while to load
+
     folder = hub.resolve(model or TEACHER)
     by_length = sorted(range(len(texts)), key=lambda i: (sum(map(len, texts[i])), i))
     chosen = [texts[by_length[i]] for i in np.unique(np.linspace(0, len(texts) - 1, ROWS).astype(int))]

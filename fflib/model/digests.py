@@ -9,9 +9,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from fflib.hub import CONFIG, WEIGHTS
-
-KEY = "weights_sha256"
+CONFIG, WEIGHTS, KEY = "config.json", "model.safetensors", "weights_sha256"  # the files are those of ``hub``
 
 
 def of(path: Path) -> str:
