@@ -60,3 +60,11 @@ def test_where_there_are_few_texts_both_parts_are_smaller(count):
     assert (len(chosen_on), len(checked)) == (2, 1)
     with pytest.raises(InputError, match=r"2 training texts are too few .* \(n_retrain\)"):
         sensitivity.texts_to_choose_on(EXAMPLES.take(range(2)), count)
+
+
+def test_a_loss_is_computed_once_for_a_shape():
+    asked = []
+    loss_of = sensitivity.remembered(lambda counts: asked.append(counts) or float(len(asked)))
+    first = [loss_of([(2, 8), None]), loss_of([(2, 8), (1, 8)])]
+    assert [loss_of(((2, 8), None)), loss_of([(2, 8), (1, 8)])] == first == [1.0, 2.0]
+    assert len(asked) == 2
