@@ -23,7 +23,8 @@ PIP_ARGS =
 export RUN SIZE HARDWARE SET SWEEP WITH VENV PYTHON
 export PYTHONUNBUFFERED = 1
 export PYTHONNOUSERSITE = 1
-unexport PYTHONPATH PYTHONHOME
+# The rest that must stay outside fflib/environment.py drops; these count before a line of Python has run.
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONSTARTUP PYTHONWARNINGS BASH_ENV ENV CDPATH
 
 ifneq ($(strip $(VENV)),)
 BIN := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)/bin
@@ -89,7 +90,7 @@ plan: setup ## print what `make book`, or with SWEEP `make sweep`, would run, wh
 	@python -m fflib.book.plan .cache/plan.txt $(RUN_OPTIONS) --sweep "$$SWEEP"
 
 lab: setup ## open the notebooks in JupyterLab
-	@python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
+	@python -m fflib.book.lab
 
 sync: setup ## write notebooks/*.ipynb from notebooks/*.py
 	@python -m jupytext --quiet --update --to ipynb notebooks/*.py

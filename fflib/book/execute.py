@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fflib import progress, spent
+from fflib import environment, progress, spent
 from fflib.book import life
 from fflib.files import ROOT, InputError, atomic_path, outputs_dir, shown
 from fflib.runs import outlook, params, records, times
@@ -30,6 +30,7 @@ from fflib.runs.outlook import Outlook
 
 INPUT_ERRORS = ("InputError", "NotFound")  # by name: a kernel's errors come back as text
 BEGAN_S = time.time()  # when this process did, in seconds since 1970
+KERNEL_START_S = 600  # on a file system that is far away, or a machine that is busy, imports take minutes
 EXIT_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_KERNEL_DIED = 2, 1, 130, 138
 
 
@@ -61,6 +62,7 @@ def run_chapter(run: params.Run, chapter: str, ahead: Outlook | None = None) -> 
             source, headings = _to_ipynb(chapter, Path(scratch))
             state = Path(scratch) / "progress.json"
             _set_environment(state)
+            environment.use_own_kernel(Path(scratch) / "jupyter")
             alive = life.Life(chapter, ahead or outlook.of_book(run, chapter), state, headings)
             with life.shown(alive):
                 _execute(source, partial, values, alive)
@@ -92,7 +94,8 @@ def _execute(source: Path, target: Path, values: Mapping[str, Any], alive: life.
             str(source),
             str(target),
             values,
-            kernel_name="python3",
+            kernel_name=environment.KERNEL,
+            start_timeout=KERNEL_START_S,
             progress_bar=False,
             cwd=str(ROOT),
             on_cell_start=alive.cell_started,
@@ -107,6 +110,8 @@ def _execute(source: Path, target: Path, values: Mapping[str, Any], alive: life.
         if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
             raise
         why = "its kernel died (killed, or out of memory); run again to go on from here"
+        if "before replying" in str(error):
+            why = "its kernel could not start; what it said stands above: set the environment up again (make setup)"
         raise ChapterFailed(why, EXIT_KERNEL_DIED) from error
 
 

@@ -32,7 +32,9 @@ def modules_used(code: str) -> list[str]:
     graph, found = _import_graph(), set()
     for module in _imported(code):
         found |= {module} | graph.find_upstream_modules(module)
-    return sorted(found | {package for module in found for package in _packages_of(module)})
+    for package in {package for module in found for package in _packages_of(module)}:
+        found |= {package} | graph.find_upstream_modules(package)
+    return sorted(found)
 
 
 def code_of(chapter: str) -> list[Path]:
