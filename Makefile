@@ -32,18 +32,9 @@ export PATH := $(BIN):$(PATH)
 endif
 
 # `python -m`, since the scripts in bin/ hold absolute paths and break when the project is moved or copied.
-# Snakemake keeps its cache here and not under the home folder; Hugging Face's models stay where they always are.
-SNAKEMAKE = HF_HOME="$${HF_HOME:-$${XDG_CACHE_HOME:-$$HOME/.cache}/huggingface}" XDG_CACHE_HOME="$$PWD/.cache" \
-	python -m snakemake --cores all --nolock --rerun-incomplete --rerun-triggers mtime params input
-# The spaces around SET keep snakemake from taking quotes off its ends.
-CONFIG = --config "run=$$RUN" $${SIZE:+"size=$$SIZE"} $${HARDWARE:+"hardware=$$HARDWARE"} $${SET:+"set= $$SET "}
-sweep plan: CONFIG += $${SWEEP:+"sweep=$$SWEEP"}
 OPTIONS = --size "$$SIZE" --hardware "$$HARDWARE" --set "$$SET"
 RUN_OPTIONS = --run "$$RUN" $(OPTIONS)
 SWEEP_OPTIONS = --sweep "$$SWEEP" $(OPTIONS)
-# `--quiet all` leaves the chapters' own lines and errors, but would hide a wrong RUN, SIZE or SET: hence a dry run first.
-PREVIEW = mkdir -p .cache && { $(SNAKEMAKE) --dry-run --quiet host progress $(CONFIG) >.cache/plan.txt 2>&1 \
-	|| { sed -e '/^  File "/d' -e '/^InputError in file/{N;s/.*\n/error: /;}' .cache/plan.txt >&2; exit 1; }; }
 
 .DEFAULT_GOAL := help
 .PHONY: help book sweep compare export test setup plan lab sync clean
@@ -55,19 +46,10 @@ help:
 	@echo 'e.g. make book SIZE=smoke, make sweep SWEEP=superglue. README.md says what each run takes and leaves.'
 
 book: setup ## run what RUN still lacks, render it, and print the ladder and where the book is
-	@$(PREVIEW)
-	@python -m fflib.book.execute check $(RUN_OPTIONS)
-	@$(SNAKEMAKE) --quiet all $(CONFIG) || { echo >&2; \
-	  echo "make: the book stopped at the error above; what is done is kept: mend it and run make again." >&2; exit 1; }
-	@python -m fflib.book.execute show $(RUN_OPTIONS)
+	@python -m fflib.book.workflow book $(RUN_OPTIONS)
 
-# Ctrl-C ends it here, and not with the next command; each command has ended by itself by then.
 sweep: setup ## run every run of SWEEP, one after another, then the tables over them; a run that fails stops no other
-	@$(PREVIEW)
-	@trap 'echo "make: the sweep was stopped; what is done is kept: run make again to go on" >&2; exit 130' INT; \
-	  python -m fflib.book.sweep check $(SWEEP_OPTIONS) || exit; \
-	  $(SNAKEMAKE) --quiet all --keep-going $(CONFIG); $(SNAKEMAKE) --quiet all $(CONFIG) -- tables; \
-	  python -m fflib.book.sweep show $(SWEEP_OPTIONS)
+	@python -m fflib.book.workflow sweep $(SWEEP_OPTIONS)
 
 compare: setup ## set RUN beside WITH=paper, a reference run, another run, or a folder of another machine
 	@python -m fflib.book.compare $(RUN_OPTIONS) --with "$$WITH"
@@ -86,8 +68,7 @@ setup: ## make the environment; quick when nothing changed
 	@sh .ci/setup $(PIP_ARGS)
 
 plan: setup ## print what `make book`, or with SWEEP `make sweep`, would run, why, and how long that takes
-	@$(PREVIEW)
-	@python -m fflib.book.plan .cache/plan.txt $(RUN_OPTIONS) --sweep "$$SWEEP"
+	@python -m fflib.book.plan $(RUN_OPTIONS) --sweep "$$SWEEP"
 
 lab: setup ## open the notebooks in JupyterLab
 	@python -m fflib.book.lab

@@ -270,11 +270,11 @@ def _kill_kernel_of(pid, timeout_s=30):
 
 
 def test_two_runs_at_once_are_refused(environment):
-    code = "from fflib.book import execute\nwith execute._alone(): input()"
+    code = "from fflib.book import lock\nwith lock.of_chapter('09_story of another'): input()"
     holder = subprocess.Popen([sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, cwd=ROOT)
     try:
         time.sleep(3)
         refused = execute(environment, "chapter", "09_story", "--size", "smoke")
-        assert refused.returncode == 2 and "another chapter is running" in refused.stderr
+        assert refused.returncode == 2 and f"09_story of another, process {holder.pid}, since" in refused.stderr
     finally:
         holder.kill()
