@@ -4,20 +4,47 @@
 # Not /bin/sh: make then always goes through the shell, which finds `python` by the PATH set below.
 SHELL := bash
 
+# Each may stand behind make, `make book SIZE=smoke`, or in front of it, `SIZE=smoke make book`.
 # What to run: a name in params/; empty SIZE and HARDWARE mean the run's own; SET="name=value name=value".
-RUN = docs-cpu
-SIZE =
-HARDWARE =
-SET =
+RUN ?= docs-cpu
+SIZE ?=
+HARDWARE ?=
+SET ?=
 # What to sweep over: a name in params/sweeps/; SIZE, HARDWARE and SET go to each of its runs.
-SWEEP =
+SWEEP ?=
 # What to compare it with; empty means the reference run of that name, else the paper.
-WITH =
+WITH ?=
 # Where the environment is; VENV= (empty) takes the one that is active, e.g. conda's.
-VENV = .venv
+VENV ?= .venv
 # What makes the environment, and more options for its pip, e.g. an index that has torch for the CPU only.
-PYTHON = python3
-PIP_ARGS =
+PYTHON ?= python3
+PIP_ARGS ?=
+
+# What a target heeds; anything else that is set behind make is refused, not ignored. All heed VENV, PYTHON, PIP_ARGS.
+HEEDS.book = RUN SIZE HARDWARE SET
+HEEDS.export = RUN SIZE HARDWARE SET
+HEEDS.compare = RUN SIZE HARDWARE SET WITH
+HEEDS.plan = RUN SIZE HARDWARE SET SWEEP
+HEEDS.sweep = SIZE HARDWARE SET SWEEP
+HEEDS.clean = RUN SIZE HARDWARE
+HEEDS.test =
+HEEDS.lab =
+HEEDS.setup =
+HEEDS.sync =
+ASKED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+KNOWN := $(sort $(foreach name,$(filter HEEDS.%,$(.VARIABLES)),$($(name))) VENV PYTHON PIP_ARGS)
+ODD := $(filter-out $(KNOWN) MAKE%,$(ASKED)) $(foreach name,run size hardware set sweep,$(if $(filter env%,$(origin $(name))),$(name)))
+ifneq ($(strip $(ODD)),)
+$(error there is no variable $(firstword $(ODD)); the variables are $(KNOWN), in capitals)
+endif
+HEEDED := $(foreach goal,$(MAKECMDGOALS),$(HEEDS.$(goal)))
+UNHEEDED := $(filter-out $(HEEDED) VENV PYTHON PIP_ARGS MAKE%,$(ASKED))
+UNDECLARED := $(filter undefined,$(foreach goal,$(or $(MAKECMDGOALS),all),$(origin HEEDS.$(goal))))
+ifeq ($(UNDECLARED),)
+ifneq ($(strip $(UNHEEDED)),)
+$(error make $(MAKECMDGOALS) does not heed $(firstword $(UNHEEDED)); it heeds $(or $(HEEDED),VENV PYTHON PIP_ARGS))
+endif
+endif
 
 # Recipes read these from their environment, so that the shell never parses a value, however odd.
 export RUN SIZE HARDWARE SET SWEEP WITH VENV PYTHON

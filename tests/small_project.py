@@ -22,6 +22,9 @@ TOP = """# ---
 #     name: python3
 # ---
 
+# %% [markdown]
+# # Made up
+
 # %% tags=["parameters"]
 run: str = ""  # its name
 run_dir: str = ""  # its folder
@@ -106,8 +109,7 @@ def at_work(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            here = str(folder) in (process.cwd(), *process.environ().values()) or process.cwd() == str(folder)
-            if here and process.status() != psutil.STATUS_ZOMBIE:
+            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue

@@ -51,8 +51,8 @@ def _started(
     config: Mapping[str, str], *options: str, targets: tuple[str, ...] = (), stdout: int | None = None
 ) -> subprocess.Popen[str]:
     lifeline.hand_down()
-    # In quotes: snakemake takes 007 for a number, and "[1]" for a list.
-    settings = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in config.items() if value]
+    # In quotes, for snakemake takes 007 for a number; and these between spaces, for it takes quotes off the ends.
+    settings = [f"{name}= {json.dumps(value, ensure_ascii=False)} " for name, value in config.items() if value]
     command = [sys.executable, "-m", __name__, *OPTIONS, "--logger", "fflib", *options, "--config", *settings]
     command += ["--", *targets] if targets else []
     # A group of its own, so that all of it can be stopped.

@@ -7,16 +7,20 @@ python -m fflib.book.workflow sweep --sweep superglue
 from __future__ import annotations
 
 import argparse
+import difflib
+import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fflib import environment, lifeline
 from fflib.book import execute, lock, snake
 from fflib.book import sweep as sweeps
 from fflib.files import ROOT, InputError, outputs_dir, shown
+from fflib.measure import cores
 from fflib.runs import cli, params, sweep_plan
 
+VARIABLES = ("SIZE", "HARDWARE", "SWEEP")  # of make: those whose names are long enough to be told from others
 LEAST_FREE_GB = 0.2  # a book in smoke size leaves about that
 KEPT = "what is done is kept: mend it and run make again"
 
@@ -31,6 +35,7 @@ def config(chosen: argparse.Namespace) -> dict[str, str]:
 def book(chosen: argparse.Namespace) -> int:
     """Run what a run lacks, render it, and print its ladder."""
     run = params.run_of(chosen)
+    check_cores(run)
     with lock.of_book(f"make book RUN={run.name}"):
         check_room()
         if outdated := execute.check(run):
@@ -45,12 +50,21 @@ def book(chosen: argparse.Namespace) -> int:
 def sweep(chosen: argparse.Namespace) -> int:
     """Run every run of a sweep, then the tables over them; a run that fails stops no other."""
     found = sweep_plan.load(chosen.sweep, chosen.size, chosen.hardware, params.split_overrides(chosen.set))
+    for run in found.runs:
+        check_cores(run)
     with lock.of_book(f"make sweep SWEEP={found.name}"):
         check_room()
         sweeps.check(found)
         snake.run(config(chosen), "--keep-going")
         snake.run(config(chosen), targets=("tables",))
         return sweeps.show(found)
+
+
+def check_cores(run: params.Run) -> None:
+    """Raise InputError where a run asks for more cores than this machine lends."""
+    cores.resolve_threads(run.values.get("threads", 0))
+    if instances := run.values.get("instances", 0):
+        cores.divide(instances, run.values.get("instance_threads", 1))
 
 
 def check_room() -> None:
@@ -65,6 +79,17 @@ def check_room() -> None:
             raise InputError(f"{shown(folder)} cannot be written ({why}); give room and rights there") from error
         if free_gb < LEAST_FREE_GB:
             raise InputError(f"{shown(folder)} has {free_gb:.1f} GB free, but a run wants {LEAST_FREE_GB:g}; make room")
+
+
+def misspelt(environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable in front of make that looks like one of its own: it counts for nothing."""
+    near = {name: difflib.get_close_matches(name.upper(), VARIABLES, 1, 0.75) for name in environ}
+    found = {name: close[0] for name, close in near.items() if close and abs(len(name) - len(close[0])) <= 1}
+    return [
+        f"{name}={environ[name]!r} counts for nothing; for {close} write {close}={environ[name]}"
+        for name, close in sorted(found.items())
+        if name not in VARIABLES
+    ]
 
 
 def _say(sentence: str) -> None:
@@ -88,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sweep", default="", help="a file in params/sweeps")
     params.add_run_options(parser)
     chosen = parser.parse_args(arguments)
-    if told := environment.told():
+    for told in filter(None, [environment.told(), *misspelt(os.environ)]):
         _say(f"make: {told}")
     lifeline.hand_down(*lifeline.make_above())
     lifeline.watch()
