@@ -11,6 +11,7 @@ While a chapter runs, `fflib.book.life` shows what it does and how long it and t
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -68,6 +69,7 @@ def run_chapter(run: params.Run, chapter: str, ahead: Outlook | None = None) -> 
                 alive = life.Life(chapter, ahead or outlook.of_book(run, chapter), state, headings)
                 with life.shown(alive):
                     _execute(source, partial, values, alive)
+                _forget_places(partial)
             except KeyboardInterrupt as error:
                 why = f"{chapter} was interrupted; run again to go on from here"
                 raise ChapterFailed(why, EXIT_INTERRUPTED) from error
@@ -79,6 +81,14 @@ def run_chapter(run: params.Run, chapter: str, ahead: Outlook | None = None) -> 
                 raise ChapterFailed(f"{chapter} failed: {error}{where}", error.code) from error
         failed.unlink(missing_ok=True)
     return notebook
+
+
+def _forget_places(notebook: Path) -> None:
+    """Take out of an executed notebook where papermill read and wrote it: folders of this machine."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    for name in ("input_path", "output_path"):
+        content["metadata"].get("papermill", {}).pop(name, None)
+    notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _ended_well(notebook: Path) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from fflib.book import redaction
 from fflib.files import InputError, resolve, shown, swapped_in
 from fflib.runs import params, times
 
@@ -75,12 +76,14 @@ def stage(notebooks: list[Path], staging: Path) -> None:
     figures = notebooks[0].parent / "figures"
     if figures.is_dir():
         shutil.copytree(figures, staging / "figures")
+    remove = redaction.path_remover(notebooks[0].parent, [])
     pages = {path.stem: "index" if path.stem == INTRODUCTION else path.stem for path in notebooks}
     contents = _contents([page for page in pages.values() if page != "index"])
     if INTRODUCTION not in pages:
         (staging / "index.md").write_text(f"# {TITLE}\n\n{contents}\n", encoding="utf-8")
     for path in notebooks:
         notebook = _prepared(_read(path), pages)
+        redaction.without_places(notebook, remove)
         if path.stem == INTRODUCTION:
             notebook.cells.append(nbformat.v4.new_markdown_cell(contents))
         nbformat.write(notebook, staging / f"{pages[path.stem]}.ipynb")

@@ -30,6 +30,9 @@ OPTIONS = ("--cores", "all", "--nolock", "--rerun-incomplete", "--rerun-triggers
 FOLLOWS = ("Exiting because a job execution failed", "WorkflowError: At least one job did not complete")
 STATUS = re.compile(r"returned non-zero exit status (\d+)|died with <Signals\.(SIG\w+)")
 
+HEAD = re.compile(r"^(?:\w*(?:Error|Exception)(?: in (?:file \"[^\"]*\"|rule \w+))?(?:, line \d+)?: ?)+")
+TAIL = re.compile(r"(?: File \"[^\"]*\", line \d+, in \S+)+$")
+
 
 def run(config: Mapping[str, str], *options: str, targets: tuple[str, ...] = ()) -> int:
     """Run snakemake over the project's Snakefile and return its status; each failure is told on stderr.
@@ -139,8 +142,8 @@ def _signal_of(status: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """Take the names of exceptions and places in code off the front of snakemake's errors."""
-    return re.sub(r"^(?:\w+(?:Error|Exception)\w*(?: in file \S+|\s*in rule \w+)?(?:, line \d+)?: ?)+", "", text)
+    """Take the names of exceptions and the places in code off both ends of snakemake's errors."""
+    return TAIL.sub("", HEAD.sub("", text))
 
 
 def _tell(sentence: str) -> None:

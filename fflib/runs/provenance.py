@@ -46,7 +46,7 @@ def code_of(chapter: str) -> list[Path]:
 def page_key() -> str:
     """Hash what shapes the rendered book."""
     theme = (path for path in (PACKAGE / "book" / "theme").rglob("*") if path.is_file() and path.suffix != ".pyc")
-    return content_hash(*sorted(theme), PACKAGE / "book" / "render.py")
+    return content_hash(*sorted(theme), *(PACKAGE / "book" / name for name in ("render.py", "redaction.py")))
 
 
 def chapter_key(chapter: str, values: Mapping[str, Any]) -> str:
