@@ -23,6 +23,8 @@ BENDS = (
     *("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR", "TQDM_"),  # pictures and bars
     *("JUPYTER_", "IPYTHON", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "SNAKEMAKE_", "PAPERMILL_"),  # kernels and profiles
 )
+# Left as they are: some libraries set them themselves, as they are imported, lest two of them collide.
+KEPT = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
 # Dropped without a word: they are of other tools, or set by these very commands.
 STRAY = (
     *("PYTHONPATH", "PYTHONHOME", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONDEVMODE"),
@@ -50,8 +52,9 @@ def settle(environ: MutableMapping[str, str] = os.environ) -> list[str]:
     ours = QUIET | {"MPLCONFIGDIR": str(cache / "matplotlib")}  # with nobody's settings
     if "ipykernel" in sys.modules:  # in a notebook
         ours["MPLBACKEND"] = INLINE
-    told = sorted(name for name in environ if name.startswith(BENDS) and environ[name] not in ("", ours.get(name)))
-    for name in [name for name in environ if name.startswith(BENDS) or name in STRAY]:
+    bends = [name for name in environ if name.startswith(BENDS) and name not in KEPT]
+    told = sorted(name for name in bends if environ[name] not in ("", ours.get(name)))
+    for name in [*bends, *(name for name in STRAY if name in environ)]:
         del environ[name]
     environ.update(ours)
     return told

@@ -153,6 +153,15 @@ def check(run: params.Run) -> list[str]:
 
     So it does with the one chapter of other runs that this one begins after, and with what began after an older one.
     """
+    outdated = [asked for *asked, key in keys(run) if records.set_aside(asked[0].folder, asked[1], key)]
+    return [chapter if of is run else f"{of.folder.name} {chapter}" for of, chapter in outdated]
+
+
+def keys(run: params.Run) -> list[tuple[params.Run, str, str]]:
+    """Return each run and chapter that `check` looks at, and the key that its result should have ('': none will do).
+
+    InputError: what a key depends on is missing, as the reader's data may be.
+    """
     from fflib.runs import provenance
 
     def key(of: params.Run, chapter: str) -> str:
@@ -160,10 +169,7 @@ def check(run: params.Run) -> list[str]:
         return "" if began_after_another else provenance.chapter_key(chapter, of.chapter_values(chapter))
 
     wanted = [(each, params.BASELINE) for each in params.before([run])] + [(run, each) for each in params.chapters()]
-    keys = [key(of, chapter) for of, chapter in wanted]  # all of them before anything changes: data may be missing
-    pairs = zip(wanted, keys, strict=True)
-    outdated = [asked for asked, key in pairs if records.set_aside(asked[0].folder, asked[1], key)]
-    return [chapter if of is run else f"{of.folder.name} {chapter}" for of, chapter in outdated]
+    return [(of, chapter, key(of, chapter)) for of, chapter in wanted]
 
 
 def _follows(run: params.Run, other: params.Run) -> bool:

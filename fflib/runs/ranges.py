@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fflib.files import InputError
-from fflib.measure import fitness
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ RANGES: dict[str, Range] = {
     "n_load_requests": Range(40, 1e9),  # pieces of a load, see serving/simulation_check.py
     "copies": Range(0, 1000),
     "dropout": Range(0, 0.99),
-    "min_agreement": Range(fitness.LOWEST, 1),
+    "min_agreement": Range(0.8, 1),  # as measure/fitness.py has it
     "min_retention": PART,
     "server_padding": PART,
     "seed": Range(0, 2**32 - 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fflib.files import InputError
+from fflib.measure import fitness
 from fflib.runs import params, ranges
 
 
@@ -16,6 +17,10 @@ def test_every_number_of_a_chapter_has_a_range_and_every_range_a_number():
     numbers = {name for name, each in parameters().items() if {"int", "float"} & {each.type, each.type[5:-1]}}
     assert numbers == {*ranges.RANGES}
     assert {*ranges.WORDS, *ranges.LENGTHS, *ranges.NOT_EMPTY} <= {*parameters()}
+
+
+def test_the_rule_of_agreement_is_the_one_that_is_kept():
+    assert ranges.RANGES["min_agreement"].low == fitness.LOWEST
 
 
 def test_the_defaults_are_within():
