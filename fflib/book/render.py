@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 
 from fflib.book import redaction
 from fflib.files import InputError, resolve, shown, swapped_in
-from fflib.runs import params, times
+from fflib.runs import cli, params, times
 
 TITLE = "Taming Transformers"
 THEME = Path(__file__).with_name("theme")
@@ -176,16 +176,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; every failure is one sentence on stderr and a non-zero status."""
     parser = argparse.ArgumentParser(prog="python -m fflib.book.render", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", help="a run's folder, e.g. outputs/docs-cpu")
+    folder = parser.parse_args(arguments).folder
     try:
-        page = build(parser.parse_args(arguments).folder)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return cli.ended(lambda: print(f"book: {shown(build(folder))}"))
     except RenderFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"book: {shown(page)}")
-    return 0
 
 
 if __name__ == "__main__":

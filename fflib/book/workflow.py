@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from fflib import environment, lifeline
 from fflib.book import execute, lock, snake
 from fflib.book import sweep as sweeps
-from fflib.files import ROOT, InputError, outputs_dir, shown
+from fflib.files import ROOT, InputError, outputs_dir, remove_partial, shown
 from fflib.measure import cores
 from fflib.runs import cli, params, sweep_plan
 
@@ -38,6 +38,7 @@ def book(chosen: argparse.Namespace) -> int:
     check_cores(run)
     with lock.of_book(f"make book RUN={run.name}"):
         check_room()
+        remove_partial(run.folder)
         if outdated := execute.check(run):
             _say(f"run again, for what they depend on has changed: {', '.join(outdated)}")
         if status := snake.run(config(chosen)):
@@ -54,6 +55,8 @@ def sweep(chosen: argparse.Namespace) -> int:
         check_cores(run)
     with lock.of_book(f"make sweep SWEEP={found.name}"):
         check_room()
+        for run in [*found.runs, found.closing]:
+            remove_partial(run.folder)
         sweeps.check(found)
         snake.run(config(chosen), "--keep-going")
         snake.run(config(chosen), targets=("tables",))

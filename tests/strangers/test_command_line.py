@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from fflib import environment
+from fflib import environment, lifeline
 from fflib.book import snake, workflow
 from fflib.files import ROOT
 
@@ -81,6 +81,7 @@ def test_snakemake_gets_values_as_they_were_typed(value, monkeypatch):
     from snakemake.cli import parse_config
 
     given = []
+    monkeypatch.setenv(lifeline.VARIABLE, "")
     monkeypatch.setattr(subprocess, "Popen", lambda command, **options: given.append(command))
     snake._started({"run": value, "size": ""})
     assert parse_config(given[0][given[0].index("--config") + 1 :]) == {"run": value}
