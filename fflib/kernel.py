@@ -5,6 +5,10 @@ python -m fflib.kernel -f CONNECTION_FILE        Jupyter calls this, see `enviro
 
 from __future__ import annotations
 
+import os
+
+from fflib import lifeline
+
 
 def main() -> None:
     """Serve one notebook until it is told to end, or whoever started it is gone."""
@@ -14,6 +18,7 @@ def main() -> None:
         folders.clear()
     from ipykernel.kernelapp import launch_new_instance
 
+    lifeline.watch(lambda: os._exit(1))
     launch_new_instance()
 
 

@@ -62,6 +62,7 @@ def run_chapter(run: params.Run, chapter: str, ahead: Outlook | None = None) -> 
         remove_partial(run.folder)  # of those that were killed: nobody else is at work here
         with atomic_path(notebook) as partial:
             try:
+                lifeline.hand_down()
                 source, headings = _to_ipynb(chapter, Path(scratch))
                 state = Path(scratch) / "progress.json"
                 _set_environment(state)
@@ -122,9 +123,12 @@ def _execute(source: Path, target: Path, values: Mapping[str, Any], alive: life.
             extra_arguments=["--IPKernelApp.log_level=50"],
         )
     except papermill.PapermillExecutionError as error:
+        said = " ".join(str(error.evalue).split())
         if error.ename in INPUT_ERRORS:  # the reader can mend it
-            raise ChapterFailed(error.evalue, EXIT_INPUT) from error
-        raise ChapterFailed(f"{error.ename}: {error.evalue}", EXIT_FAILED) from error
+            raise ChapterFailed(said, EXIT_INPUT) from error
+        if remedy := cli.remedy(error.ename, said):
+            raise ChapterFailed(f"{said}: {remedy}", EXIT_INPUT) from error
+        raise ChapterFailed(f"{error.ename}: {said}", EXIT_FAILED) from error
     except RuntimeError as error:  # nbclient's DeadKernelError, or a plain one while the kernel is still starting
         if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -20,6 +21,17 @@ MACHINE = {
     errno.EMFILE: "too many files are open: allow more of them (ulimit -n)",
     errno.ENAMETOOLONG: "the path is too long: move the project nearer to the top",
 }
+
+
+MORE_MEMORY = "there is not enough memory: end other programs, or take a smaller size, e.g. SIZE=smoke"
+
+
+def remedy(kind: str, said: str) -> str:
+    """Return what to do about an error that came as text, by its kind and message; '' where that is not known."""
+    if kind == "MemoryError" or "not enough memory" in said or "bad_alloc" in said:
+        return MORE_MEMORY
+    found = re.search(r"\[Errno (\d+)\]", said)
+    return MACHINE.get(int(found[1]), "") if found else ""
 
 
 def ended(action: Callable[[], int | None]) -> int:
@@ -40,6 +52,6 @@ def ended(action: Callable[[], int | None]) -> int:
         sentence = f"{shown(str(error.filename)) if error.filename else 'a file'} could not be written or read; "
         sentence += MACHINE[error.errno]
     except MemoryError:
-        sentence = "there is not enough memory; end other programs, or take a smaller size, e.g. SIZE=smoke"
+        sentence = MORE_MEMORY
     print(f"error: {sentence}", file=sys.stderr)
     return 2

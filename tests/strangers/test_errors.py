@@ -110,6 +110,19 @@ def test_what_the_machine_refuses_is_a_sentence(capsys, error, says):
     assert told.startswith("error: ") and says in told and told.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "message", "says"),
+    [
+        ("OSError", "[Errno 28] No space left on device: 'a'", "the disk is full: make room there"),
+        ("RuntimeError", "DefaultCPUAllocator: not enough memory: you tried to allocate", "end other programs"),
+        ("MemoryError", "", "end other programs"),
+        ("KeyError", "'a'", ""),
+    ],
+)
+def test_what_a_kernel_tells_as_text_has_its_remedy_too(kind, message, says):
+    assert says in cli.remedy(kind, message) and bool(says) == bool(cli.remedy(kind, message))
+
+
 def test_what_is_wrong_with_the_code_keeps_its_traceback():
     def fails():
         raise OSError(errno.ECHILD, "of no use to a reader")
