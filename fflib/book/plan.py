@@ -1,6 +1,6 @@
 """What `make plan` prints: each step that would run, why, and how long it will take.
 
-python -m fflib.book.plan .cache/plan.txt --run docs-cpu        of what `snakemake --dry-run` said
+python -m fflib.book.plan --run docs-cpu        of what `snakemake --dry-run` says
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fflib.book import snake, workflow
 from fflib.files import shown
-from fflib.runs import cli, params, provenance, records, sweep_plan, times
+from fflib.runs import params, provenance, records, sweep_plan, times
 from fflib.runs.params import Run
 from fflib.runs.times import Estimate
 
@@ -116,23 +117,23 @@ def _line(step: Step, guess: Estimate | None) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; what the user can mend is one sentence on stderr and status 2."""
     parser = argparse.ArgumentParser(prog="python -m fflib.book.plan", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("said", type=Path, help="the file with what `snakemake --dry-run` said")
     parser.add_argument("--sweep", default="", help="a file in params/sweeps, instead of a run")
     params.add_run_options(parser)
     options = parser.parse_args(arguments)
 
-    def show() -> None:
-        said = options.said.read_text(encoding="utf-8")
+    def show() -> int:
         changes = (options.size, options.hardware, params.split_overrides(options.set))
         sweep = sweep_plan.load(options.sweep, *changes) if options.sweep else None
         runs = [*sweep.runs] if sweep else [params.load_run(options.run, *changes)]
         every = [*params.before(runs), *runs, *([sweep.closing] if sweep else [])]
+        status, said = snake.dry_run(workflow.config(options))
         nothing = [line for line in said.splitlines() if line.startswith("Nothing to be done")]
         mine = [run.folder.name for run in runs] if sweep else []
         wanted = with_set_aside(steps(said), runs, params.before(runs))
         print("\n".join([*(nothing if not wanted else []), *filter(None, [told(wanted, every, mine)])]))
+        return status
 
-    return cli.ended(show)
+    return workflow.stopped(show)
 
 
 if __name__ == "__main__":

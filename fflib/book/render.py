@@ -16,8 +16,9 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from fflib.book import redaction
 from fflib.files import InputError, resolve, shown, swapped_in
-from fflib.runs import params, times
+from fflib.runs import cli, params, times
 
 TITLE = "Taming Transformers"
 THEME = Path(__file__).with_name("theme")
@@ -75,12 +76,14 @@ def stage(notebooks: list[Path], staging: Path) -> None:
     figures = notebooks[0].parent / "figures"
     if figures.is_dir():
         shutil.copytree(figures, staging / "figures")
+    remove = redaction.path_remover(notebooks[0].parent, [])
     pages = {path.stem: "index" if path.stem == INTRODUCTION else path.stem for path in notebooks}
     contents = _contents([page for page in pages.values() if page != "index"])
     if INTRODUCTION not in pages:
         (staging / "index.md").write_text(f"# {TITLE}\n\n{contents}\n", encoding="utf-8")
     for path in notebooks:
         notebook = _prepared(_read(path), pages)
+        redaction.without_places(notebook, remove)
         if path.stem == INTRODUCTION:
             notebook.cells.append(nbformat.v4.new_markdown_cell(contents))
         nbformat.write(notebook, staging / f"{pages[path.stem]}.ipynb")
@@ -173,16 +176,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; every failure is one sentence on stderr and a non-zero status."""
     parser = argparse.ArgumentParser(prog="python -m fflib.book.render", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", help="a run's folder, e.g. outputs/docs-cpu")
+    folder = parser.parse_args(arguments).folder
     try:
-        page = build(parser.parse_args(arguments).folder)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return cli.ended(lambda: print(f"book: {shown(build(folder))}"))
     except RenderFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"book: {shown(page)}")
-    return 0
 
 
 if __name__ == "__main__":

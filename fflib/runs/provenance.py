@@ -32,7 +32,9 @@ def modules_used(code: str) -> list[str]:
     graph, found = _import_graph(), set()
     for module in _imported(code):
         found |= {module} | graph.find_upstream_modules(module)
-    return sorted(found | {package for module in found for package in _packages_of(module)})
+    for package in {package for module in found for package in _packages_of(module)}:
+        found |= {package} | graph.find_upstream_modules(package)
+    return sorted(found)
 
 
 def code_of(chapter: str) -> list[Path]:
@@ -44,7 +46,7 @@ def code_of(chapter: str) -> list[Path]:
 def page_key() -> str:
     """Hash what shapes the rendered book."""
     theme = (path for path in (PACKAGE / "book" / "theme").rglob("*") if path.is_file() and path.suffix != ".pyc")
-    return content_hash(*sorted(theme), PACKAGE / "book" / "render.py")
+    return content_hash(*sorted(theme), *(PACKAGE / "book" / name for name in ("render.py", "redaction.py")))
 
 
 def chapter_key(chapter: str, values: Mapping[str, Any]) -> str:

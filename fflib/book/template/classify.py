@@ -5,9 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
-from tokenizers import Tokenizer
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read as the next lines load it: else it tells of model and machine
+import numpy as np  # noqa: E402
+import onnxruntime  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
 
 HERE, FILES = Path(__file__).resolve().parent, ("config.json", "tokenizer.json", "model.onnx")
 
