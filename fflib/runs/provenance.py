@@ -43,8 +43,10 @@ def code_of(chapter: str) -> list[Path]:
 
 def page_key() -> str:
     """Hash what shapes the rendered book."""
-    theme = (path for path in (PACKAGE / "book" / "theme").rglob("*") if path.is_file() and path.suffix != ".pyc")
-    return content_hash(*sorted(theme), PACKAGE / "book" / "render.py")
+    book = PACKAGE / "book"
+    found = (path for folder in ("theme", "template/try_it") for path in (book / folder).rglob("*"))
+    shaping = sorted(path for path in found if path.is_file() and path.suffix != ".pyc")
+    return content_hash(*shaping, book / "render.py", book / "try_it.py")
 
 
 def chapter_key(chapter: str, values: Mapping[str, Any]) -> str:
