@@ -6,6 +6,7 @@ python -m fflib.book.render outputs/docs-cpu        writes outputs/docs-cpu/book
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import shutil
 import sys
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 TITLE = "Taming Transformers"
 THEME = Path(__file__).with_name("theme")
 INTRODUCTION, SERVING, TRIAL = "00_introduction", "07_serving", "try_it"
+LADDER = "## The ladder\n"  # in the introduction
 # Cells whose code is behind a toggle, with what the toggle says: they matter to the sweep, not to the story.
 SELDOM, INJECTED = "seldom-changed-parameters", "injected-parameters"
 TOGGLES = {SELDOM: "Parameters that are seldom changed", INJECTED: "Parameters of this run"}
@@ -118,8 +120,19 @@ def stage(notebooks: list[Path], staging: Path, trial: try_it.Page | None = None
     for path in notebooks:
         notebook = _prepared(_read(path), pages)
         if path.stem == INTRODUCTION:
+            _with_stops(notebook, path.parent)
             notebook.cells.append(nbformat.v4.new_markdown_cell(contents))
         nbformat.write(notebook, staging / f"{pages[path.stem]}.ipynb")
+
+
+def _with_stops(notebook: NotebookNode, folder: Path) -> None:
+    """Put the ladder to touch above the ladder's table, if the run is whole; a run that is not keeps the table."""
+    from fflib.book import stops  # only now: as above
+
+    headings = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith(LADDER)]
+    with contextlib.suppress(InputError):
+        for i in headings:
+            notebook.cells.insert(i + 1, nbformat.v4.new_markdown_cell(stops.markdown(folder)))
 
 
 def _contents(pages: list[str]) -> str:

@@ -113,9 +113,10 @@ def packed(name: str, content: bytes) -> bytes:
 
 def frame(tokenizer: PreTrainedTokenizerBase, n_texts: int) -> list[Any]:
     """Return what stands where in a request: [id, type] of a special token, or the number of a text and its type."""
-    encoding = tokenizer.backend_tokenizer.encode(*["a"] * n_texts)
+    encoded = tokenizer(*["a"] * n_texts, return_token_type_ids=True)
+    rows = encoded.sequence_ids(), encoded["input_ids"], encoded["token_type_ids"]
     parts: list[Any] = []
-    for text, token, kind in zip(encoding.sequence_ids, encoding.ids, encoding.type_ids, strict=True):
+    for text, token, kind in zip(*rows, strict=True):
         part = [token, kind] if text is None else {"text": text, "type": kind}
         if text is None or part not in parts:  # a text may be several tokens
             parts.append(part)
