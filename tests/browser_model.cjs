@@ -1,5 +1,5 @@
 // Runs a book's model as the page "try it" does, in Node: node browser_model.cjs FOLDER SETTINGS <requests >answers
-// A request is a line of JSON: {fields} is answered by {ids, types}, with {logits: true} by {ids, types, logits}.
+// A request is a line of JSON: {fields} is answered by {ids, types, unknown}, with {logits: true} also by {logits}.
 "use strict";
 const fs = require("fs");
 const os = require("os");
@@ -26,7 +26,7 @@ function address(text) {
   for (const line of fs.readFileSync(0, "utf8").split("\n").filter(Boolean)) {
     const request = JSON.parse(line);
     const tokens = model.tokens(request.fields);
-    console.log(JSON.stringify({ ...tokens, logits: request.logits && (await model.logits(tokens)) }));
+    console.log(JSON.stringify({ ...tokens, unknown: model.unknown(tokens), logits: request.logits && (await model.logits(tokens)) }));
   }
   fs.rmSync(scratch, { recursive: true });
   process.exit(0); // the engine would keep Node waiting

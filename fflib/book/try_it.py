@@ -1,17 +1,14 @@
 """The book's page "try it": the model that a run chose, in the reader's own browser, also from a folder of files.
 
-From a file system a browser reads no file but scripts: so everything that the page needs is in scripts, gzipped and in
-base64, and these serve as well where the book is on a server. What is here stays small enough for that: the served
-graph, with its embeddings in eight bits as well.
+The model is small enough for a page: the served graph, with its embeddings in eight bits as well and, where that is not
+enough, without the words that train never used.
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,26 +18,23 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from fflib import display, vendor
+from fflib.book import try_it_files as files
 from fflib.data import batching, metrics, registry, splits
 from fflib.data.splits import TokenizedSplit
 from fflib.data.task import Task
-from fflib.engine import export, int8_graph, sessions
+from fflib.engine import export, sessions
 from fflib.files import InputError, resolve
 from fflib.measure.timing import Variant
 from fflib.model import checkpoints
+from fflib.pruning.vocabulary import Vocabulary
 from fflib.runs import records
 
 CHAPTER = "07_serving"
 FOLDER = "_static/try_it/"
-TEMPLATES = Path(__file__).with_name("template") / "try_it"
 N_TEXTS, LARGEST_MB = 200, 40.0
 EMBEDDINGS_RUNG = "int8 embeddings too"  # chapter 5's, of the same embeddings
-PACKED = {  # name on the page -> package and path of what is imported by its text
-    "ort-wasm-simd-threaded.mjs": (vendor.ONNXRUNTIME, "dist/ort-wasm-simd-threaded.mjs"),
-    "ort-wasm-simd-threaded.wasm": (vendor.ONNXRUNTIME, "dist/ort-wasm-simd-threaded.wasm"),
-    "tokenizers.mjs": (vendor.TOKENIZERS, "dist/tokenizers.min.mjs"),
-}
-ENGINE = "ort.wasm.min.js"  # a script as it comes
+ALL_WORDS = """All words are kept: a small vocabulary ([chapter 4](04_pruning.ipynb)) leaves requests with an unseen
+word to the whole model, which is not on this page."""
 EXAMPLES = {  # made up, for none of the data sets' texts may stand here
     "docs": (
         "timeout: How many seconds to wait for the kettle before giving up.",
@@ -80,7 +74,9 @@ def page_of(folder: Path) -> Page:
             or its model loses too many answers by eight-bit embeddings or is too large.
     """
     record = records.read_file(records.path_of(folder, CHAPTER))
-    chosen, parameters = record["facts"]["served"], record["parameters"]
+    chosen, parameters = record["facts"].get("served"), record["parameters"]
+    if not chosen:
+        raise InputError("the run's chapter 7 names no model, so it is of older code: run the book again")
     task = registry.get_task(parameters["task"])
     if task.spans:
         raise InputError(f"the model of {task.name} reads marked words, and this tokenizer does not say where they are")
@@ -89,38 +85,18 @@ def page_of(folder: Path) -> Page:
         raise InputError("this tokenizer cuts texts at their start, and the page at their end")
     texts = splits.load_split(parameters["task"], "dev", parameters["data_source"], limit=N_TEXTS)
     examples = splits.tokenize(texts, tokenizer, task.max_length)
-    graph = int8_graph.with_int8_embeddings(export.load(resolve(chosen["onnx"]))).SerializeToString()
-    agreement = _agreement(folder, resolve(chosen["onnx"]), graph, examples)
-    scripts = {f"{name}.js": packed(name, vendor.file(*where).read_bytes()) for name, where in PACKED.items()}
-    scripts["tokenizer.json.js"] = packed("tokenizer.json", tokenizer.backend_tokenizer.to_str().encode())
-    scripts["model.onnx.js"] = packed("model.onnx", graph)
-    scripts |= {
-        ENGINE: vendor.file(vendor.ONNXRUNTIME, f"dist/{ENGINE}").read_bytes(),
-        "model.js": (TEMPLATES / "model.js").read_bytes(),
-    }
-    if (size := _mb(scripts)) > LARGEST_MB:
+    graph = files.with_small_rows(export.load(resolve(chosen["onnx"])))
+    agreement = _agreement(folder, resolve(chosen["onnx"]), graph.SerializeToString(), examples)
+    scripts, words = files.scripts_of(tokenizer, graph), None
+    if files.megabytes(scripts) > LARGEST_MB:
+        train = splits.load_split(parameters["task"], "train", parameters["data_source"])
+        words = files.words_of(splits.tokenize(train, tokenizer, task.max_length), tokenizer, graph)
+        scripts = files.scripts_of(tokenizer, files.with_words(graph, words))
+    if (size := files.megabytes(scripts)) > LARGEST_MB:
         raise InputError(f"it would be {size:.0f} MB to read, more than {LARGEST_MB:.0f}: take a smaller student")
-    text = _text(task, tokenizer, examples, scripts, record, agreement)
-    own = {"page.js": (TEMPLATES / "page.js").read_bytes(), "LICENSES.txt": _licences()}
+    text = _text(task, tokenizer, examples, scripts, record, agreement, words)
+    own = {"page.js": (files.TEMPLATES / "page.js").read_bytes(), "LICENSES.txt": files.licences()}
     return Page(text, scripts | own)
-
-
-def packed(name: str, content: bytes) -> bytes:
-    """Return a script that brings ``content`` into a page under ``name``; the same content gives the same bytes."""
-    text = base64.b64encode(gzip.compress(content, mtime=0)).decode()
-    return f'TryIt.take("{name}", "{text}");\n'.encode()
-
-
-def frame(tokenizer: PreTrainedTokenizerBase, n_texts: int) -> list[Any]:
-    """Return what stands where in a request: [id, type] of a special token, or the number of a text and its type."""
-    encoded = tokenizer(*["a"] * n_texts, return_token_type_ids=True)
-    rows = encoded.sequence_ids(), encoded["input_ids"], encoded["token_type_ids"]
-    parts: list[Any] = []
-    for text, token, kind in zip(*rows, strict=True):
-        part = [token, kind] if text is None else {"text": text, "type": kind}
-        if text is None or part not in parts:  # a text may be several tokens
-            parts.append(part)
-    return parts
 
 
 def _agreement(folder: Path, served: Path, graph: bytes, examples: TokenizedSplit) -> float:
@@ -152,20 +128,22 @@ def _text(
     scripts: Mapping[str, bytes],
     record: Mapping[str, Any],
     agreement: float,
+    words: Vocabulary | None,
 ) -> str:
     median = int(np.median(examples.lengths))
-    megabytes = f"{_mb(scripts):.0f}"
+    megabytes = f"{files.megabytes(scripts):.0f}"
     settings = {
         "folder": FOLDER,
-        "scripts": sorted(scripts, key=lambda name: (name != "model.js", name != ENGINE, len(scripts[name]))),
+        "scripts": sorted(scripts, key=lambda name: (name != "model.js", name != files.ENGINE, len(scripts[name]))),
         "megabytes": megabytes,
         "fields": task.text_fields,
         "labels": [str(label) for label in task.labels],
         "maxLength": task.max_length,
         "medianTokens": median,
-        "frame": frame(tokenizer, len(task.text_fields)),
+        "frame": files.frame(tokenizer, len(task.text_fields)),
+        "kept": words and words.kept.tolist(),
     }
-    return (TEMPLATES / "page.md").read_text(encoding="utf-8").format(
+    return (files.TEMPLATES / "page.md").read_text(encoding="utf-8").format(
         megabytes=megabytes,
         description=task.description,
         asking=task.by_hand and f" {task.by_hand}",
@@ -176,10 +154,19 @@ def _text(
         sizes=_sizes(scripts),
         agreement=f"{agreement:.1%}",
         n_texts=len(examples),
+        words=_of_words(words, examples) if words else ALL_WORDS,
         licences=f'<a href="{FOLDER}LICENSES.txt">their licences</a>',
         settings=json.dumps(settings).replace("</", "<\\/"),
         page_script=f"{FOLDER}page.js",
     )  # fmt: skip
+
+
+def _of_words(words: Vocabulary, examples: TokenizedSplit) -> str:
+    return (
+        f"Of {words.size:,} words {len(words.kept):,} are kept, those of the training texts "
+        f"([chapter 4](04_pruning.ipynb)); {words.coverage(examples)[1]:.1%} of the dev texts hold no other. A text "
+        "that does gets no answer here, for the whole model that would give it is not on this page."
+    )
 
 
 def _form(task: Task) -> str:
@@ -205,30 +192,15 @@ def _form(task: Task) -> str:
 
 def _native(record: Mapping[str, Any]) -> str:
     """Tell what one request takes on one thread by the run's records; a run may not have measured that."""
-    alone = [rung for rung in record["rungs"] if rung["rung"] == "one thread" and rung["batch_size"] == 1]
+    alone = [rung for rung in record["rungs"] if rung["rung"] == "one thread" and rung.get("batch_size") == 1]
     return f"{alone[0]['latency_p50_ms']:.1f} ms" if alone else "not measured in this run"
 
 
 def _sizes(scripts: Mapping[str, bytes]) -> str:
-    parts: dict[str, Sequence[str]] = {
-        "the model": ["model.onnx.js"],
-        "its tokenizer's words": ["tokenizer.json.js"],
-        f"ONNX Runtime {vendor.PINS[vendor.ONNXRUNTIME].version} for the web": [ENGINE, *(f"{n}.js" for n in PACKED)],
-    }
-    rows = [{"what": what, "MB": f"{_mb({n: scripts[n] for n in names}):.1f}"} for what, names in parts.items()]
-    rows.append({"what": "in all, to read once", "MB": f"{_mb(scripts):.1f}"})
+    own = {"the model": "model.onnx.js", "its tokenizer's words": "tokenizer.json.js"}
+    sizes = {what: files.megabytes({name: scripts[name]}) for what, name in own.items()}
+    version = vendor.PINS[vendor.ONNXRUNTIME].version
+    sizes[f"ONNX Runtime {version} for the web, and the code"] = files.megabytes(scripts) - sum(sizes.values())
+    rows = [{"what": what, "MB": f"{size:.1f}"} for what, size in sizes.items()]
+    rows.append({"what": "in all, to read once", "MB": f"{files.megabytes(scripts):.1f}"})
     return display.table(pd.DataFrame(rows)).data
-
-
-def _licences() -> bytes:
-    """Name whose work is on the page, in which version, under which licence, with its text where it came with one."""
-    parts = []
-    for package in (vendor.ONNXRUNTIME, vendor.TOKENIZERS):
-        pin = vendor.PINS[package]
-        own = vendor.file(package, "LICENSE").read_text(encoding="utf-8") if "LICENSE" in pin.sha256 else ""
-        parts.append(f"{package} {pin.version}, licence {pin.licence}\n\n{own}")
-    return "\n\n".join(parts).encode()
-
-
-def _mb(files: Mapping[str, bytes]) -> float:
-    return sum(map(len, files.values())) / 1e6

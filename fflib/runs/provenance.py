@@ -46,7 +46,7 @@ def page_key() -> str:
     book = PACKAGE / "book"
     found = (path for folder in ("theme", "template/try_it") for path in (book / folder).rglob("*"))
     shaping = sorted(path for path in found if path.is_file() and path.suffix != ".pyc")
-    return content_hash(*shaping, *(book / f"{name}.py" for name in ("render", "stops", "try_it")))
+    return content_hash(*shaping, *(book / f"{name}.py" for name in ("render", "stops", "try_it", "try_it_files")))
 
 
 def chapter_key(chapter: str, values: Mapping[str, Any]) -> str:

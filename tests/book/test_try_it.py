@@ -13,7 +13,7 @@ import torch
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from fflib import vendor
-from fflib.book import render, try_it
+from fflib.book import render, try_it, try_it_files
 from fflib.data import registry, splits
 from fflib.data.metrics import Gold
 from fflib.engine import export, sessions
@@ -36,6 +36,7 @@ RECORD = {
     "chapter": "07_serving", "key": "", "written": "", "machine": {"cpu": "A processor (family 1)"},
     "rungs": [{"rung": "one thread", "batch_size": 1, "latency_p50_ms": 2.5}],
 }  # fmt: skip
+EMBEDDINGS_TOO = recipes.RECIPES["embeddings too"]
 needs_all = pytest.mark.skipif(bool(browser_model.lacking()), reason=browser_model.lacking())
 
 
@@ -105,6 +106,25 @@ def test_tokens_and_answers_are_those_of_python(run_folder, book):
     ]
     session = sessions.onnx_session(browser_model.unpacked(folder / "model.onnx.js"), 1)
     browser_model.assert_same_answers(session, found[:200])
+
+
+@needs_all
+def test_where_all_words_are_too_many_those_of_train_are_kept_and_a_text_with_another_is_told(
+    run_folder, monkeypatch, tmp_path
+):
+    """The texts of train are here those of dev, so of the pairs after them some have other words."""
+    monkeypatch.setattr(try_it, "LARGEST_MB", 6.4)  # with all words it is 6.9
+    page = try_it.page_of(run_folder)
+    for name, content in page.files.items():
+        (tmp_path / name).write_bytes(content)
+    told = browser_model.settings(page.text)
+    assert 100 < len(told["kept"]) < 5000 and "100.0% of the dev texts hold no other" in page.text
+    known = pairs()[: try_it.N_TEXTS]
+    requests = [{"fields": pair, "logits": True} for pair in known]
+    *found, other = browser_model.ask(tmp_path, told, [*requests, {"fields": [known[0][0], "zebra"]}])
+    model = recipes.quantize(run_folder / "models" / "model.onnx", tmp_path / "model.onnx", EMBEDDINGS_TOO)
+    browser_model.assert_same_answers(sessions.onnx_session(model, 1), found)
+    assert other["unknown"] == ["zebra"] and not any(row["unknown"] for row in found)
 
 
 @needs_all
@@ -178,8 +198,15 @@ def test_a_text_takes_its_place_between_the_special_tokens():
     tokenizer = checkpoints.load_tokenizer(TOKENIZER)
     cls, sep = [tokenizer.cls_token_id, 0], [tokenizer.sep_token_id, 0]
     first, second = {"text": 0, "type": 0}, {"text": 1, "type": 1}
-    assert try_it.frame(tokenizer, 1) == [cls, first, sep]
-    assert try_it.frame(tokenizer, 2) == [cls, first, sep, second, [tokenizer.sep_token_id, 1]]
+    assert try_it_files.frame(tokenizer, 1) == [cls, first, sep]
+    assert try_it_files.frame(tokenizer, 2) == [cls, first, sep, second, [tokenizer.sep_token_id, 1]]
+
+
+def test_embeddings_that_the_recipe_rounded_are_not_rounded_again(run_folder, tmp_path):
+    graph = export.load(run_folder / "models" / "model.onnx")
+    once = try_it_files.with_small_rows(graph)
+    assert len(once.SerializeToString()) < 0.5 * len(graph.SerializeToString())
+    assert try_it_files.with_small_rows(once) is once
 
 
 def test_each_task_without_marked_words_has_an_example_with_a_text_for_each_field():

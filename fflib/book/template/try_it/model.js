@@ -9,8 +9,10 @@ var TryIt = (() => {
   }
 
   async function unpack(name) {
-    const bytes = Uint8Array.from(atob(packed[name]), (letter) => letter.charCodeAt(0));
+    const letters = atob(packed[name]);
     delete packed[name];
+    const bytes = new Uint8Array(letters.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i); // Uint8Array.from takes seconds
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
@@ -35,7 +37,8 @@ var TryIt = (() => {
     return lengths[0] > lengths[1] ? [long, short] : [short, long];
   }
 
-  // settings: maxLength; frame: in order, [id, type] of a special token, or {text, type} for all of a text's tokens.
+  // settings: maxLength; frame: in order, [id, type] of a special token, or {text, type} for all of a text's tokens;
+  // kept: null, or the ids that have embeddings here, in the order of these.
   async function load(ort, settings, address = addressOf) {
     const { Tokenizer } = await import(address(await textOf("tokenizers.mjs")));
     const tokenizer = new Tokenizer(JSON.parse(await textOf("tokenizer.json")), {});
@@ -44,6 +47,7 @@ var TryIt = (() => {
       wasmPaths: { mjs: address(await textOf("ort-wasm-simd-threaded.mjs")) },
       wasmBinary: await unpack("ort-wasm-simd-threaded.wasm"),
     });
+    const rowOf = settings.kept && new Map(settings.kept.map((id, row) => [id, row]));
     const session = await ort.InferenceSession.create(await unpack("model.onnx"), { executionProviders: ["wasm"] });
 
     function tokens(fields) {
@@ -59,15 +63,21 @@ var TryIt = (() => {
       return { ids, types };
     }
 
+    // The tokens that have no embedding here: of a text that holds one, nothing is answered.
+    function unknown({ ids }) {
+      return rowOf ? [...new Set(ids.filter((id) => !rowOf.has(id)))].map((id) => tokenizer.id_to_token(id)) : [];
+    }
+
     async function logits({ ids, types }) {
       const row = (numbers) => new ort.Tensor("int64", BigInt64Array.from(numbers, BigInt), [1, numbers.length]);
-      const inputs = { input_ids: ids, attention_mask: ids.map(() => 1), token_type_ids: types };
+      const rows = rowOf ? ids.map((id) => rowOf.get(id)) : ids;
+      const inputs = { input_ids: rows, attention_mask: ids.map(() => 1), token_type_ids: types };
       const wanted = session.inputNames.map((name) => [name, row(inputs[name])]);
       const outputs = await session.run(Object.fromEntries(wanted));
       return [...outputs[session.outputNames[0]].data];
     }
 
-    return { tokens, logits };
+    return { tokens, unknown, logits };
   }
 
   function probabilities(logits) {

@@ -9,6 +9,7 @@
   const here = document.getElementById("try-it-here");
   const RUNS = 15;
   let model = null; // a promise, once it was asked for
+  let measured = false;
 
   const add = (name) =>
     new Promise((resolve, reject) => {
@@ -82,21 +83,28 @@
     const button = form.querySelector("button");
     button.disabled = true;
     try {
-      const isFirst = model === null;
       const loaded = await (model ??= load());
       status.textContent = "";
-      if (isFirst) await loaded.logits(loaded.tokens(fields)); // the first call also prepares the engine
+      const unknown = loaded.unknown(loaded.tokens(fields));
+      if (unknown.length) {
+        answer.hidden = true;
+        status.textContent = `This page keeps only the words of the run's training texts, and not: ${unknown.join(", ")}.`;
+        return;
+      }
+      if (!measured) await loaded.logits(loaded.tokens(fields)); // the first call also prepares the engine
       const [[tokens, logits], ms] = await timed(async () => {
         const tokens = loaded.tokens(fields);
         return [tokens, await loaded.logits(tokens)];
       });
       show(logits, tokens.ids.length, ms);
-      if (isFirst) here.textContent = inMs(await measure(loaded, tokens));
+      if (!measured) here.textContent = inMs(await measure(loaded, tokens));
+      measured = true;
     } catch (error) {
       model = null;
       status.textContent = `This browser cannot run the model: ${error.message}.`;
+    } finally {
+      button.disabled = false;
     }
-    button.disabled = false;
   }
 
   form.addEventListener("submit", (event) => {
