@@ -46,9 +46,9 @@ def pairs() -> list[tuple[str, str]]:
     files = [ROOT / "README.md", *sorted((ROOT / "fflib").rglob("*.py"))]
     lines = dict.fromkeys(line.strip() for file in files for line in file.read_text().splitlines() if line.strip())
     rng = random.Random(0)
-    chosen = rng.sample([*lines], 1600)
+    chosen = rng.sample([*lines], 1760)
     odd = [" ".join(rng.sample([*ODD, *chosen[:50]], 8)) for _ in range(200)]
-    long = [" ".join(rng.sample(chosen, n)) for n in range(1, 201)]  # the longest have thousands of tokens
+    long = [" ".join(rng.sample(chosen, n)) for n in range(2, 82, 2)]  # the longest have more than a thousand tokens
     texts = [*chosen, *odd, *long]
     rng.shuffle(texts)
     return list(zip(texts[:1000], texts[1000:], strict=True))
