@@ -213,7 +213,12 @@ inside = DistillationStage(
 answers = DistillationStage(
     "answers",
     Objectives(logits=1.0, temperature=temperature),
-    replace(recipe, epochs=stage_epochs[1], learning_rate=stage_rates[1], evaluations_per_epoch=1),
+    replace(
+        recipe,
+        epochs=stage_epochs[1],
+        learning_rate=stage_rates[1],
+        evaluations_per_epoch=int(stage_epochs[1] > 1),  # one look, at the end, chooses nothing
+    ),
 )
 stages = [answers] if logits_only or not match else [inside, answers]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from fflib.files import InputError
 from fflib.model import slicing, training
 from fflib.model.encoder import Classifier
 from fflib.model.importance import Importance
+from fflib.model.slicing import Counts
 
 
 class Losses(NamedTuple):
@@ -41,6 +42,19 @@ def divergence(logits: np.ndarray, expected: np.ndarray) -> float:
     """Mean Kullback-Leibler divergence of answers, logits [n, classes], from the expected ones, in nats."""
     ours, theirs = (torch.from_numpy(x).double().log_softmax(-1) for x in (logits, expected))
     return float(F.kl_div(ours, theirs, log_target=True, reduction="batchmean"))
+
+
+def remembered(loss_of: Callable[[Sequence[Counts]], float]) -> Callable[[Sequence[Counts]], float]:
+    """Return ``loss_of`` that computes the loss of a shape once: the search and the tables ask for the same ones."""
+    losses: dict[tuple[Counts, ...], float] = {}
+
+    def once(counts: Sequence[Counts]) -> float:
+        key = tuple(counts)
+        if key not in losses:
+            losses[key] = loss_of(counts)
+        return losses[key]
+
+    return once
 
 
 def measure(

@@ -58,3 +58,11 @@ def test_texts_to_choose_on_come_first_and_half_as_many_check():
 def test_without_a_text_to_check_on_there_is_no_choice(count):
     with pytest.raises(InputError, match="n_retrain exceed n_importance"):
         sensitivity.texts_to_choose_on(EXAMPLES, count)
+
+
+def test_a_loss_is_computed_once_for_a_shape():
+    asked = []
+    loss_of = sensitivity.remembered(lambda counts: asked.append(counts) or float(len(asked)))
+    first = [loss_of([(2, 8), None]), loss_of([(2, 8), (1, 8)])]
+    assert [loss_of(((2, 8), None)), loss_of([(2, 8), (1, 8)])] == first == [1.0, 2.0]
+    assert len(asked) == 2
