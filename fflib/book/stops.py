@@ -59,7 +59,7 @@ def _stop(row: Mapping[str, Any], below: Mapping[str, Any], taken: bool) -> dict
     accuracy = _number(row["accuracy"], "{:.1%}")
     if pd.notna(row["accuracy_low"]):
         accuracy += f" (95 %: {row['accuracy_low']:.1%} to {row['accuracy_high']:.1%})"
-    quality = [{"name": "accuracy", "text": accuracy}, {"name": "of its teacher's", "text": _kept(row)}]
+    quality = [{"name": "accuracy", "text": accuracy}, {"name": "kept of its teacher's", "text": _kept(row)}]
     return {
         "rung": row["rung"],
         "what": factors.WHAT_IT_DOES.get(factors.technique_of(row["rung"]), "") if row["stacks_on"] else "",

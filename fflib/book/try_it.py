@@ -2,6 +2,7 @@
 
 The model is small enough for a page: the served graph, with its embeddings in eight bits as well and, where that is not
 enough, without the words that train never used.
+(Longer than 200 lines: the made-up examples of all tasks stand here.)
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from fflib import display, vendor
+from fflib.book import take_home
 from fflib.book import try_it_files as files
 from fflib.data import batching, metrics, registry, splits
 from fflib.data.splits import TokenizedSplit
@@ -151,6 +153,7 @@ def _text(
         median_tokens=median,
         cpu=record["machine"]["cpu"],
         native=_native(record),
+        accuracy=_accuracy(record),
         sizes=_sizes(scripts),
         agreement=f"{agreement:.1%}",
         n_texts=len(examples),
@@ -194,6 +197,14 @@ def _native(record: Mapping[str, Any]) -> str:
     """Tell what one request takes on one thread by the run's records; a run may not have measured that."""
     alone = [rung for rung in record["rungs"] if rung["rung"] == "one thread" and rung.get("batch_size") == 1]
     return f"{alone[0]['latency_p50_ms']:.1f} ms" if alone else "not measured in this run"
+
+
+def _accuracy(record: Mapping[str, Any]) -> str:
+    """Tell how often the served model is right, and what that is worth."""
+    scores = [rung["accuracy"] for rung in record["rungs"] if rung["rung"] == record["facts"]["served"].get("rung")]
+    told = f"On this run's test set the served model scores **{scores[0]:.1%}**. " if scores and scores[0] else ""
+    smoke = f" {take_home.SMOKE}" if record["parameters"].get("size") == "smoke" else ""
+    return f"{told}A probability is the softmax of its scores and was not calibrated.{smoke}"
 
 
 def _sizes(scripts: Mapping[str, bytes]) -> str:
