@@ -71,26 +71,31 @@ class OnlyHere:
     """Refuses who does not call this machine by its own name, or comes from another site; says so in every answer."""
 
     def prepare(self) -> None:
+        """Refuse with 403."""
         own = {f"{name}:{self.application.settings['port']}" for name in NAMES}
         origin = self.request.headers.get("Origin")
         if self.request.host not in own or (origin and origin not in {f"http://{host}" for host in own}):
             raise web.HTTPError(403, reason="only this machine, by its own name")
 
     def set_default_headers(self) -> None:
+        """Isolate the page, and let nobody keep or embed what is served."""
         for name, value in HEADERS.items():
             self.set_header(name, value)
 
     def check_origin(self, origin: str) -> bool:
-        return True  # `prepare` has checked it
+        """Leave it to `prepare`, which comes first."""
+        return True
 
 
 class Classify(OnlyHere, web.RequestHandler):
     """One text, one model."""
 
     def initialize(self, live: Live) -> None:
+        """Take the models."""
         self._live = live
 
     async def post(self) -> None:
+        """Answer; 409 with a sentence where that cannot be, 503 while there are no models."""
         cast = self._live.cast
         if cast is None:
             raise web.HTTPError(503, reason="no models yet")
@@ -108,14 +113,17 @@ class Socket(OnlyHere, WebSocketHandler):
     """A page that listens; on its word a race begins, and its going away ends it."""
 
     def initialize(self, live: Live) -> None:
+        """Take the models."""
         self._live, self._over = live, threading.Event()
 
     def open(self, *args: str, **kwargs: str) -> None:
+        """Say hello, and whether anything can be live."""
         cast = self._live.cast
         at_once = cast.typing_at_once if cast else 0
         self._say({"is": "hello", "ready": cast is not None, "why": self._live.why_not, "at_once": at_once})
 
     def on_message(self, message: str | bytes) -> None:
+        """Begin a race, or end it; whatever else is said does nothing."""
         try:
             wanted = json.loads(message).get("do")
         except (ValueError, AttributeError):
@@ -127,6 +135,7 @@ class Socket(OnlyHere, WebSocketHandler):
             self._over.set()
 
     def on_close(self) -> None:
+        """End the race that nobody watches."""
         self._over.set()
 
     def _race(self, cast: Cast, loop: asyncio.AbstractEventLoop) -> None:

@@ -1,7 +1,7 @@
 """The stage: serves the deck's folder on this machine alone, and lets the run's models answer live.
 
 It listens on loopback, refuses another Host and other sites, gives away files of its own folder and nothing else, and
-writes nothing at all. While the models load, and when they fail, pages play their recordings. What answers live: `live`.
+writes nothing at all. While the models load, and when they fail, pages play their recordings. What answers: `live`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _File(OnlyHere, web.StaticFileHandler):
 
 
 def load(run_folder: str | Path) -> Cast:
-    """Load all that the live demos need, to be closed or used in a ``with``. InputError: names the file that is missing."""
+    """Load all that the live demos need, to be closed or used in a ``with``. InputError: names the missing file."""
     return Cast(run_folder)
 
 
