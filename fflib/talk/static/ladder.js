@@ -4,6 +4,7 @@
   const { make, text, count, times, milliseconds, classify, frame } = root.Demos.parts;
   const PAUSE_MS = 250; // after the last key, before all stops are asked
   const BAR = 300; // pixels of the largest factor
+  const ROOM = 12; // rows that a slide has room for; of a longer ladder those around the stop are shown
   const KEPT = "talk.ladder";
 
   // What the stops said to a text: [{label, ms} or null]; `judge` is the first stop with trained weights. Pure.
@@ -174,6 +175,8 @@
       const { from, to, isLoss } = this.bars[i];
       const answer = frames.answers[i];
       const isReached = i <= this.stop;
+      const first = Math.max(0, Math.min(this.stop - ROOM + 2, this.rows.length - ROOM));
+      row.row.hidden = i < first || i >= first + ROOM;
       row.row.classList.toggle("ahead", !isReached);
       row.row.classList.toggle("here", i === this.stop);
       row.bar.setAttribute("x", isReached ? BAR * from : 0);
@@ -186,16 +189,17 @@
     }
 
     _drawFacts(stop, frames, labels) {
-      const percent = (share) => `${(100 * share).toFixed(1)} % right on test`;
+      const percent = (share) => `${(100 * share).toFixed(1)} % right`;
+      const size = stop.model_mb == null ? "" : `${count(stop.model_mb)} MB`;
       const answer = frames.answers[this.stop];
       const flipped = frames.flips[this.stop];
       const lines = [
         ["ladder-total", stop.speedup_vs_padded == null ? "" : times(stop.speedup_vs_padded)],
         ["", "the padded stock model's requests per second"],
-        ["", stop.what],
-        ["", stop.accuracy == null ? "untrained: speed only" : percent(stop.accuracy)],
-        ["", stop.model_mb == null ? "" : `${count(stop.model_mb)} MB`],
+        ["", stop.speedup_step == null ? "" : `${times(stop.speedup_step)} by this step`],
+        ["", [stop.accuracy == null ? "untrained: speed only" : percent(stop.accuracy), size].filter(Boolean).join(", ")],
         [flipped ? "differs" : "", flipped ? `“${labels[answer.label]}”: the teacher says otherwise` : ""],
+        ["", stop.what],
       ];
       this.facts.replaceChildren(...lines.filter(([, line]) => line).map(([kind, line]) => make("div", { class: kind, text: line })));
     }
