@@ -185,6 +185,25 @@
 
   function text(element, value) { if (element.textContent !== value) { element.textContent = value; } }
 
+  // Shows as much of a text as its place holds, so that nothing is cut in the middle of a line.
+  const fitted = new WeakMap();
+  function fit(element, value) {
+    if (fitted.get(element) === value || !element.clientHeight) {
+      if (!element.clientHeight) { text(element, value); }
+      return;
+    }
+    fitted.set(element, value);
+    text(element, value);
+    let [low, high] = [0, value.length];
+    if (element.scrollHeight <= element.clientHeight) { return; }
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      text(element, `${value.slice(0, middle).trimEnd()}…`);
+      if (element.scrollHeight <= element.clientHeight) { low = middle; } else { high = middle - 1; }
+    }
+    text(element, `${value.slice(0, low).trimEnd()}…`);
+  }
+
   function count(n) { return String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, ","); }
 
   function times(factor) { return factor == null ? "" : `${factor < 10 ? factor.toFixed(1) : count(factor)}×`; }
@@ -294,7 +313,7 @@
 
   Object.assign(Demos, {
     Player, HELLO_MS, SILENCE_MS, TICK_MS,
-    parts: { make, text, count, times, milliseconds, duration, badge, classify, frame },
+    parts: { make, text, fit, count, times, milliseconds, duration, badge, classify, frame },
   });
   root.Demos = Demos;
 })(typeof window !== "undefined" ? window : globalThis);

@@ -1,7 +1,7 @@
 // The race: the same requests, answered by four lanes in heats of a few seconds, with real answers and counters.
 (function (root) {
   "use strict";
-  const { make, text, count, duration, frame } = root.Demos.parts;
+  const { make, text, fit, count, duration, frame } = root.Demos.parts;
 
   // What a race looks like at the moment t: a pure function of a log, which may still grow.
   class RaceFrames {
@@ -164,7 +164,7 @@
       const isSlow = lane.missing_ms != null;
       row.row.dataset.state = lane.state;
       text(row.name, lane.name);
-      text(row.what, lane.isTrained ? lane.what : `${lane.what.split(",")[0]}, untrained: speed only`);
+      fit(row.what, lane.isTrained ? lane.what : `${lane.what.split(",")[0]}, untrained: speed only`);
       row.bar.setAttribute("width", (620 * lane.count) / scale);
       row.bar.classList.toggle("speed-only", !lane.isTrained);
       text(row.count, lane.state === "waiting" ? "" : count(lane.count));
