@@ -73,7 +73,7 @@
           hello: only((said) => this._hello(said)),
           log: only((said) => this._begin(said.log)),
           rows: only((said) => { this.log.events.push(...said.rows); }),
-          end: only(() => { this._close(); }),
+          end: only(() => { this._hangUp(); }),
           failed: only((said) => this.fall(said.why)),
           closed: only(() => this.fall("the stage is gone")),
         });
@@ -156,7 +156,12 @@
     patience(lane) { return Math.max(SILENCE_MS, SLOW * (this.slowest[lane] || 0)); }
 
     _close() {
-      if (this.clock) { this.clock.stop(this.limit); this.clock.stop(this.ticking); }
+      this.clock.stop(this.limit);
+      this.clock.stop(this.ticking);
+      this._hangUp();
+    }
+
+    _hangUp() {
       if (this.link && this.link.real) { this.link.real.close(); }
       this.link = null;
     }
