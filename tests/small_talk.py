@@ -1,7 +1,7 @@
 """A talk that is made up: recordings of a few seconds, and models that answer at once, for pages and the stage.
 
-python tests/small_talk.py FOLDER [silent]    serves FOLDER with these models and prints the address; `silent`: one lane
-                                              stops answering
+python -m tests.small_talk FOLDER [silent]    serves FOLDER with these models and prints the address; with `silent` no
+                                              lane says anything after a while
 """
 
 from __future__ import annotations
