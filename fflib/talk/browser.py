@@ -1,8 +1,8 @@
 """Chromium without a window, steered over its DevTools protocol through a pipe: no port, no driver, no download.
 
-    with browser.opened() as page:
-        page.go("file:///.../index.html")
-        page.value("document.title")
+with browser.opened() as page:
+    page.go("file:///.../index.html")
+    page.value("document.title")
 """
 
 from __future__ import annotations
