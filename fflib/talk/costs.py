@@ -69,9 +69,8 @@ def distillation(evidence: Evidence) -> list[str]:
         )
     missed = [row for row in facts.get("grid", []) if row["keeps the rule"] == "no"]
     if missed:
-        told.append(
-            f"**Below the rule**: {', '.join(row['student'] for row in missed)}, so no choice goes on from there."
-        )
+        names = ", ".join(f"*{row['student']}*" for row in missed)
+        told.append(f"**Below the rule**: {names}; the run did not go on from there.")
     return told
 
 
@@ -122,10 +121,8 @@ def quantization(evidence: Evidence) -> list[str]:
             f"**Smaller is not faster**: *{slow['recipe']}* runs at {times(slow['speed-up'])}, slower than fp32."
         )
     for row in facts.get("sixteen_bits", [])[:1]:
-        word = "slower" if row["speed-up over fp32"] < SLOWER else "times fp32"
-        told.append(
-            f"**Sixteen bits** ({row['teacher in']}) on one request: {times(row['speed-up over fp32'])}, {word}."
-        )
+        gain = times(row["speed-up over fp32"])
+        told.append(f"**Sixteen bits** ({row['teacher in']}, batch {row['batch']}): {gain} as fast as fp32.")
     return told
 
 

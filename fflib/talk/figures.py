@@ -166,25 +166,32 @@ def points(rows: Sequence[Row], xlabel: str, ylabel: str, *, log: bool = False, 
 def _put_names(figure: Figure, axes: plt.Axes, rows: Sequence[Row], marks: Sequence[Row]) -> None:
     """Write each name where it meets no other name, no point and no interval of ``marks``, near its point."""
     figure.draw_without_rendering()
-    taken = [_around(axes, row, figure.dpi / 72) for row in marks]
+    names: list[Bbox] = []
+    renderer = figure.canvas.get_renderer()
+    unit = figure.dpi / 72
+    dots, intervals = ([_around(axes, row, unit, whole) for row in marks] for whole in (False, True))
     for row in rows:
         places = []
-        for distance in (14, 30, 50, 75, 100):
+        for distance in (14, 24, 36, 50, 70, 90):
             for side in _sides(distance):
                 text = _name(axes, row, side)
-                box = text.get_window_extent()
+                text.update_positions(renderer)
+                box = plt.Text.get_window_extent(text, renderer)  # without its tie
                 text.remove()
                 outside = not (axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max))
-                places.append((box.count_overlaps(taken) + 3 * outside + distance / 100, side, box))
+                met = 9 * box.count_overlaps(names) + 4 * box.count_overlaps(dots) + box.count_overlaps(intervals)
+                places.append((met + 9 * outside + distance / 60, side, box))
         _, side, box = min(places, key=lambda place: place[0])
         _name(axes, row, side)
-        taken.append(box)
+        names.append(box)
 
 
-def _around(axes: plt.Axes, row: Row, unit: float) -> Bbox:
-    """Return what a point covers with its interval, in pixels; a name may not lie there."""
-    (x, low), (_, high) = (axes.transData.transform((row["x"], row.get(end, row["y"]))) for end in ("low", "high"))
-    return Bbox([[x - 9 * unit, low - 4 * unit], [x + 9 * unit, high + 4 * unit]])
+def _around(axes: plt.Axes, row: Row, unit: float, whole: bool) -> Bbox:
+    """Return what a point covers, in pixels, with the ``whole`` of its interval or without."""
+    ends = (row.get("low", row["y"]), row.get("high", row["y"])) if whole else (row["y"], row["y"])
+    (x, low), (_, high) = (axes.transData.transform((row["x"], end)) for end in ends)
+    room = 2 if whole else 9
+    return Bbox([[x - room * unit, low - room * unit], [x + room * unit, high + room * unit]])
 
 
 def _name(axes: plt.Axes, row: Row, side: Side) -> plt.Annotation:
