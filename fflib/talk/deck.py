@@ -37,6 +37,7 @@ REVEAL = {"reveal.js": "dist/reveal.js", "reveal.css": "dist/reveal.css", "reset
 REVEAL |= {"notes.js": "plugin/notes/notes.js", "LICENSE": "LICENSE"}
 TYPEFACE = ("LICENSE", *(f"source-sans-pro-{cut}.woff" for cut in ("regular", "italic", "semibold")))
 SECONDS = re.compile(r"^(\d+) s$")
+METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)  # of a figure: names addresses, shows nothing
 IDS = re.compile(r'(?P<before> id="|href="#|url\(#)(?P<name>[^")]+)')
 
 
@@ -178,7 +179,7 @@ def _body(cell: NotebookNode) -> list[str]:
     for output in cell.get("outputs", []):
         data = output.get("data", {})
         if "image/svg+xml" in data:
-            shown_parts.append(data["image/svg+xml"].strip())
+            shown_parts.append(METADATA.sub("", data["image/svg+xml"]).strip())
         elif "text/markdown" in data:
             shown_parts.append(_markdown(data["text/markdown"]))
         elif "text/html" in data:

@@ -31,7 +31,7 @@ ELSEWHERE = re.compile(r"""(?:https?:)?//[\w.-]+\.\w+[^\s"')]*""")
 NAMESPACES = ("http://www.w3.org/", "https://www.w3.org/")  # names, which nothing asks for
 LOCAL = ("file:", "data:", "blob:", "about:")
 PHOTOGRAPHS = "photographs"
-HERE = Path(__file__).parent
+INSPECT = Path(__file__).parent / "template" / "inspect.js"
 
 
 @dataclass(frozen=True)
@@ -250,9 +250,7 @@ def _slide(page: Page, number: int, target: Path) -> Iterator[tuple[int, str]]:
     page.value(f"Reveal.slide({number})")
     page.listen(0.25)
     page.photograph(target / f"{number + 1:02d}.png")
-    found: dict[str, Any] = page.value(
-        f"const LEAST_PX = {LEAST_PX};\n{(HERE / 'template' / 'inspect.js').read_text()}"
-    )
+    found: dict[str, Any] = page.value(INSPECT.read_text().replace("LEAST_PX", str(LEAST_PX)))
     if found["over"]:
         yield number + 1, f"too much for the slide: {'; '.join(found['over'][:3])}"
     if found["small"]:
