@@ -162,9 +162,10 @@ class TalkRun:
     def lanes(self) -> list[Model]:
         """The lanes of the race: stock padded, stock unpadded, teacher, and what is served at the end."""
         served = self.facts["07_serving"]["served"]
-        count, threads, kind = served["division"]
+        _, threads, kind = served["division"]
         final = self._of_graph(served["rung"], resolve(served["onnx"]))
-        how = f"{_instances(count)}, batches: {self.ladder.loc[served['rung'], 'batching']}"
+        each = "an instance on each core" if threads == 1 else f"instances of {threads} threads"
+        how = f"{each}, batches: {self.ladder.loc[served['rung'], 'batching']}"
         return [
             replace(self._reference, name="stock model, padded", pad_to=self.task.max_length),
             replace(self._reference, name="stock model, unpadded"),
@@ -232,7 +233,3 @@ class TalkRun:
     def _of_graph(self, rung: str, graph: Path) -> Model:
         row = self.ladder.loc[rung]
         return Model(rung, f"{row['model']}, {row['precision']}", graph=str(graph), **self._shape)
-
-
-def _instances(count: int) -> str:
-    return "one instance" if count == 1 else f"{count} instances"

@@ -1,9 +1,10 @@
 // The ladder: one stop a rung. The slider goes up; a text is answered at each; an answer that flips turns red.
 (function (root) {
   "use strict";
-  const { make, text, count, times, milliseconds, classify, frame } = root.Demos.parts;
+  const { make, text, fit, count, times, milliseconds, classify, frame } = root.Demos.parts;
   const PAUSE_MS = 250; // after the last key, before all stops are asked
   const BAR = 300; // pixels of the largest factor
+  const ROOM = 12; // rows that a slide has room for; of a longer ladder those around the stop are shown
   const KEPT = "talk.ladder";
 
   // What the stops said to a text: [{label, ms} or null]; `judge` is the first stop with trained weights. Pure.
@@ -55,7 +56,8 @@
       this.slider = make("input", { class: "ladder-slider", type: "range", min: 0, max: recording.stops.length - 1, step: 1 });
       this.slider.addEventListener("input", () => this._go(Number(this.slider.value)));
       this.facts = make("div", { class: "ladder-facts" });
-      const side = make("div", { class: "ladder-side" }, [this.facts, this.slider]);
+      this.what = make("div", { class: "ladder-what" });
+      const side = make("div", { class: "ladder-side" }, [this.facts, this.what, this.slider]);
       const list = make("div", { class: "ladder-rows" }, this.rows.map((row) => row.row));
       this.frame.body.append(this.other, box, make("div", { class: "ladder-both" }, [list, side]));
     }
@@ -156,7 +158,7 @@
       const prepared = recording.texts[this.request];
       const value = prepared.texts[prepared.edited].slice(prepared.fixed.length);
       if (this.shownFor !== this.request && !this.typedLog) { this.input.value = value; this.shownFor = this.request; }
-      text(this.other, prepared.texts.filter((_, i) => i !== prepared.edited).join(" "));
+      fit(this.other, prepared.texts.filter((_, i) => i !== prepared.edited).join(" "));
       text(this.fixed, prepared.fixed.length > 44 ? `…${prepared.fixed.slice(-43)}` : prepared.fixed);
       this.input.readOnly = player.mode !== "live";
       const frames = ladderFrames(this.typedLog || recording, this.request);
@@ -165,7 +167,8 @@
       this._drawFacts(recording.stops[this.stop], frames, recording.labels);
       this.element.dataset.answers = frames.answers.filter(Boolean).length;
       this.element.dataset.flips = frames.flips.filter(Boolean).length;
-      const what = player.mode === "live" ? "type, and go up the ladder" : "go up the ladder";
+      const right = this.input.value === value ? `; right: ${recording.labels[prepared.right]}` : "";
+      const what = `${player.mode === "live" ? "type, and go up" : "go up"} the ladder${right}`;
       this.frame.show(player, { label: "Another text", what });
     }
 
@@ -174,6 +177,8 @@
       const { from, to, isLoss } = this.bars[i];
       const answer = frames.answers[i];
       const isReached = i <= this.stop;
+      const first = Math.max(0, Math.min(this.stop - ROOM + 2, this.rows.length - ROOM));
+      row.row.hidden = i < first || i >= first + ROOM;
       row.row.classList.toggle("ahead", !isReached);
       row.row.classList.toggle("here", i === this.stop);
       row.bar.setAttribute("x", isReached ? BAR * from : 0);
@@ -186,18 +191,22 @@
     }
 
     _drawFacts(stop, frames, labels) {
-      const percent = (share) => `${(100 * share).toFixed(1)} % right on test`;
+      const percent = (share) => `${(100 * share).toFixed(1)} % right`;
+      const size = stop.model_mb == null ? "" : `${count(stop.model_mb)} MB`;
       const answer = frames.answers[this.stop];
       const flipped = frames.flips[this.stop];
       const lines = [
         ["ladder-total", stop.speedup_vs_padded == null ? "" : times(stop.speedup_vs_padded)],
         ["", "the padded stock model's requests per second"],
-        ["", stop.what],
-        ["", stop.accuracy == null ? "untrained: speed only" : percent(stop.accuracy)],
-        ["", stop.model_mb == null ? "" : `${count(stop.model_mb)} MB`],
+        ["", stop.speedup_step == null ? "" : `${times(stop.speedup_step)} by this step`],
+        ["", [stop.accuracy == null ? "untrained: speed only" : percent(stop.accuracy), size].filter(Boolean).join(", ")],
         [flipped ? "differs" : "", flipped ? `“${labels[answer.label]}”: the teacher says otherwise` : ""],
       ];
+      const drawn = JSON.stringify([lines, stop.what]);
+      if (drawn === this.drawn) { return; }
+      this.drawn = drawn;
       this.facts.replaceChildren(...lines.filter(([, line]) => line).map(([kind, line]) => make("div", { class: kind, text: line })));
+      fit(this.what, stop.what);
     }
   }
 

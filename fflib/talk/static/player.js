@@ -73,7 +73,7 @@
           hello: only((said) => this._hello(said)),
           log: only((said) => this._begin(said.log)),
           rows: only((said) => { this.log.events.push(...said.rows); }),
-          end: only(() => { this._close(); }),
+          end: only(() => { this._hangUp(); }),
           failed: only((said) => this.fall(said.why)),
           closed: only(() => this.fall("the stage is gone")),
         });
@@ -156,7 +156,12 @@
     patience(lane) { return Math.max(SILENCE_MS, SLOW * (this.slowest[lane] || 0)); }
 
     _close() {
-      if (this.clock) { this.clock.stop(this.limit); this.clock.stop(this.ticking); }
+      this.clock.stop(this.limit);
+      this.clock.stop(this.ticking);
+      this._hangUp();
+    }
+
+    _hangUp() {
       if (this.link && this.link.real) { this.link.real.close(); }
       this.link = null;
     }
@@ -184,6 +189,25 @@
   }
 
   function text(element, value) { if (element.textContent !== value) { element.textContent = value; } }
+
+  // Shows as much of a text as its place holds, so that nothing is cut in the middle of a line.
+  const fitted = new WeakMap();
+  function fit(element, value) {
+    if (fitted.get(element) === value || !element.clientHeight) {
+      if (!element.clientHeight) { text(element, value); }
+      return;
+    }
+    fitted.set(element, value);
+    text(element, value);
+    let [low, high] = [0, value.length];
+    if (element.scrollHeight <= element.clientHeight) { return; }
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      text(element, `${value.slice(0, middle).trimEnd()}…`);
+      if (element.scrollHeight <= element.clientHeight) { low = middle; } else { high = middle - 1; }
+    }
+    text(element, `${value.slice(0, low).trimEnd()}…`);
+  }
 
   function count(n) { return String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, ","); }
 
@@ -294,7 +318,7 @@
 
   Object.assign(Demos, {
     Player, HELLO_MS, SILENCE_MS, TICK_MS,
-    parts: { make, text, count, times, milliseconds, duration, badge, classify, frame },
+    parts: { make, text, fit, count, times, milliseconds, duration, badge, classify, frame },
   });
   root.Demos = Demos;
 })(typeof window !== "undefined" ? window : globalThis);

@@ -1,7 +1,7 @@
 // The race: the same requests, answered by four lanes in heats of a few seconds, with real answers and counters.
 (function (root) {
   "use strict";
-  const { make, text, count, duration, frame } = root.Demos.parts;
+  const { make, text, fit, count, duration, frame } = root.Demos.parts;
 
   // What a race looks like at the moment t: a pure function of a log, which may still grow.
   class RaceFrames {
@@ -113,12 +113,13 @@
         what: make("div", { class: "race-what" }),
         count: make("div", { class: "race-count" }),
         answer: make("div", { class: "race-answer" }),
+        more: make("div", { class: "race-told" }),
         told: make("div", { class: "race-told" }),
       };
       const svg = make("svg", { class: "race-svg", viewBox: "0 0 620 26", width: 620, height: 26 }, [track, bar]);
       const left = make("div", { class: "race-left" }, [parts.name, parts.what]);
       const middle = make("div", { class: "race-middle" }, [svg, parts.answer]);
-      const right = make("div", { class: "race-right" }, [parts.count, parts.told]);
+      const right = make("div", { class: "race-right" }, [parts.count, parts.more, parts.told]);
       parts.row = make("div", { class: "race-row" }, [left, middle, right]);
       this.frame.body.append(parts.row);
       return parts;
@@ -133,7 +134,7 @@
       const isIdle = player.mode === "idle";
       const frames = this.frames.at(player.log, isIdle ? -1 : player.t);
       const scale = Math.max(frames.target, isIdle ? 1 : this._recordedTarget(), 1);
-      frames.lanes.forEach((lane, i) => this._drawLane(this.rows[i], lane, player.log, scale, isIdle));
+      frames.lanes.forEach((lane, i) => this._drawLane(i, lane, player.log, scale, isIdle));
       this.element.dataset.counts = frames.lanes.map((lane) => lane.count).join(" ");
       this.frame.show(player, {
         label: isIdle || player.isOver ? (isIdle ? "Start" : "Again") : "",
@@ -150,7 +151,7 @@
 
     _says(player, frames) {
       if (player.mode === "asking") { return "…"; }
-      if (frames.isOver) { return `who answers ${count(frames.target)} requests how fast`; }
+      if (frames.isOver) { return `what each still needs for ${count(frames.target)} answers`; }
       const heat = player.log.heats[Math.max(frames.heat, 0)];
       const left = heat.end_ms - player.t;
       const next = player.log.heats[frames.heat + 1];
@@ -158,16 +159,18 @@
       return `heat ${frames.heat + 1} of ${player.log.heats.length}: ${Math.max(0, Math.ceil(left / 1000))} s`;
     }
 
-    _drawLane(row, lane, log, scale, isIdle) {
+    _drawLane(i, lane, log, scale, isIdle) {
+      const row = this.rows[i];
       const isSlow = lane.missing_ms != null;
       row.row.dataset.state = lane.state;
       text(row.name, lane.name);
-      text(row.what, lane.isTrained ? lane.what : `${lane.what.split(",")[0]}, untrained: speed only`);
+      fit(row.what, lane.isTrained ? lane.what : `${lane.what.split(",")[0]}, untrained: speed only`);
       row.bar.setAttribute("width", (620 * lane.count) / scale);
       row.bar.classList.toggle("speed-only", !lane.isTrained);
       text(row.count, lane.state === "waiting" ? "" : count(lane.count));
-      text(row.told, isSlow ? `${duration(lane.missing_ms)} more` : told(lane));
-      row.told.classList.toggle("slow", isSlow);
+      text(row.more, isSlow ? `${duration(lane.missing_ms)} more` : lane.state === "ghost" ? "replayed" : "");
+      row.more.classList.toggle("slow", isSlow);
+      text(row.told, told(lane, i === log.lanes.length - 2));
       this._drawAnswer(row.answer, lane, log, isIdle);
     }
 
@@ -184,10 +187,11 @@
     }
   }
 
-  function told(lane) {
-    if (lane.state === "ghost") { return "replayed"; }
-    if (!lane.count || !lane.isTrained) { return lane.state === "racing" ? "answers" : ""; }
-    return `${((100 * lane.right) / lane.count).toFixed(0)} % right`;
+  // How good the answers are, of a lane that has learnt; the teacher cannot differ from itself.
+  function told(lane, isTeacher) {
+    if (!lane.count || !lane.isTrained) { return ""; }
+    const percent = (n) => `${((100 * n) / lane.count).toFixed(0)} %`;
+    return `${percent(lane.right)} right${isTeacher ? "" : `, ${percent(lane.differing)} flipped`}`;
   }
 
   function sharing(log) {

@@ -2,7 +2,7 @@
 // the keys between are lost to it.
 (function (root) {
   "use strict";
-  const { make, text, count, milliseconds, classify, frame } = root.Demos.parts;
+  const { make, text, fit, count, milliseconds, classify, frame } = root.Demos.parts;
   const SHOWN = 60; // keys that the strip shows
   const WIDTH = 540;
   const HEIGHT = 44;
@@ -35,7 +35,9 @@
         const key = this.next;
         this.next = null;
         this.busySince = t();
-        try { this.told(this.lane, key, await this.ask(this.lane, this.slot, key)); } catch (error) { this.told(this.lane, key, null); }
+        let said = null;
+        try { said = await this.ask(this.lane, this.slot, key); } catch { /* told as nothing */ }
+        this.told(this.lane, key, said);
       }
       this.busySince = null;
     }
@@ -158,16 +160,18 @@
       const key = frames.keys.at(-1);
       const shown = log.texts[key && !isLive ? key[1] : this.text];
       const others = shown.texts.filter((_, i) => i !== shown.edited).join(" ");
-      text(this.other, others);
+      fit(this.other, others);
       text(this.fixed, shown.fixed.length > 44 ? `…${shown.fixed.slice(-43)}` : shown.fixed);
       this.input.readOnly = !isLive;
       this.input.placeholder = isLive ? "type here" : "";
       if (!isLive) { this.input.value = key ? key[2] : ""; }
       frames.lanes.forEach((lane, i) => this._drawLane(this.rows[i], lane, recording.lanes[i], isOn.has(i), frames, log));
+      const isWhole = shown.fixed + this.input.value === shown.texts[shown.edited];
+      const right = isWhole ? `; right: ${recording.labels[shown.right]}` : "";
       this.element.dataset.answers = frames.lanes.map((lane) => lane.answers.size).join(" ");
       this.frame.show(player, {
         label: isLive ? "Another text" : player.mode === "idle" ? "Play" : player.isOver ? "Again" : "",
-        what: isLive ? "each model has a core of its own; click a name to compare with it" : "each model has a core of its own",
+        what: `${isLive ? "a core for each; click a name to compare with it" : "each model has a core of its own"}${right}`,
       });
     }
 
@@ -185,7 +189,9 @@
       text(row.ms, lane.ms === null ? (isOn ? "" : "off") : milliseconds(lane.ms));
       text(row.lost, lane.last < 0 ? "" : `${count(lane.lost)} of ${count(lane.last + 1)} keys lost`);
       row.lost.classList.toggle("slow", lane.lost > 0);
-      drawStrip(row.strip, lane, frames.keys.length);
+      const drawn = `${lane.answers.size} ${frames.keys.length} ${lane.last}`;
+      if (row.drawn !== drawn || !frames.keys.length) { drawStrip(row.strip, lane, frames.keys.length); }
+      row.drawn = drawn;
     }
   }
 
