@@ -125,12 +125,17 @@ slides.show(
 
 # %% tags=["hide-input", "long"] slideshow={"slide_type": "slide"}
 above = baseline.get("floors", {}).get("teacher_above_best", {})
-clear = "A task that needs a transformer" if bench.teacher_is_clear else "The teacher is not clearly above the floors"
-gap = f"{above['points']:.1f} points above the best floor ({above['low']:.1f} to {above['high']:.1f})." if above else ""
+gap = ""
+if above:
+    interval = f"({above['low']:.1f} to {above['high']:.1f})"
+    gap = f"The teacher is {above['points']:.1f} points above the best floor {interval}. "
+clear = "A task that needs a transformer"
+if not bench.teacher_is_clear:
+    clear = "The teacher is not clearly above the floors"
 slides.show(
     f"## {clear}",
     figures.bars(evidence.floors(), "accuracy on test, per cent; lines: 95 % intervals"),
-    f"The teacher is {gap} Keeping the accuracy of a model that knows nothing is easy, so this is shown first.",
+    f"{gap}To keep the accuracy of a model that knows nothing is easy: hence this slide.",
 )
 
 # %% [markdown] slideshow={"slide_type": "notes"}
@@ -183,7 +188,9 @@ slides.show(
 # **Ask first.** The same small model with the labels alone, no teacher: how far does it get?
 
 # %% tags=["hide-input", "long"] slideshow={"slide_type": "slide"}
-slides.show("## Distillation: what it cost, what did not work", costs.bullets(evidence, "distillation"))
+slides.show(
+    "## Distillation: what it cost, what did not work", costs.bullets(evidence, "distillation")
+)
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 105 s
@@ -196,7 +203,11 @@ slides.show("## Distillation: what it cost, what did not work", costs.bullets(ev
 # %% tags=["hide-input"] slideshow={"slide_type": "slide"}
 slides.show(
     f"## 3 · Pruning: {slides.brought(evidence, 'pruning')}",
-    figures.lines(evidence.cuts(), "per cent of heads and neurons kept in each layer, not trained again", "accuracy on dev"),
+    figures.lines(
+        evidence.cuts(),
+        "per cent of heads and neurons kept in each layer, not trained again",
+        "accuracy on dev",
+    ),
     costs.brief(evidence, "pruning"),
 )
 
@@ -214,10 +225,10 @@ slides.show("## Pruning: what it cost, what did not work", costs.bullets(evidenc
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 105 s
 #
-# **Say.** The shape is judged by the clock, since counting weights or operations predicts milliseconds badly. Faster shapes existed. They fell
-# below the rule, so they are on this slide and not in the product.
+# **Say.** The shape is judged by the clock, since counting weights or operations predicts milliseconds badly. What fell below
+# the rule is on this slide and not in the product, however fast it was.
 #
-# **Ask.** Would you have taken the faster one?
+# **Ask.** Would you have taken the fastest one?
 
 # %% tags=["hide-input"] slideshow={"slide_type": "slide"}
 slides.show(
@@ -235,7 +246,9 @@ slides.show(
 # **Ask first.** Four bits are half of eight. Are they twice as fast?
 
 # %% tags=["hide-input", "long"] slideshow={"slide_type": "slide"}
-slides.show("## Quantisation: what it cost, what did not work", costs.bullets(evidence, "quantization"))
+slides.show(
+    "## Quantisation: what it cost, what did not work", costs.bullets(evidence, "quantization")
+)
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 105 s
@@ -267,8 +280,8 @@ slides.show("## Runtime: what it cost, what did not work", costs.bullets(evidenc
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 105 s
 #
-# **Say.** Here is the part that loses: a fusion that is made for another machine costs time on this one, and one that is told
-# the wrong number of heads changes the answers without a word. Switch things on one at a time, and time them.
+# **Say.** This is where belief is earned: a fusion that was made for another machine can cost time on this one, and one that is
+# told the wrong number of heads changes answers without a word. Switch things on one at a time, and time them.
 #
 # **Ask.** Who has ever switched an optimisation off and become faster?
 
@@ -309,9 +322,15 @@ measured_rows = [
 certified = story.get("retention")
 slides.show(
     f"## {times(padded['factor'])}, or {times(unpadded['factor'])}, or {times(teacher['factor'])}: against what?",
-    "\n".join(["| against | measured (rounds) | steps multiplied |", "|:--|--:|--:|", *measured_rows]),
+    "\n".join(
+        ["| against | measured (rounds) | steps multiplied |", "|:--|--:|--:|", *measured_rows]
+    ),
     f"Accuracy **{evidence.accuracy(last):.1%}**, the teacher's {evidence.accuracy(TEACHER):.1%}{retention.missed(certified)}. "
-    + ("The reference's weights are untrained here: it has a speed and no accuracy." if untrained else ""),
+    + (
+        "The reference's weights are untrained here: it has a speed and no accuracy."
+        if untrained
+        else ""
+    ),
 )
 
 # %% [markdown] slideshow={"slide_type": "notes"}
@@ -324,11 +343,18 @@ slides.show(
 # **Ask first.** What was your number at the start? Against which of these did you mean it?
 
 # %% tags=["hide-input", "long"] slideshow={"slide_type": "slide"}
-asked = [{"y": 100 * evidence.rule * evidence.accuracy(TEACHER), "name": f"{evidence.rule:.0%} of the teacher's"}]
+asked = [
+    {
+        "y": 100 * evidence.rule * evidence.accuracy(TEACHER),
+        "name": f"{evidence.rule:.0%} of the teacher's",
+    }
+]
 by_speed = figures.points(
     evidence.accuracy_by_speed(), "requests a second", "accuracy on test", log=True, lines=asked
 )
-slides.show("## What was kept", by_speed, retention.certificate(certified).partition(" (paired")[0] + ".")
+slides.show(
+    "## What was kept", by_speed, retention.certificate(certified).partition(" (paired")[0] + "."
+)
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 135 s
@@ -367,7 +393,9 @@ slides.show("## Rung by rung, on one sentence", slides.demo("ladder"))
 # %% tags=["hide-input", "long"] slideshow={"slide_type": "slide"}
 slides.show(
     "## Leave one out: what would be missed?",
-    figures.bars(evidence.left_out(), "times as slow without it; lines: intervals", one="the full stack"),
+    figures.bars(
+        evidence.left_out(), "times as slow without it; lines: intervals", one="the full stack"
+    ),
     "*Points*: the accuracy of the stack without it, against the full one.",
 )
 
@@ -377,11 +405,15 @@ slides.show(
 # **Say.** The order of a ladder is a choice, so each technique is taken out of the finished stack once. Steps depend on each other: what was worth
 # much when it was added may be worth little at the end, and the other way round.
 #
-# **Ask first.** One of the bars crosses the line: it could go. Which one?
+# **Ask first.** A bar whose interval crosses the line could go. Which one do you expect there?
 
 # %% tags=["hide-input", "long"] slideshow={"slide_type": "slide"}
 limit_rows = evidence.limits()
-left = f": {times(limit_rows[-1]['value'] / limit_rows[0]['value'])} is left" if len(limit_rows) > 1 else ""
+left = (
+    f": {times(limit_rows[-1]['value'] / limit_rows[0]['value'])} is left"
+    if len(limit_rows) > 1
+    else ""
+)
 slides.show(
     f"## Where it ends{left}",
     figures.bars(limit_rows, "requests a second", height=2.4),
@@ -400,7 +432,12 @@ slides.show(
 # %% tags=["hide-input", "long"] slideshow={"slide_type": "slide"}
 slides.show(
     "## The bill: a hundred million answers",
-    figures.bars(evidence.bill(), f"USD, at {evidence.usd_per_hour:g} an hour for a machine that is always busy", log=True, height=3.2),
+    figures.bars(
+        evidence.bill(),
+        f"USD, at {evidence.usd_per_hour:g} an hour for a machine that is always busy",
+        log=True,
+        height=3.2,
+    ),
     f"Training is on it once: the chapters of this run took {number(costs.minutes(evidence))} minutes on this machine, all experiments included.",
 )
 

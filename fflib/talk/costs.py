@@ -90,7 +90,7 @@ def pruning(evidence: Evidence) -> list[str]:
     lost = [row for row in evidence.ladder.itertuples() if row.rung.startswith("pruned") and row.keeps_rule == "no"]
     if lost:
         names = "; ".join(f"*{row.rung}*, {times(row.speedup_step)}" for row in lost)
-        told.append(f"**Did not work**: faster, and below the rule on dev: {names}.")
+        told.append(f"**Did not work**: below the rule on dev, and so not taken: {names}.")
     words = facts.get("vocabulary", {})
     if words.get("requests checked"):
         told.append(

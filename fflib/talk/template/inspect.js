@@ -5,9 +5,9 @@
   const found = { over: [], small: [], empty: false };
   const words = (node) => node.textContent.trim().replace(/\s+/g, " ").slice(0, 40);
   const note = (list, text) => { if (text && !list.includes(text)) list.push(text); };
-  const isOver = (inner, outer) =>
-    inner.left < outer.left - 1.5 || inner.right > outer.right + 1.5 ||
-    inner.top < outer.top - 1.5 || inner.bottom > outer.bottom + 1.5;
+  const isOver = (inner, outer, room = 1.5) =>
+    inner.left < outer.left - room || inner.right > outer.right + room ||
+    inner.top < outer.top - room || inner.bottom > outer.bottom + room;
   const walker = document.createTreeWalker(frame, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode;
@@ -22,7 +22,8 @@
     range.selectNodeContents(node);
     const place = figure ? element.getBoundingClientRect() : range.getBoundingClientRect();
     const isCutOnPurpose = style.textOverflow === "ellipsis";  // one line that ends in dots
-    if (!isCutOnPurpose && isOver(place, frame.getBoundingClientRect())) note(found.over, words(node));
+    // Letters have air above and below, which may stand out of a tight line.
+    if (!isCutOnPurpose && isOver(place, frame.getBoundingClientRect(), 5)) note(found.over, words(node));
     else if (figure && isOver(place, figure.getBoundingClientRect())) note(found.over, words(node));
   }
   for (const element of frame.querySelectorAll("*")) {
