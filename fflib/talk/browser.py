@@ -28,8 +28,9 @@ MACOS = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--mute-audio", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
-    "--disable-dev-shm-usage", "--force-device-scale-factor=1", "--window-size=1280,720", "--remote-debugging-pipe",
+    "--disable-dev-shm-usage", "--force-device-scale-factor=1", "--remote-debugging-pipe",
 )  # fmt: skip
+WIDTH, HEIGHT = 1280, 720  # of the page, in pixels
 WAIT_S = 60.0  # for an answer of the browser
 
 
@@ -54,6 +55,7 @@ class Page:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setDeviceMetricsOverride", width=WIDTH, height=HEIGHT, deviceScaleFactor=1, mobile=False)
 
     def call(self, method: str, wait_s: float = WAIT_S, **params: Any) -> dict[str, Any]:
         """Call a method of the protocol and return its result. BrowserFailed: an error, or no answer in ``wait_s``."""

@@ -28,6 +28,7 @@ from fflib.talk.cast import FIELDS, Cast
 from fflib.talk.models import SEED, TalkRun
 
 NAMES = ("race", "typing", "ladder")
+FOLDER = "recordings"  # in the folder of a run
 BUDGET_S = {"race": 60.0, "typing": 10.0, "ladder": 15.0}  # of a live part, see `stage.rehearse`
 BEFORE, MIDDLE, AFTER = "window.RECORDINGS = window.RECORDINGS || {};\nwindow.RECORDINGS[", "] = ", ";\n"
 KEY_MS, PAUSE_MS = 120.0, 2500.0  # between two keys of the typing session, on average; between two texts
@@ -219,7 +220,7 @@ def main() -> int:
         if chosen.seconds <= 0:
             raise InputError(f"seconds is {chosen.seconds:g}; a heat takes more than 0")
         folder = params.run_of(chosen).folder
-        record(folder, folder / "recordings", seconds=chosen.seconds)
+        record(folder, folder / FOLDER, seconds=chosen.seconds)
         print(f"recorded: {', '.join(shown(folder / 'recordings' / f'{name}.js') for name in NAMES)}")
 
     return cli.ended(make)
