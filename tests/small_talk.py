@@ -161,5 +161,7 @@ class SmallCast:
 
 
 if __name__ == "__main__":
-    cast = SmallCast(0.5 if "silent" in sys.argv else float("inf"))
-    stage.serve(sys.argv[1], "", 0, lambda url: print(url, flush=True), load=lambda: cast, heat_s=3.0)
+    is_silent = "silent" in sys.argv
+    cast = SmallCast(0.5 if is_silent else float("inf"))
+    heat_s = 8.0 if is_silent else 3.0
+    stage.serve(sys.argv[1], "", 0, lambda url: print(url, flush=True), load=lambda: cast, heat_s=heat_s)
