@@ -149,6 +149,8 @@ def test_the_session_types_each_text_to_its_end_at_a_human_pace():
     keys = recording.typed(small_talk.TEXTS[:2])
     assert keys == recording.typed(small_talk.TEXTS[:2])
     assert [key[2] for key in keys if key[1] == 1][-1] == "the axis 1"
+    long = recording.typed([small_talk.TEXTS[0] | {"texts": ["axis: " + 200 * "x", ""]}])
+    assert [len(key[2]) for key in long] == list(range(200 - recording.TYPED + 1, 201))
     pauses = np.diff([key[0] for key in keys])
     assert pauses.min() > 20 and 90 < np.median(pauses) < 150 and pauses.max() > recording.PAUSE_MS
 

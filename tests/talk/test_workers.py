@@ -2,6 +2,7 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from fflib.engine import export
 from fflib.files import InputError
 from fflib.measure import cores
 from fflib.model import checkpoints, training
+from fflib.talk import workers
 from fflib.talk.models import Model
 from fflib.talk.workers import Worker
 
@@ -76,12 +78,20 @@ def test_the_requests_of_a_lane_without_batches_are_asked_in_their_order(worker)
     assert [row[1] for row in rows] == list(range(len(rows)))
 
 
-def test_a_heat_that_is_left_ends_and_the_worker_goes_on(worker):
+def test_a_heat_that_is_left_ends_and_the_worker_goes_on(worker, monkeypatch):
+    monkeypatch.setattr(workers, "BUSY_S", 0.1)
     with worker.heat(60.0, cpus(), 2) as heat:
         assert heat.rows(10.0)
         with pytest.raises(InputError, match="busy"):
             worker.ask(0, REQUESTS.input_ids[0], REQUESTS.token_type_ids[0], cpus())
     assert worker.ask(2, REQUESTS.input_ids[0], REQUESTS.token_type_ids[0], cpus())[0] in (0, 1)
+
+
+def test_who_asks_waits_for_the_answer_before(worker, made):
+    with ThreadPoolExecutor(4) as pool:
+        asked = [(worker.ask, 0, REQUESTS.input_ids[i], REQUESTS.token_type_ids[i], cpus()) for i in range(8)]
+        found = [future.result()[0] for future in [pool.submit(*each) for each in asked]]
+    assert found == made[1][:8].tolist()
 
 
 def test_what_the_model_refuses_is_a_sentence_and_the_worker_lives(worker):
