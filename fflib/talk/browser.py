@@ -13,6 +13,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -32,6 +33,14 @@ OPTIONS = (
 )  # fmt: skip
 WIDTH, HEIGHT = 1280, 720  # of the page, in pixels
 WAIT_S = 60.0  # for an answer of the browser
+# The browser reads at file descriptor 3 and writes at 4. A shell cannot be asked: dash knows no descriptor above 9.
+LAUNCHER = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
+for number, pipe in enumerate(pipes, start=3):
+    os.dup2(pipe, number)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class BrowserFailed(RuntimeError):
@@ -170,8 +179,7 @@ def opened(offline: bool = False) -> Iterator[Page]:
     network = ["--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9"] if offline else []
     theirs, ours = os.pipe(), os.pipe()  # to the browser, from the browser
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        # The browser reads at file descriptor 3 and writes at 4; a shell puts the pipes there.
-        command = ["/bin/sh", "-c", f'exec "$0" "$@" 3<&{theirs[0]} 4>&{ours[1]}', program]
+        command = [sys.executable, "-S", "-c", LAUNCHER, str(theirs[0]), str(ours[1]), program]
         process = subprocess.Popen(
             [*command, *OPTIONS, *network, f"--user-data-dir={profile}"],
             pass_fds=(theirs[0], ours[1]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tornado import netutil, web
@@ -29,7 +31,10 @@ class _File(OnlyHere, web.StaticFileHandler):
     """A file of the folder, wherever links lead."""
 
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
-        path = super().validate_absolute_path(root, absolute_path)
+        try:
+            path = super().validate_absolute_path(root, absolute_path)
+        except (ValueError, OSError) as error:  # a name that no file can have
+            raise web.HTTPError(404) from error
         inside = Path(os.path.realpath(root))
         if path and not Path(os.path.realpath(path)).is_relative_to(inside):
             raise web.HTTPError(403, reason="outside the folder")
@@ -74,7 +79,7 @@ def serve(
     load: Callable[[], Cast] | None = None,
     heat_s: float = HEAT_S,
 ) -> None:
-    """Serve ``folder`` on loopback until Ctrl-C, with the models of ``run_folder`` behind it.
+    """Serve ``folder`` on loopback until Ctrl-C or SIGTERM, with the models of ``run_folder`` behind it.
 
     Args:
         folder: the deck's.
@@ -107,9 +112,13 @@ async def _serve(folder: Path, sockets: list, live: Live, ready: Callable[[str],
     port = sockets[0].getsockname()[1]
     server = HTTPServer(application(folder, live, port), max_body_size=LARGEST)
     server.add_sockets(sockets)
+    over, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell lets what it starts ignore Ctrl-C
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # no such signals here, or not the main thread
+            loop.add_signal_handler(number, over.set)
     if ready:
         ready(f"http://{HOST}:{port}/")
-    await asyncio.Event().wait()
+    await over.wait()
 
 
 def application(folder: Path, live: Live, port: int) -> web.Application:

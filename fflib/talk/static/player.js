@@ -4,7 +4,8 @@
 // Live, rows are added to the log as they come. When the stage is gone, or a lane is silent, the log is exchanged for
 // the recording's and t goes on: server killed, network unplugged and a folder opened without any are one path.
 //
-// The page sets window.TALK = {live: "auto" | "no", photograph: true | undefined} and window.RECORDINGS, and calls
+// The page sets window.TALK = {live: "auto" | "no", photograph: true or nothing, old: names of recordings by other code}
+// and window.RECORDINGS, and calls
 // Demos.enter(element), Demos.leave(element) and Demos.reset(element) for <div class="demo" data-demo="race">.
 (function (root) {
   "use strict";
@@ -228,7 +229,15 @@
     if (player.mode === "live") { return "live, on this machine"; }
     if (player.mode === "asking") { return "…"; }
     const from = player.recording;
-    return from ? `recorded on ${from.machine.replace(/\((R|TM)\)/g, "")}, ${from.date.slice(0, 10)}` : "no recording";
+    if (!from) { return "no recording"; }
+    const machine = from.machine.replace(/\((R|TM)\)/g, "").replace(/ \(family.*/, "");
+    return `recorded on ${machine}, ${from.date.slice(0, 10)}${isOld(player) ? ", by older code" : ""}`;
+  }
+
+  // Whether what plays was recorded by other code than the deck is of: it may be shown, but nothing is claimed of it.
+  function isOld(player) {
+    const from = player.mode !== "live" && player.recording;
+    return Boolean(from && ((root.TALK || {}).old || []).includes(from.demo));
   }
 
   // Asks the stage for the label of one text: {lane or stop, slot, texts, spans} -> {label, ms}, or an error.
@@ -318,7 +327,7 @@
 
   Object.assign(Demos, {
     Player, HELLO_MS, SILENCE_MS, TICK_MS,
-    parts: { make, text, fit, count, times, milliseconds, duration, badge, classify, frame },
+    parts: { make, text, fit, count, times, milliseconds, duration, badge, isOld, classify, frame },
   });
   root.Demos = Demos;
 })(typeof window !== "undefined" ? window : globalThis);

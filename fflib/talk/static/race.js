@@ -1,7 +1,7 @@
 // The race: the same requests, answered by four lanes in heats of a few seconds, with real answers and counters.
 (function (root) {
   "use strict";
-  const { make, text, fit, count, duration, frame } = root.Demos.parts;
+  const { make, text, fit, count, duration, isOld, frame } = root.Demos.parts;
 
   // What a race looks like at the moment t: a pure function of a log, which may still grow.
   class RaceFrames {
@@ -134,6 +134,7 @@
       const isIdle = player.mode === "idle";
       const frames = this.frames.at(player.log, isIdle ? -1 : player.t);
       const scale = Math.max(frames.target, isIdle ? 1 : this._recordedTarget(), 1);
+      if (isOld(player)) { for (const lane of frames.lanes) { lane.missing_ms = null; } }
       frames.lanes.forEach((lane, i) => this._drawLane(i, lane, player.log, scale, isIdle));
       this.element.dataset.counts = frames.lanes.map((lane) => lane.count).join(" ");
       this.frame.show(player, {
@@ -151,6 +152,7 @@
 
     _says(player, frames) {
       if (player.mode === "asking") { return "…"; }
+      if (frames.isOver && isOld(player)) { return "this code may be faster or slower"; }
       if (frames.isOver) { return `what each still needs for ${count(frames.target)} answers`; }
       const heat = player.log.heats[Math.max(frames.heat, 0)];
       const left = heat.end_ms - player.t;
