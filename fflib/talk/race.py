@@ -40,7 +40,8 @@ class Planned:
 
     def told(self) -> dict[str, Any]:
         """Return it as the page takes it."""
-        return {"start_ms": self.start_ms, "end_ms": self.end_ms, "lanes": list(self.lanes), "cores": list(self.cores)}
+        times = {"start_ms": self.start_ms, "end_ms": self.end_ms}
+        return times | {"lanes": list(self.lanes), "cores": [list(share) for share in self.cores]}
 
 
 def mode_for(available: int) -> str:

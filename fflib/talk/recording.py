@@ -32,7 +32,7 @@ FOLDER = "recordings"  # in the folder of a run
 BUDGET_S = {"race": 60.0, "typing": 10.0, "ladder": 15.0}  # of a live part, see `stage.rehearse`
 BEFORE, MIDDLE, AFTER = "window.RECORDINGS = window.RECORDINGS || {};\nwindow.RECORDINGS[", "] = ", ";\n"
 KEY_MS, PAUSE_MS = 120.0, 2500.0  # between two keys of the typing session, on average; between two texts
-TYPED = 60  # characters that the session types of a text; what comes before is there already
+TYPED = 60  # characters that the session types of a text
 N_TYPED, N_LADDER, N_CANDIDATES = 2, 6, 64  # texts; those for the ladder are chosen among so many
 OTHER_TEXT = 420  # characters of the other text of an example that a slide has room for
 
@@ -90,13 +90,13 @@ def _stamp(run_folder: str | Path, run: TalkRun) -> dict[str, Any]:
 def _race(cast: Cast, seconds: float) -> dict[str, Any]:
     header, heats = cast.race(seconds)
     rows = sorted(row for several in cast.run_race(heats) for row in several)
-    asked = {row[2] % len(header["requests"]) for row in rows}
-    header["requests"] = header["requests"][: max(asked, default=0) + 1]  # what nobody came to is not carried along
+    asked = max((row[2] for row in rows), default=0)  # counted on where all have been asked and it begins anew
+    header["requests"] = header["requests"][: asked + 1]  # what nobody came to is not carried along
     return header | {"events": rows}
 
 
 def _typing(cast: Cast) -> dict[str, Any]:
-    texts = [_text(cast.run, i, type_only=TYPED) for i in _short_requests(cast.run, N_TYPED)]
+    texts = [_text(cast.run, i) for i in _short_requests(cast.run, N_TYPED)]
     keys = typed(texts)
     rows: list[list[float]] = []
     for lane in range(len(cast.lanes)):
@@ -111,11 +111,14 @@ def _typing(cast: Cast) -> dict[str, Any]:
 
 
 def typed(texts: Sequence[dict[str, Any]]) -> list[list[Any]]:
-    """Return the keys of the session: [t_ms, number of the text, what stands in the box then], as a person types."""
+    """Return the keys of the session: [t_ms, number of the text, what stands in the box then], as a person types.
+
+    Of a long text the beginning stands there already.
+    """
     rng, at, keys = np.random.default_rng(SEED), 1000.0, []
     for number, text in enumerate(texts):
         whole = text["texts"][text["edited"]][len(text["fixed"]) :]
-        for length in range(1, len(whole) + 1):
+        for length in range(max(1, len(whole) - TYPED + 1), len(whole) + 1):
             keys.append([round(at), number, whole[:length]])
             at += KEY_MS * rng.lognormal(-0.06, 0.35)
         at += PAUSE_MS
@@ -190,16 +193,12 @@ def _short_requests(run: TalkRun, count: int) -> list[int]:
     return (short if len(short) >= count else list(range(len(asked))))[:count]
 
 
-def _text(run: TalkRun, request: int, type_only: int = 0) -> dict[str, Any]:
-    """Return a prepared text as pages take it; with ``type_only`` its beginning is fixed but for so many characters."""
-    texts, edited = run.requests.texts.texts[request], run.edited
-    fixed = run.fixed(request)
-    if type_only and len(texts[edited]) - len(fixed) > type_only:
-        fixed = texts[edited][:-type_only]
-    spans = [list(span) for span in run.requests.texts.spans[request]] if run.task.spans else []
-    right = int(run.requests.texts.labels[request])
-    shown = {"texts": list(texts), "fields": list(run.task.text_fields), "edited": edited, "fixed": fixed}
-    return shown | {"spans": spans, "right": right}
+def _text(run: TalkRun, request: int) -> dict[str, Any]:
+    """Return a prepared text as pages take it."""
+    asked = run.requests.texts
+    spans = [list(span) for span in asked.spans[request]] if run.task.spans else []
+    typed = {"edited": run.edited, "fixed": run.fixed(request), "spans": spans, "right": int(asked.labels[request])}
+    return {"texts": list(asked.texts[request]), "fields": list(run.task.text_fields)} | typed
 
 
 def _with(text: dict[str, Any], typed: str) -> list[str]:

@@ -95,9 +95,11 @@ def serve(
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {shown(folder)}; make it: make talk")
+    if not 0 <= port < 65536:
+        raise InputError(f"the port is {port}; give a number from 1024 to 65535, or 0 for any that is free")
     try:
         sockets = netutil.bind_sockets(port, HOST)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise InputError(f"the port {port} cannot be used ({error}); stop what uses it, or give another") from error
     live = Live(load or (lambda: Cast(run_folder)), heat_s)
     try:

@@ -19,6 +19,7 @@ from fflib.talk import lane_process
 from fflib.talk.models import Model
 
 START_S, ASK_S = 300.0, 60.0  # who has not loaded, or answered, by then never will
+BUSY_S = 5.0  # who asks waits so long for what the process does already
 Row = list[float]  # [t_ms, request, label, ms]
 
 
@@ -87,7 +88,7 @@ class Worker:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        if not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(timeout=BUSY_S):
             raise InputError(f"{self.models[0].name} is busy; ask again")
         try:
             yield

@@ -72,7 +72,7 @@
       try {
         link.real = this.connect({
           hello: only((said) => this._hello(said)),
-          log: only((said) => this._begin(said.log)),
+          log: only((said) => this.begin(said.log)),
           rows: only((said) => { this.log.events.push(...said.rows); }),
           end: only(() => { this._hangUp(); }),
           failed: only((said) => this.fall(said.why)),
@@ -99,7 +99,7 @@
     }
 
     // Lets t begin now, with an empty log of this form.
-    _begin(log) {
+    begin(log) {
       this.log = Object.assign({}, log, { events: [] });
       this.began = this.clock.now();
     }
@@ -227,7 +227,7 @@
   // Where the numbers on screen come from; a recording never passes for something live.
   function badge(player) {
     if (player.mode === "live") { return "live, on this machine"; }
-    if (player.mode === "asking") { return "…"; }
+    if (player.mode === "asking" || (player.mode === "idle" && player.connect && !player.why)) { return ""; }
     const from = player.recording;
     if (!from) { return "no recording"; }
     const machine = from.machine.replace(/\((R|TM)\)/g, "").replace(/ \(family.*/, "");
@@ -269,7 +269,8 @@
       element.dataset.mode = player.mode;
       element.dataset.over = player.isOver;
       mark.classList.toggle("live", player.mode === "live");
-      mark.classList.toggle("recorded", player.mode === "recorded" || player.mode === "idle");
+      mark.classList.toggle("recorded", player.mode !== "live");
+      mark.hidden = !mark.textContent;
     };
     return { body, show, button };
   }

@@ -92,7 +92,7 @@
       const player = this.player;
       if (player.mode !== "live") { return; }
       if (player.began === null) {
-        player._begin({ ...player.recording, keys: [], seconds: 0 });
+        player.begin({ ...player.recording, keys: [], seconds: 0 });
         this.askers = [...this._chosen()].map((lane, slot) => new Asker(
           lane, slot, (which, core, key) => this._ask(which, core, key), (...said) => this._told(player.log, ...said)));
       }
@@ -164,7 +164,11 @@
       text(this.fixed, shown.fixed.length > 44 ? `…${shown.fixed.slice(-43)}` : shown.fixed);
       this.input.readOnly = !isLive;
       this.input.placeholder = isLive ? "type here" : "";
-      if (!isLive) { this.input.value = key ? key[2] : ""; }
+      const value = key ? key[2] : "";
+      if (!isLive && this.input.value !== value) {
+        this.input.value = value;
+        this.input.scrollLeft = this.input.scrollWidth; // the end of a long text, where it is typed
+      }
       frames.lanes.forEach((lane, i) => this._drawLane(this.rows[i], lane, recording.lanes[i], isOn.has(i), frames, log));
       const isWhole = shown.fixed + this.input.value === shown.texts[shown.edited];
       const right = isWhole ? `; right: ${recording.labels[shown.right]}` : "";
