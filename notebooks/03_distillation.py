@@ -210,14 +210,14 @@ inside = DistillationStage(
     Objectives.inside(match),
     replace(recipe, epochs=stage_epochs[0], learning_rate=stage_rates[0], evaluations_per_epoch=0),
 )
+looks = int(
+    stage_epochs[1] > 1
+)  # at dev, each epoch; a single one, at the end, would choose nothing
 answers = DistillationStage(
     "answers",
     Objectives(logits=1.0, temperature=temperature),
     replace(
-        recipe,
-        epochs=stage_epochs[1],
-        learning_rate=stage_rates[1],
-        evaluations_per_epoch=int(stage_epochs[1] > 1),  # one look, at the end, chooses nothing
+        recipe, epochs=stage_epochs[1], learning_rate=stage_rates[1], evaluations_per_epoch=looks
     ),
 )
 stages = [answers] if logits_only or not match else [inside, answers]

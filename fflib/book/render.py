@@ -1,6 +1,8 @@
 """The rendered book: a run's executed notebooks as one folder of HTML that works from the file system, with no network.
 
 python -m fflib.book.render outputs/docs-cpu        writes outputs/docs-cpu/book/index.html
+
+(Longer than 200 lines: what every page, the touchable ladder and the page to try need is prepared in one pass.)
 """
 
 from __future__ import annotations
