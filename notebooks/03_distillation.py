@@ -210,9 +210,7 @@ inside = DistillationStage(
     Objectives.inside(match),
     replace(recipe, epochs=stage_epochs[0], learning_rate=stage_rates[0], evaluations_per_epoch=0),
 )
-looks = int(
-    stage_epochs[1] > 1
-)  # at dev, each epoch; a single one, at the end, would choose nothing
+looks = int(stage_epochs[1] > 1)  # at dev, each epoch: one alone, at the end, chooses nothing
 answers = DistillationStage(
     "answers",
     Objectives(logits=1.0, temperature=temperature),
@@ -463,10 +461,10 @@ Markdown(
 # blur it. Its interval covers the choice of texts, not the seed: another training can move it further.
 
 # %% tags=["hide-input"]
+studied = to_study(chosen, tried)
 display.source(routes.Routes.distil)
 
 # %%
-studied = to_study(chosen, tried)
 by_route = {"two stages": distilled.get(studied) or study.taught(studied)}
 student = by_route["two stages"].model
 other_routes = routes.Routes(study, studied, teacher, copies, distil_length)
