@@ -469,8 +469,7 @@ by_route = {"two stages": distilled.get(studied) or study.taught(studied)}
 student = by_route["two stages"].model
 other_routes = routes.Routes(study, studied, teacher, copies, distil_length)
 difference = {"two stages": study.difference(student, student, "test")}
-possible_routes, no_routes = other_routes.applicable(routes_tried)
-for route in possible_routes:
+for route in other_routes.possible(routes_tried):
     by_route[route] = other_routes.distil(route)
     difference[route] = study.difference(by_route[route].model, student, "test")
 
@@ -489,6 +488,7 @@ rows = [
     for route, each in by_route.items()
 ]
 show(bench.table(rows, decimals=1, keep="routes"))
+no_routes = other_routes.left_out(routes_tried)
 if no_routes:
     reasons = "; ".join(f"*{route}*: {why}" for route, why in no_routes.items())
     show(Markdown(f"Not possible with these texts: {reasons}."))
@@ -572,7 +572,7 @@ shown
 trained_before = {n_few, len(train)}
 trained = {
     "the students of 3.6": distilled.values(),
-    "the other routes of 3.10": [by_route[route] for route in possible_routes],
+    "the other routes of 3.10": [by_route[route] for route in other_routes.possible(routes_tried)],
     "the ablation of 3.11": [*changed.values(), *([unchanged] if n_few < len(train) else [])],
     "the curve of 3.12": [curve[count] for count in curve if count not in trained_before],
 }
