@@ -14,6 +14,10 @@ SET ?=
 SWEEP ?=
 # What to compare it with; empty means the reference run of that name, else the paper.
 WITH ?=
+# The talk: its length, whether demos run live (auto) or from their recordings (no), and where the stage listens.
+MINUTES ?= 40
+LIVE ?= auto
+PORT ?= 8808
 # Where the environment is; VENV= (empty) takes the one that is active, e.g. conda's.
 VENV ?= .venv
 # What makes the environment, and more options for its pip, e.g. an index that has torch for the CPU only.
@@ -26,6 +30,8 @@ HEEDS.export = RUN SIZE HARDWARE SET
 HEEDS.compare = RUN SIZE HARDWARE SET WITH
 HEEDS.plan = RUN SIZE HARDWARE SET SWEEP
 HEEDS.sweep = SIZE HARDWARE SET SWEEP
+HEEDS.talk = RUN SIZE HARDWARE SET MINUTES LIVE PORT
+HEEDS.talk-check = $(HEEDS.talk)
 HEEDS.clean = RUN SIZE HARDWARE
 HEEDS.test =
 HEEDS.lab =
@@ -47,7 +53,7 @@ endif
 endif
 
 # Recipes read these from their environment, so that the shell never parses a value, however odd.
-export RUN SIZE HARDWARE SET SWEEP WITH VENV PYTHON
+export RUN SIZE HARDWARE SET SWEEP WITH MINUTES LIVE PORT VENV PYTHON
 export PYTHONUNBUFFERED = 1
 export PYTHONNOUSERSITE = 1
 export PYTHONUTF8 = 1
@@ -62,13 +68,14 @@ endif
 # `python -m`, since the scripts in bin/ hold absolute paths and break when the project is moved or copied.
 OPTIONS = --size "$$SIZE" --hardware "$$HARDWARE" --set "$$SET"
 RUN_OPTIONS = --run "$$RUN" $(OPTIONS)
+TALK_OPTIONS = $(RUN_OPTIONS) --minutes "$$MINUTES" --live "$$LIVE"
 SWEEP_OPTIONS = --sweep "$$SWEEP" $(OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help book sweep compare export test setup plan lab sync clean
+.PHONY: help book sweep compare export talk talk-check test setup plan lab sync clean
 
 help:
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'Choose with RUN=docs-cpu SIZE=smoke|standard|full HARDWARE=name SET="name=value name=value",'
 	@echo 'e.g. make book SIZE=smoke, make sweep SWEEP=superglue. README.md says what each run takes and leaves.'
@@ -84,6 +91,12 @@ compare: setup ## set RUN beside WITH=paper, a reference run, another run, or a 
 
 export: setup ## write the model that RUN chose as a folder that needs nothing of this project
 	@python -m fflib.book.take_home $(RUN_OPTIONS)
+
+talk: setup ## slides of RUN with live demos, in the browser: MINUTES=20|40, LIVE=auto|no; needs no network
+	@python -m fflib.talk show $(TALK_OPTIONS) --port "$$PORT"
+
+talk-check: setup ## the evening before the talk: is everything fit, red or green; takes some minutes
+	@python -m fflib.talk check $(TALK_OPTIONS)
 
 test: setup ## check the style, then all tests, with a small book from start to end; needs no network
 	@python -m ruff check --quiet .

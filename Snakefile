@@ -8,7 +8,7 @@ import shlex
 import sys
 
 sys.path.insert(0, workflow.basedir)
-from fflib import files  # noqa: E402
+from fflib import files, vendor  # noqa: E402
 from fflib.runs import params, provenance, sweep_plan  # noqa: E402
 
 NEEDS = {
@@ -100,7 +100,8 @@ rule book:
     output:
         "{folder}/book/index.html",
     params:
-        key=provenance.page_key(),
+        # With the front-end files a book has a page that it lacks without them.
+        key=files.content_hash(provenance.page_key(), [vendor.there(package) for package in vendor.PINS]),
     priority: turn
     shell:
         f"{shlex.quote(sys.executable)} -m fflib.book.render {{wildcards.folder:q}}"

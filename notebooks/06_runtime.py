@@ -109,7 +109,7 @@ one_by_one = batching.in_order(requests.lengths, 1)
 # changes no answer.
 
 # %% tags=["hide-input"]
-display.source(first_token.FirstTokenClassifier.forward, first_token.first_of_layer)
+display.source(first_token.FirstTokenClassifier.forward, encoder.Layer.forward)
 
 # %% [markdown]
 # What it saves is nearly the work of one layer, so the gain depends on how many layers there are. The prediction counts

@@ -12,6 +12,7 @@ PYTHON = """#!/bin/sh
 case "$*" in
     "-m pip --version") exit 0 ;;
     "-m pip config list") printf "$PIP_SETTINGS" ;;
+    "-m fflib.vendor") exit "$VENDOR_STATUS" ;;
     *) echo "pip $*" >>"$CALLS" ;;
 esac
 """
@@ -32,11 +33,12 @@ def set_up(tmp_path):
         path.write_text(text)
         path.chmod(0o755)
 
-    def run(settings="", uv="0", *options):
+    def run(settings="", uv="0", *options, vendor="0"):
         calls = tmp_path / "calls.txt"
         calls.write_text("")
         (tmp_path / "env" / ".ready").unlink(missing_ok=True)
         told = {"VENV": "env", "PIP_SETTINGS": settings, "UV_STATUS": uv, "CALLS": str(calls)}
+        told["VENDOR_STATUS"] = vendor
         environment = os.environ | told | {"PATH": f"{tmp_path / 'tools'}:{os.environ['PATH']}"}
         command = ["sh", str(tmp_path / ".ci" / "setup"), *options]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -68,3 +70,9 @@ def test_a_second_time_nothing_is_done(set_up, tmp_path):
     (tmp_path / "calls.txt").write_text("")
     subprocess.run(["sh", str(tmp_path / ".ci" / "setup")], env=environment, check=True)
     assert (tmp_path / "calls.txt").read_text() == ""
+
+
+def test_without_the_front_end_files_the_set_up_is_done_and_says_what_will_be_missing(set_up, tmp_path):
+    said, calls = set_up(vendor="2")
+    assert said == 'make: so there will be no slides, and no page "try it" in the book; everything else works\n'
+    assert len(calls) == 2 and (tmp_path / "env" / ".ready").exists()

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import browser_model
 import nbformat
 import pandas as pd
 import papermill
@@ -21,6 +22,7 @@ import pytest
 from fflib.book import compare, reference
 from fflib.book import execute as execute_module
 from fflib.data import splits as data
+from fflib.engine import sessions
 from fflib.files import ROOT
 from fflib.measure import fitness
 from fflib.model import checkpoints, encoder
@@ -34,6 +36,7 @@ FLOORS = ["floor: one answer for all", "floor: words", "floor: untrained encoder
 RUNGS += [*FLOORS, "best batching", "distilled student", "ONNX Runtime", "pruned 33/50"]
 RUNGS += ["pruned to 1 of 3 layers", "pruned for latency", "int8 dynamic", "int8 static, smoothed"]
 RUNGS += ["first token", "one thread", "instances"]
+SERVING = "results/07_serving.json"
 SNAKEMAKE = [
     *(sys.executable, "-m", "snakemake", "--cores", "all", "--nolock", "--rerun-incomplete"),
     *("--rerun-triggers", "mtime", "params", "input", "--quiet", "all"),
@@ -121,6 +124,19 @@ def test_the_chosen_model_can_be_taken_home(book, environment):
     answer = subprocess.run(script, capture_output=True, text=True, cwd="/")
     label, probability = answer.stdout.split()
     assert label in ("no", "yes") and 0.5 <= float(probability) <= 1
+
+
+@pytest.mark.skipif(bool(browser_model.lacking()), reason=browser_model.lacking())
+def test_the_chosen_model_answers_in_javascript_as_in_python(book):
+    told = browser_model.settings((book / "book" / "try_it.html").read_text())
+    folder, served = book / "book" / "_static" / "try_it", json.loads((book / SERVING).read_text())["facts"]["served"]
+    dev = data.load_split("docs", "dev", limit=1000).texts
+    ids, types = data.encode(dev, checkpoints.load_tokenizer(ROOT / served["tokenizer"]), told["maxLength"])
+    found = browser_model.ask(folder, told, [{"fields": pair, "logits": i < 200} for i, pair in enumerate(dev)])
+    assert [row["ids"] for row in found] == [row.tolist() for row in ids]
+    assert [row["types"] for row in found] == [row.tolist() for row in types]
+    session = sessions.onnx_session(browser_model.unpacked(folder / "model.onnx.js"), 0)
+    browser_model.assert_same_answers(session, found[:200])
 
 
 def test_the_story_leaves_each_technique_out_and_says_against_what(book):

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fflib.book import snake, workflow
-from fflib.runs import params, sweep_plan, times
+from fflib.files import shown
+from fflib.runs import params, provenance, records, sweep_plan, times
 from fflib.runs.params import Run
 from fflib.runs.times import Estimate
 
@@ -48,6 +49,46 @@ def steps(said: str) -> list[Step]:
             found.append(Step(file, re.sub(r": [^;]*", "", rest)))
             file = ""
     return found
+
+
+def with_set_aside(wanted: Sequence[Step], runs: Sequence[Run], before: Sequence[Run] = ()) -> list[Step]:
+    """Return the steps ``wanted`` and those that follow from results which a book sets aside before snakemake looks.
+
+    Such a result is damaged, or a model is that it left; whatever comes after it in its run is made again too. Of the
+    runs ``before`` one chapter counts, and what begins after it.
+    """
+    found, again = {step.file: step for step in wanted}, set()
+    for run in [*before, *runs]:
+        chapters = [params.BASELINE] if run in before else _in_order()
+        stale = run.before is not None and run.before.folder in again
+        for chapter in chapters:
+            key = provenance.chapter_key(chapter, run.chapter_values(chapter))
+            if not stale and records.is_stale(run.folder, chapter, key):
+                stale = True
+                reason = records.damage(run.folder, chapter) or "its result is damaged or outdated"
+            elif stale:
+                reason = "what it needs is made again"
+            if stale:
+                again |= {run.folder} if chapter == params.BASELINE else set()
+                file = f"{shown(run.folder)}/results/{chapter}.json"
+                found.setdefault(file, Step(file, shown(reason)))
+        if stale and run in runs:
+            file = f"{shown(run.folder)}/book/index.html"
+            found.setdefault(file, Step(file, "chapters are made again"))
+    places = {shown(run.folder): place for place, run in enumerate([*before, *runs])}
+
+    def place(step: Step) -> tuple[int, int]:
+        order = [*_in_order(), times.BOOK]
+        at = order.index(step.chapter) if step.chapter in order else len(order)
+        return places.get(str(Path(step.file).parent.parent), len(places)), at
+
+    return sorted(found.values(), key=place)
+
+
+def _in_order() -> list[str]:
+    """Name the chapters as they run: the introduction opens with the result, so it comes last."""
+    first, *others = params.chapters()
+    return [*others, first]
 
 
 def told(wanted: Sequence[Step], runs: Sequence[Run], sweep: Sequence[str] = ()) -> str:
@@ -88,7 +129,8 @@ def main(arguments: list[str] | None = None) -> int:
         status, said = snake.dry_run(workflow.config(options))
         nothing = [line for line in said.splitlines() if line.startswith("Nothing to be done")]
         mine = [run.folder.name for run in runs] if sweep else []
-        print("\n".join([*nothing, *filter(None, [told(steps(said), every, mine)])]))
+        wanted = with_set_aside(steps(said), runs, params.before(runs))
+        print("\n".join([*(nothing if not wanted else []), *filter(None, [told(wanted, every, mine)])]))
         return status
 
     return workflow.stopped(show)

@@ -6,23 +6,31 @@ python -m fflib.book.render outputs/docs-cpu        writes outputs/docs-cpu/book
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
 from nbformat import NotebookNode
 
+from fflib import vendor
 from fflib.book import redaction
 from fflib.files import InputError, resolve, shown, swapped_in
-from fflib.runs import cli, params, times
+from fflib.runs import cli, params, records, times
+
+if TYPE_CHECKING:
+    from fflib.book import try_it
 
 TITLE = "Taming Transformers"
 THEME = Path(__file__).with_name("theme")
-INTRODUCTION = "00_introduction"
+INTRODUCTION, SERVING, TRIAL = "00_introduction", "07_serving", "try_it"
+LADDER = "## The ladder\n"  # in the introduction
 # Cells whose code is behind a toggle, with what the toggle says: they matter to the sweep, not to the story.
 SELDOM, INJECTED = "seldom-changed-parameters", "injected-parameters"
 TOGGLES = {SELDOM: "Parameters that are seldom changed", INJECTED: "Parameters of this run"}
@@ -52,8 +60,11 @@ def build(folder: str | Path) -> Path:
     began_s = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch, swapped_in(folder / "book") as target:
         staging = Path(scratch) / "book"
-        stage(notebooks, staging)
+        trial = _trial(folder)
+        stage(notebooks, staging, trial)
         _sphinx(staging, target, Path(scratch) / "doctrees", folder.name)
+        if trial:
+            _write(trial.files, target / trial.folder)
         (target / times.SECONDS).write_text(f"{time.perf_counter() - began_s:.1f}\n")  # for the next estimate
     return folder / "book" / "index.html"
 
@@ -70,23 +81,61 @@ def chapters(folder: Path) -> list[Path]:
     return found
 
 
-def stage(notebooks: list[Path], staging: Path) -> None:
-    """Copy the notebooks, made ready for Sphinx, and their figures into ``staging``; the introduction is the index."""
+def _trial(folder: Path) -> try_it.Page | None:
+    """Make the page on which the run's model answers in the browser; None: there can be none, and why is said."""
+    served = records.path_of(folder, SERVING).exists()
+    if served and all(map(vendor.there, (vendor.ONNXRUNTIME, vendor.TOKENIZERS))):
+        from fflib.book import try_it  # only now: it reads the model, and that takes seconds to import
+
+        try:
+            return try_it.page_of(folder)
+        except InputError as error:
+            why = str(error)
+    else:
+        why = f"fetch its front-end files with {vendor.COMMAND}" if served else "the run has chosen no model yet"
+    print(f'the book has no page "try it": {why}')
+    return None
+
+
+def _write(files: Mapping[str, bytes], folder: Path) -> None:
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def stage(notebooks: list[Path], staging: Path, trial: try_it.Page | None = None) -> None:
+    """Copy the notebooks, made ready for Sphinx, and their figures into ``staging``; the introduction is the index.
+
+    ``trial`` is the page after the chapters on which the model answers.
+    """
     staging.mkdir(parents=True)
     figures = notebooks[0].parent / "figures"
     if figures.is_dir():
         shutil.copytree(figures, staging / "figures")
     remove = redaction.path_remover(notebooks[0].parent, [])
     pages = {path.stem: "index" if path.stem == INTRODUCTION else path.stem for path in notebooks}
-    contents = _contents([page for page in pages.values() if page != "index"])
+    if trial:
+        (staging / f"{TRIAL}.md").write_text(trial.text, encoding="utf-8")
+    contents = _contents([page for page in pages.values() if page != "index"] + [TRIAL] * bool(trial))
     if INTRODUCTION not in pages:
         (staging / "index.md").write_text(f"# {TITLE}\n\n{contents}\n", encoding="utf-8")
     for path in notebooks:
         notebook = _prepared(_read(path), pages)
         redaction.without_places(notebook, remove)
         if path.stem == INTRODUCTION:
+            _with_stops(notebook, path.parent)
             notebook.cells.append(nbformat.v4.new_markdown_cell(contents))
         nbformat.write(notebook, staging / f"{pages[path.stem]}.ipynb")
+
+
+def _with_stops(notebook: NotebookNode, folder: Path) -> None:
+    """Put the ladder to touch above the ladder's table, if the run is whole; a run that is not keeps the table."""
+    from fflib.book import stops  # only now: as above
+
+    headings = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith(LADDER)]
+    with contextlib.suppress(InputError):
+        for i in headings:
+            notebook.cells.insert(i + 1, nbformat.v4.new_markdown_cell(stops.markdown(folder)))
 
 
 def _contents(pages: list[str]) -> str:

@@ -28,13 +28,13 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from statistics import NormalDist
 from typing import NamedTuple
 
 from fflib.data import docstrings, word_overlap
 from fflib.data.docstrings import Function, Parameter, chance, package_folder, read_functions
-from fflib.data.word_overlap import words
 from fflib.files import InputError, cache_dir, content_hash, write_json
 
 PACKAGES = (
@@ -73,7 +73,7 @@ def load(split: str) -> list[Record]:
     """Return "train", "dev" or "test": records with ``parameter``, ``function``, ``label``, ``module`` and
     ``balanced``, "yes" or "no": whether it belongs to a part where counting words tells nothing (all of dev and test).
 
-    Built once (under a minute) and cached under the packages' versions and the code that makes it.
+    Built once (half a minute) and cached under the packages' versions and the code that makes it.
     InputError: the installed packages hold too little text.
     """
     distributions = importlib.metadata.packages_distributions()
@@ -121,6 +121,12 @@ def _records(pairs: list[Pair], only_balanced: bool) -> list[Record]:
     marked = [(record(pair), "yes" if id(pair) in even else "no") for pair in chosen]
     marked.sort(key=lambda each: chance("order", *each[0].values()))
     return [fields | {"balanced": mark} for fields, mark in marked]
+
+
+@lru_cache(maxsize=100_000)  # each description is compared with all others of its function, in every round
+def words(text: str) -> tuple[str, ...]:
+    """Return the `word_overlap.words` of a name or a description."""
+    return tuple(word_overlap.words(text))
 
 
 def _without_copies(functions: Iterable[Function]) -> Iterator[Function]:
@@ -218,6 +224,7 @@ def record(pair: Pair) -> Record:
     }
 
 
+@lru_cache(maxsize=100_000)  # it stands in a pair for each of the function's parameters, in every round
 def function_text(function: Function) -> str:
     """Return the second text: name, summary, signature and description, without what the parameters' table says."""
     signature = ", ".join(_in_signature(parameter) for parameter in function.parameters if parameter.name != "self")

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+import joblib
 from docstring_parser import Docstring, ParseError, google, numpydoc, rest
 
 from fflib import progress
@@ -30,6 +31,7 @@ STYLES: tuple[tuple[re.Pattern[str], ModuleType], ...] = (  # what gives a docst
     (re.compile(r"^\s*(Args|Arguments|Parameters):\s*$", re.M), google),
     (re.compile(r"^\s*:param\s", re.M), rest),
 )
+PART = 100  # files that a worker reads at once: about a second's work
 DESCRIPTION_WORDS = range(4, 61)  # of a parameter's description; a longer one is cut
 CATCH_ALL = {"args", "kwargs", "kwds", "self", "cls"}  # says nothing about what it is for
 
@@ -69,15 +71,34 @@ class Function(NamedTuple):
 
 
 def read_functions(packages: Sequence[str]) -> Iterator[Function]:
-    """Yield the documented functions of ``packages`` in the order of package, path and line."""
-    with progress.bar(len(packages), "reading docstrings", "package") as bar, _no_garbage_collection():
-        for package in packages:
-            folder = package_folder(package)
-            for path in sorted(folder.rglob("*.py")) if folder else ():
-                module = path.relative_to(folder.parent).as_posix()
-                if not SKIPPED.search(module):
-                    yield from functions_of(_parse(path), package, module)
+    """Yield the documented functions of ``packages`` in the order of package, path and line; all cores read."""
+    parts = [part for package in packages for part in _parts_of(package)]
+    workers = min(joblib.cpu_count(), len(parts))
+    read = joblib.Parallel(n_jobs=max(1, workers), return_as="generator")(
+        joblib.delayed(_read)(*part) for part in parts
+    )
+    with progress.bar(len(parts), "reading docstrings", "part") as bar:
+        for functions in read:
+            yield from functions
             bar.update()
+
+
+def _parts_of(package: str) -> list[tuple[str, Path, list[Path]]]:
+    """Return a package's files in parts that take a worker about a second: its name, where it lies, and some files."""
+    folder = package_folder(package)
+    paths = sorted(folder.rglob("*.py")) if folder else []
+    return [(package, folder.parent, paths[i : i + PART]) for i in range(0, len(paths), PART)]
+
+
+def _read(package: str, above: Path, paths: Sequence[Path]) -> list[Function]:
+    """Return the documented functions of some files of a package, which lies in the folder ``above``."""
+    functions = []
+    with _no_garbage_collection():
+        for path in paths:
+            module = path.relative_to(above).as_posix()
+            if not SKIPPED.search(module):
+                functions += functions_of(_parse(path), package, module)
+    return functions
 
 
 def package_folder(package: str) -> Path | None:

@@ -93,7 +93,7 @@ def observe(
         for feature in features:
             handle = _module_of(model, feature).register_forward_hook(partial(keep, feature))
             stack.callback(handle.remove)
-        logits = model(**inputs).logits
+        logits = model(**inputs, first_only=not features).logits  # no logit depends on the last layer's other tokens
     return logits, seen
 
 

@@ -60,6 +60,18 @@ class Routes:
     copies: int = 1
     max_length: int = 128
 
+    def applicable(self, wanted: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """Return those of the routes ``wanted`` that these texts allow, and why the others are left out."""
+        why, known = {}, self.study.outputs.examples
+        tokenizer = self.study.init.tokenizer
+        if "recombined" in wanted and not augmentation.are_pairs(known, tokenizer):
+            why["recombined"] = "it exchanges the second texts of pairs, and these are single texts"
+        elif "recombined" in wanted and self.copies >= len(known):
+            why["recombined"] = f"{len(known)} pairs are too few for {self.copies} copies of each"
+        if "augmented" in wanted and not any(map(len, augmentation.replaceable(known, tokenizer))):
+            why["augmented"] = "it replaces English words, and these texts have none"
+        return [route for route in wanted if route not in why], why
+
     def distil(self, route: str) -> Distilled:
         """Train the student by one of `names`; InputError: there is no such route for it."""
         check_known("route", [route], names(self.study.init.logits_only))

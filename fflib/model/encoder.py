@@ -101,12 +101,20 @@ class Attention(nn.Module):
         self.output = nn.Linear(width, config.hidden_size)
         self.dropout = nn.Dropout(config.attention_dropout)
 
-    def forward(self, hidden: Tensor, mask: Tensor, gate: Tensor | None, want_scores: bool) -> tuple[Tensor, Scores]:
-        """Mix information between the tokens: [batch, length, hidden] -> the same shape, and the scores."""
-        batch, length, _ = hidden.shape
+    def forward(
+        self, hidden: Tensor, mask: Tensor, gate: Tensor | None, want_scores: bool, asking: Tensor | None = None
+    ) -> tuple[Tensor, Scores]:
+        """Mix information between the tokens: [batch, length, hidden] -> the same shape, and the scores.
+
+        ``asking`` [batch, fewer, hidden] are the tokens that want an answer where these are not all; so is the result.
+        """
+        asking = hidden if asking is None else asking
         if self.num_heads == 0:
-            return self.output.bias.expand_as(hidden), hidden.new_zeros(batch, 0, length, length)
-        query, key, value = (self.split_heads(linear(hidden)) for linear in (self.query, self.key, self.value))
+            return self.output.bias.expand_as(asking), hidden.new_zeros(
+                len(hidden), 0, asking.shape[1], hidden.shape[1]
+            )
+        query = self.split_heads(self.query(asking))
+        key, value = (self.split_heads(linear(hidden)) for linear in (self.key, self.value))
         in_16_bits = self.training and query.dtype == torch.bfloat16  # then the one call's way back is half of a step
         if want_scores or in_16_bits or torch.compiler.is_exporting():  # the steps of eq. 1; a graph is simplest so
             scores = (query * self.head_size**-0.5) @ key.transpose(-1, -2) + mask
@@ -151,11 +159,17 @@ class Layer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, hidden: Tensor, mask: Tensor, gates: LayerGates, want_scores: bool) -> tuple[Tensor, Scores]:
-        """[batch, length, hidden] -> the same shape, and the attention scores."""
+    def forward(
+        self, hidden: Tensor, mask: Tensor, gates: LayerGates, want_scores: bool, first_only: bool = False
+    ) -> tuple[Tensor, Scores]:
+        """[batch, length, hidden] -> the same shape, and the attention scores.
+
+        ``first_only`` computes the first token alone, [batch, 1, hidden]: the others are keys and values, no more.
+        """
         head_gate, neuron_gate = gates
-        attended, scores = self.attention(hidden, mask, head_gate, want_scores)
-        hidden = self.attention_norm(hidden + self.dropout(attended))
+        asking = hidden[:, :1] if first_only else hidden
+        attended, scores = self.attention(hidden, mask, head_gate, want_scores, asking)
+        hidden = self.attention_norm(asking + self.dropout(attended))
         hidden = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden, neuron_gate)))
         return hidden, scores
 
@@ -180,15 +194,18 @@ class Encoder(nn.Module):
         gates: Sequence[LayerGates] | None = None,
         output_hidden_states: bool = False,
         output_attention_scores: bool = False,
+        first_only: bool = False,
     ) -> EncoderOutput:
         """Encode token ids [batch, length]. The mask is 1 for tokens and 0 for padding (left out: all are tokens), the
-        types are 0 where left out, both [batch, length]; ``gates`` has one pair a layer."""
+        types are 0 where left out, both [batch, length]; ``gates`` has one pair a layer. With ``first_only`` the last
+        state is that of the first token alone, [batch, 1, hidden], which is all that the pooler reads."""
         hidden = self.embeddings(input_ids, token_type_ids)
         is_token = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         mask = (1 - is_token[:, None, None, :].to(hidden.dtype)) * MASKED  # for all heads, all queries
         states, scores = [hidden], []
         for layer, layer_gates in zip(self.layers, gates or [(None, None)] * len(self.layers), strict=True):
-            hidden, layer_scores = layer(hidden, mask, layer_gates, output_attention_scores)
+            alone = first_only and layer is self.layers[-1]
+            hidden, layer_scores = layer(hidden, mask, layer_gates, output_attention_scores, alone)
             states.append(hidden)
             scores.append(layer_scores)
         pooled = torch.tanh(self.pooler(hidden[:, 0]))
@@ -213,7 +230,10 @@ class Classifier(nn.Module):
         token_type_ids: Tensor | None = None,
         **options: Any,
     ) -> ClassifierOutput:
-        """Classify a batch; the arguments are those of :meth:`Encoder.forward`."""
+        """Classify a batch; the arguments are those of :meth:`Encoder.forward`. A head that reads words, wherever they
+        stand, needs all tokens, and ``first_only`` changes nothing for it."""
+        if self.encoder.config.spans:
+            options["first_only"] = False
         encoded = self.encoder(input_ids, attention_mask, token_type_ids, **options)
         read = encoded.pooled
         if spans := self.encoder.config.spans:

@@ -67,7 +67,7 @@ def label_loss(train: TokenizedSplit) -> Loss:
     """Make the loss of plain fine-tuning, `cross_entropy` of the logits with what is right about ``train``."""
 
     def loss(model: nn.Module, inputs: dict[str, Tensor], indices: np.ndarray) -> Tensor:
-        return cross_entropy(model(**inputs).logits, train.gold, indices)
+        return cross_entropy(model(**inputs, **_logits_alone(model)).logits, train.gold, indices)
 
     return loss
 
@@ -123,7 +123,7 @@ def fit(
             value = loss(model, _to_device(batching.collate(train, group), model), group)
         loop.update(value)
         if loop.step in evaluate_at:
-            loop.evaluated(score(predict(model, dev), dev.gold))
+            loop.evaluated(score(predict(model, dev, rough=True), dev.gold))
             bar.set_postfix(dev=f"{loop.history.dev_score[-1][1]:.3f}")
         loop.history.seconds += time.perf_counter() - start
         loop.save_if_due()
@@ -133,15 +133,24 @@ def fit(
 
 
 @spent.on("prediction")
-def predict(model: nn.Module, examples: TokenizedSplit, max_tokens: int = 2048) -> np.ndarray:
-    """Return the logits [n, classes] (float32) of all examples in their own order; batches hold ``max_tokens``."""
+def predict(model: nn.Module, examples: TokenizedSplit, max_tokens: int = 2048, rough: bool = False) -> np.ndarray:
+    """Return the logits [n, classes] (float32) of all examples in their own order; batches hold ``max_tokens``.
+
+    ``rough`` computes as training does, in bfloat16 where the processor has it: to choose among many trials, never for
+    what is reported.
+    """
     model.eval()
     plan = batching.token_budget(examples.lengths, max_tokens)
-    parts = []
-    with torch.inference_mode():
+    parts, options = [], _logits_alone(model)
+    with torch.inference_mode(), _autocast() if rough else nullcontext():
         for batch in batching.batches(examples, plan):
-            parts.append(model(**_to_device(batch, model)).logits.float().cpu().numpy())
+            parts.append(model(**_to_device(batch, model), **options).logits.float().cpu().numpy())
     return np.concatenate(parts)[np.argsort(np.concatenate(plan))]
+
+
+def _logits_alone(model: nn.Module) -> dict[str, bool]:
+    """Spare a classifier of ours what no logit depends on: the last layer's other tokens."""
+    return {"first_only": True} if isinstance(model, Classifier) else {}
 
 
 class _Loop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from fflib.files import InputError
 from fflib.model import slicing, training
 from fflib.model.encoder import Classifier
 from fflib.model.importance import Importance
+from fflib.model.slicing import Counts
 
 
 class Losses(NamedTuple):
@@ -28,19 +29,32 @@ class Losses(NamedTuple):
 def texts_to_choose_on(train: TokenizedSplit, count: int) -> tuple[TokenizedSplit, TokenizedSplit]:
     """Return the first ``count`` texts, to choose and tune on, and half as many that follow, to check the choice on.
 
-    InputError: none is left to check on.
+    Where there are not so many, both are smaller, two to one. InputError: fewer than three.
     """
-    texts = train.take(range(min(count, len(train))))
-    others = train.take(range(len(texts), min(len(texts) + count // 2, len(train))))
-    if not len(others):
-        raise InputError("no training text is left to check on; let n_retrain exceed n_importance")
-    return texts, others
+    if len(train) < 3:
+        raise InputError(f"{len(train)} training texts are too few to choose a shape on; give 3 or more (n_retrain)")
+    if len(train) < count + max(1, count // 2):
+        count = max(2, 2 * len(train) // 3)
+    return train.take(range(count)), train.take(range(count, min(count + max(1, count // 2), len(train))))
 
 
 def divergence(logits: np.ndarray, expected: np.ndarray) -> float:
     """Mean Kullback-Leibler divergence of answers, logits [n, classes], from the expected ones, in nats."""
     ours, theirs = (torch.from_numpy(x).double().log_softmax(-1) for x in (logits, expected))
     return float(F.kl_div(ours, theirs, log_target=True, reduction="batchmean"))
+
+
+def remembered(loss_of: Callable[[Sequence[Counts]], float]) -> Callable[[Sequence[Counts]], float]:
+    """Return ``loss_of`` that computes the loss of a shape once: the search and the tables ask for the same ones."""
+    losses: dict[tuple[Counts, ...], float] = {}
+
+    def once(counts: Sequence[Counts]) -> float:
+        key = tuple(counts)
+        if key not in losses:
+            losses[key] = loss_of(counts)
+        return losses[key]
+
+    return once
 
 
 def measure(

@@ -45,8 +45,11 @@ def code_of(chapter: str) -> list[Path]:
 
 def page_key() -> str:
     """Hash what shapes the rendered book."""
-    theme = (path for path in (PACKAGE / "book" / "theme").rglob("*") if path.is_file() and path.suffix != ".pyc")
-    return content_hash(*sorted(theme), *(PACKAGE / "book" / name for name in ("render.py", "redaction.py")))
+    book = PACKAGE / "book"
+    found = (path for folder in ("theme", "template/try_it") for path in (book / folder).rglob("*"))
+    shaping = sorted(path for path in found if path.is_file() and path.suffix != ".pyc")
+    modules = ("render", "redaction", "stops", "try_it", "try_it_files")
+    return content_hash(*shaping, *(book / f"{name}.py" for name in modules))
 
 
 def chapter_key(chapter: str, values: Mapping[str, Any]) -> str:
