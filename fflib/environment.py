@@ -80,3 +80,4 @@ def use_own_kernel(folder: Path, environ: MutableMapping[str, str] = os.environ)
     write_text(folder / "share" / "kernels" / KERNEL / "kernel.json", json.dumps(kernel | {"metadata": {}}))
     places = {"PATH": "share", "DATA_DIR": "data", "CONFIG_DIR": "config", "RUNTIME_DIR": "runtime"}
     environ.update({f"JUPYTER_{name}": str(folder / place) for name, place in places.items()})
+    environ["IPYTHONDIR"] = str(folder / "ipython")
