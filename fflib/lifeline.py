@@ -49,8 +49,11 @@ def make_above() -> list[int]:
     """Return the numbers of make and of what stands between it and this process; [] where make did not start it."""
     if "MAKELEVEL" not in os.environ:
         return []
-    above = psutil.Process().parents()
-    makes = [i for i, process in enumerate(above[:4]) if "make" in process.name()]
+    try:
+        above = psutil.Process().parents()
+        makes = [i for i, process in enumerate(above[:4]) if "make" in process.name()]
+    except psutil.Error:  # one of them has just ended, or is not ours to look at
+        return []
     return [process.pid for process in above[: makes[0] + 1]] if makes else []
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from fflib import environment, lifeline
 from fflib.book import execute, lock, snake
 from fflib.book import sweep as sweeps
-from fflib.files import ROOT, InputError, outputs_dir, remove_partial, shown
+from fflib.files import ROOT, InputError, outputs_dir, remove_partial, resolve, shown
 from fflib.measure import cores
 from fflib.runs import cli, params, sweep_plan
 
@@ -72,8 +72,9 @@ def check_cores(run: params.Run) -> None:
 
 def check_room() -> None:
     """Raise InputError where the folders that a run writes to cannot be written, or are nearly full."""
-    for folder in (outputs_dir(), ROOT):
+    for folder in (outputs_dir(), ROOT, resolve(os.environ.get("FFLIB_CACHE") or ".cache")):
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             (folder / ".room.tmp").write_bytes(bytes(1 << 16))
             (folder / ".room.tmp").unlink()
             free_gb = shutil.disk_usage(folder).free / 1e9

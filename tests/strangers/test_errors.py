@@ -140,6 +140,13 @@ def test_outputs_that_cannot_be_written_are_told_before_anything_runs():
     assert done.stderr.startswith("error: /proc/nowhere cannot be written (") and "FFLIB_OUTPUTS" in done.stderr
 
 
+def test_so_is_a_cache_that_cannot_be(monkeypatch, tmp_path):
+    monkeypatch.setenv("FFLIB_OUTPUTS", str(tmp_path))
+    monkeypatch.setenv("FFLIB_CACHE", "/proc/nowhere")
+    with pytest.raises(InputError, match="/proc/nowhere cannot be written"):
+        workflow.check_room()
+
+
 def test_a_disk_that_is_nearly_full_is_told_before_anything_runs(monkeypatch, tmp_path):
     monkeypatch.setenv("FFLIB_OUTPUTS", str(tmp_path))
     workflow.check_room()
