@@ -16,12 +16,13 @@ from fflib import environment, lifeline
 from fflib.book import snake, workflow
 from fflib.files import ROOT
 
+VARIABLES = ("RUN", "SIZE", "HARDWARE", "SET", "SWEEP", "WITH", "MINUTES", "LIVE", "PORT")
 PRINTS = "\nshow-what-counts:\n\t@echo $$RUN,$$SIZE,$$HARDWARE,$$SET,$$SWEEP,$$WITH\n"
 
 
 def make(*words: str, **variables: str) -> tuple[int, str]:
     """Run make with nothing to do but to print what its recipes would read."""
-    names = ("RUN", "SIZE", "HARDWARE", "SET", "SWEEP", "WITH", "VENV", "MAKEFLAGS", "MAKELEVEL")
+    names = (*VARIABLES, "VENV", "MAKEFLAGS", "MAKELEVEL")
     environ = {name: value for name, value in os.environ.items() if name not in names}
     command = ["make", "--no-print-directory", "-f", "-", *words]
     text = (ROOT / "Makefile").read_text() + PRINTS
@@ -60,10 +61,12 @@ def test_what_is_heeded_is_taken(words):
 
 def test_every_variable_that_a_recipe_reads_is_heeded_by_its_target():
     text = (ROOT / "Makefile").read_text()
-    for target, recipe in re.findall(r"^([a-z]+):.*\n((?:\t.*\n)+)", text, re.MULTILINE):
-        read = {"RUN", "SIZE", "HARDWARE", "SET"} if "$(RUN_OPTIONS)" in recipe else set()
-        read |= {"SIZE", "HARDWARE", "SET", "SWEEP"} if "$(SWEEP_OPTIONS)" in recipe else set()
-        read |= {*re.findall(r"\$\$\{?(RUN|SIZE|HARDWARE|SET|SWEEP|WITH)\b", recipe)}
+    options = {f"$({name})": value for name, value in re.findall(r"^(\w*OPTIONS) = (.*)$", text, re.MULTILINE)}
+    for target, recipe in re.findall(r"^([a-z-]+):.*\n((?:\t.*\n)+)", text, re.MULTILINE):
+        for _ in range(3):  # options hold options
+            for name, value in options.items():
+                recipe = recipe.replace(name, value)
+        read = {*re.findall(r"\$\$\{?([A-Z]+)\b", recipe)} & {*VARIABLES}
         heeds = re.search(rf"^HEEDS\.{target} =(.*)$", text, re.MULTILINE)
         assert heeds is None or {*heeds[1].split()} == read, target
 
