@@ -24,8 +24,11 @@ NEEDS["07_serving"] = sorted({*NEEDS} - {"00_introduction"})
 NEEDS["09_story"] = sorted({*NEEDS} - {"00_introduction"})
 TIMED = {*NEEDS} - {"00_introduction"}
 
-WANTED = {name: str(config.get(name, "")) for name in ("run", "sweep", "size", "hardware")}
-OVERRIDES = str(config.get("set", "")).strip()
+for name in ("run", "sweep", "size", "hardware", "set"):
+    if not isinstance(config.get(name) or "", str):
+        raise files.InputError(f"snakemake reads {name}={config[name]} as no text; write it as {name}=' \"{config[name]}\" '")
+WANTED = {name: config.get(name) or "" for name in ("run", "sweep", "size", "hardware")}
+OVERRIDES = (config.get("set") or "").strip()
 CHANGES = (WANTED["size"], WANTED["hardware"], params.split_overrides(OVERRIDES))
 SWEEP = sweep_plan.load(WANTED["sweep"], *CHANGES) if WANTED["sweep"] else None
 BOOKS = SWEEP.runs if SWEEP else [params.load_run(WANTED["run"] or "docs-cpu", *CHANGES)]

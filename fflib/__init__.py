@@ -8,5 +8,10 @@
     distillation, pruning, quantization, runtime, serving, story    one folder a technique, named as its chapter
     book          what makes the book of the chapters
 
-Beside the folders stand what all of them need: files, progress, where seconds go, the hub, plots and tables.
+Beside the folders stand what all of them need: files, progress, where seconds go, the hub, plots and tables; and
+`environment`, which keeps the reader's own outside as soon as anything of this is imported.
 """
+
+from fflib import environment
+
+environment.dropped += environment.settle()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+PARTIAL = re.compile(r"\..+\.\d+\.tmp(\.\w+)?")  # what `atomic_path` names a file that is being written
+SWAPPED = re.compile(r"\..+\.swap\w{8}")  # and `swapped_in` the folder around one
 
 
 class InputError(Exception):
@@ -68,13 +72,22 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove what `atomic_path` and `swapped_in` left in ``folder`` of processes that were killed."""
+    for path in folder.rglob(".*") if folder.is_dir() else ():
+        if PARTIAL.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+        elif SWAPPED.fullmatch(path.name) and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+
+
 @contextmanager
 def swapped_in(folder: str | Path) -> Iterator[Path]:
     """Yield an empty folder that takes ``folder``'s place if the block ends without an error; else all stays."""
     folder = Path(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = {"dir": folder.parent, "prefix": f".{folder.name}.", "ignore_cleanup_errors": True}
+        beside = {"dir": folder.parent, "prefix": f".{folder.name}.swap", "ignore_cleanup_errors": True}
         with tempfile.TemporaryDirectory(**beside) as scratch:
             new, old = Path(scratch) / "new", Path(scratch) / "old"
             new.mkdir()  # with the usual permissions, which a temporary folder's own are not

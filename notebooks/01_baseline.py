@@ -74,6 +74,7 @@ from fflib.model import (
     floors,
     flops,
     hf_names,
+    reading,
     shipped,
     training,
 )
@@ -155,9 +156,12 @@ statistics = {
     "longest": test.lengths.max(),
     "padded to": max_length,
 }
-bench.table(
-    [{"tokens of a test request": name, "": f"{value:.0f}"} for name, value in statistics.items()]
-)
+rows = [
+    {"tokens of a test request": name, "": f"{value:.0f}"} for name, value in statistics.items()
+]
+show(bench.table(rows))
+as_read = {"train": train, "dev": dev, "test": test}
+Markdown(reading.words(as_read, tokenizer, max_length, teacher))
 
 # %% [markdown]
 # ## 1.3 The model
@@ -365,7 +369,7 @@ expected = {
     "teacher": training.predict(teacher_model, requests),
 }
 race = bench.compare(ways, requests, {name: expected[name.split()[0]] for name in ways})
-Markdown(f"Largest difference of a logit: {race.largest_difference:.1e}; every label is the same.")
+Markdown(f"Largest difference of a logit: {race.largest_difference:.1e}; {race.labels_kept}.")
 
 # %% [markdown]
 # Prediction and measurement, side by side. *Share of ceiling* is how much of the processor's rate the model reaches; what

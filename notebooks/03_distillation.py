@@ -210,14 +210,12 @@ inside = DistillationStage(
     Objectives.inside(match),
     replace(recipe, epochs=stage_epochs[0], learning_rate=stage_rates[0], evaluations_per_epoch=0),
 )
+looks = int(stage_epochs[1] > 1)  # at dev, each epoch: one alone, at the end, chooses nothing
 answers = DistillationStage(
     "answers",
     Objectives(logits=1.0, temperature=temperature),
     replace(
-        recipe,
-        epochs=stage_epochs[1],
-        learning_rate=stage_rates[1],
-        evaluations_per_epoch=int(stage_epochs[1] > 1),  # one look, at the end, chooses nothing
+        recipe, epochs=stage_epochs[1], learning_rate=stage_rates[1], evaluations_per_epoch=looks
     ),
 )
 stages = [answers] if logits_only or not match else [inside, answers]
@@ -359,7 +357,7 @@ for name in dict.fromkeys(["teacher", *faster_than_chosen, chosen]):
     expected[best] = expected[name]
 
 race = bench.compare(ways, requests["teacher"], expected)
-Markdown(f"Largest difference of a logit: {race.largest_difference:.1e}; every label is the same.")
+Markdown(f"Largest difference of a logit: {race.largest_difference:.1e}; {race.labels_kept}.")
 
 # %% [markdown]
 # ## 3.8 Measure
@@ -405,7 +403,7 @@ bench.figure(figure, "students")
 
 # %%
 def add_rung(rung, name):
-    added = bench.add_rung(
+    bench.add_rung(
         rung,
         race[f"{name}, best batching"],
         on="best batching",
@@ -418,13 +416,12 @@ def add_rung(rung, name):
         scored=tested[name],
         kept=kept[name],
     )
-    return added.throughput_per_s / added.paired_baseline_per_s
 
 
 for name in faster_than_chosen:
     add_rung(f"student {name}", name)
 if chosen != TEACHER:
-    assert add_rung("distilled student", chosen) > 1, "the student is not faster than its teacher"
+    add_rung("distilled student", chosen)
 
 # %% tags=["hide-input"]
 own_tokenizer = tokenizer if chosen == TEACHER else init.tokenizer
@@ -442,6 +439,7 @@ gain = race.speedup(f"{chosen}, best batching", "teacher, best batching")
 Markdown(
     f"**{chosen}**: {gain:.2f} times the teacher's throughput, at {kept_on_test[chosen].words or 'no share'} of its score "
     "on test."
+    + (" **It is no faster than its teacher here.**" if gain <= 1 and chosen != TEACHER else "")
 )
 
 # %% [markdown]
@@ -463,15 +461,15 @@ Markdown(
 # blur it. Its interval covers the choice of texts, not the seed: another training can move it further.
 
 # %% tags=["hide-input"]
+studied = to_study(chosen, tried)
 display.source(routes.Routes.distil)
 
 # %%
-studied = to_study(chosen, tried)
 by_route = {"two stages": distilled.get(studied) or study.taught(studied)}
 student = by_route["two stages"].model
 other_routes = routes.Routes(study, studied, teacher, copies, distil_length)
 difference = {"two stages": study.difference(student, student, "test")}
-for route in routes_tried:
+for route in other_routes.possible(routes_tried):
     by_route[route] = other_routes.distil(route)
     difference[route] = study.difference(by_route[route].model, student, "test")
 
@@ -490,6 +488,10 @@ rows = [
     for route, each in by_route.items()
 ]
 show(bench.table(rows, decimals=1, keep="routes"))
+no_routes = other_routes.left_out(routes_tried)
+if no_routes:
+    reasons = "; ".join(f"*{route}*: {why}" for route, why in no_routes.items())
+    show(Markdown(f"Not possible with these texts: {reasons}."))
 n_train = bench.record("01_baseline")["parameters"]["n_train"]
 Markdown(routes.verdict(difference.get("labels"), len(train), n_train))
 
@@ -570,7 +572,7 @@ shown
 trained_before = {n_few, len(train)}
 trained = {
     "the students of 3.6": distilled.values(),
-    "the other routes of 3.10": [by_route[route] for route in routes_tried],
+    "the other routes of 3.10": [by_route[route] for route in other_routes.possible(routes_tried)],
     "the ablation of 3.11": [*changed.values(), *([unchanged] if n_few < len(train) else [])],
     "the curve of 3.12": [curve[count] for count in curve if count not in trained_before],
 }

@@ -157,6 +157,13 @@ student_name = bench.facts_of("03_distillation")["student"]["shape"]
 student_rung = bench.facts_of("03_distillation")["goes_on_from"]
 teacher_dev = bench.score(bench.teacher_logits("dev"), dev.gold)
 show(Markdown(retention.budget("student", unpruned_kept, teacher_dev, min_retention)))
+if len(texts) < n_importance:
+    few = f"Train has {len(train)} texts for this (`n_retrain`, at most)"
+    show(
+        Markdown(
+            f"{few}: {len(texts)} to choose and tune on, {len(held_back)} to check, not {n_importance:,}."
+        )
+    )
 show(display.source(importance.first_order))
 show(
     Markdown(
@@ -463,7 +470,7 @@ if engine == "onnxruntime" and threads > 1:
 
 # %% tags=["hide-input"]
 worst = max(alone.largest_difference, batched.largest_difference)
-show(Markdown(f"Largest difference of a logit: {worst:.1e}; every label is the same."))
+show(Markdown(f"Largest difference of a logit: {worst:.1e}; {alone.labels_kept}."))
 measured_ms = {name: reports.mean_ms(taken) for name, taken in alone.items()}
 predicted_ms = {
     name: table.model_ms(model.encoder.config.layers, requests.lengths)

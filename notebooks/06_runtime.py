@@ -149,6 +149,9 @@ bench.table([{"model": name} | row for name, row in work.items()])
 # adds one of them to it. The paper's recipe is tried twice: as it works with today's versions, which no longer find the
 # number of heads by themselves, and with that number told. This book's graph fuses only what pays here, GELU, and has the
 # last layer for one token.
+#
+# Since version 1.29 ONNX Runtime sends facts of models, graphs and sessions to its makers and keeps a device id in the
+# cache folder; the book never lets it, by setting `ORT_DISABLE_TELEMETRY=1` before it is loaded, and so should your service.
 
 # %%
 first_token_model = first_token.FirstTokenClassifier(model)

@@ -108,6 +108,7 @@ files.check_known("kind of instance", instance_kinds, KINDS)
 files.check_known("goal", [goal], core_split.GOALS)
 if instances:
     cores.divide(instances, instance_threads)
+also = [(1, bench.threads), (instances, instance_threads)]
 simulation_check.check_loads(server_loads, checked_loads)
 quantised = bench.facts_of("05_quantization")["quantised"]
 recipe, final = quantised["recipe"], quantised["model"]
@@ -147,7 +148,7 @@ teacher_requests = teacher_texts.take(spread)
 teacher_file = export.save_onnx(teacher, served_file.parent.with_name("teacher") / "model.onnx")
 right = training.predict(teacher, teacher_requests)
 teacher_rows = core_split.study(
-    teacher_file, teacher_requests, right, instance_kinds, rounds, tolerance=1e-3
+    teacher_file, teacher_requests, right, instance_kinds, rounds, tolerance=1e-3, also=also
 )
 
 # %%
@@ -157,7 +158,7 @@ one_by_one = batching.in_order(requests.lengths, 1)
 right = Variant("alone", one_instance, one_by_one).logits(requests)
 halves = bench.machine["hyper_threads"]
 rows = core_split.study(
-    served_file, requests, right, instance_kinds, rounds, tolerance=0.3, hyper_threads=halves
+    served_file, requests, right, instance_kinds, rounds, 0.3, hyper_threads=halves, also=also
 )
 chosen = core_split.chosen(rows, goal, instances, instance_threads)
 division, kind = (chosen["instances"], chosen["threads"]), chosen["kind"]

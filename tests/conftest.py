@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fflib  # noqa: F401  first of all, so that what the environment says reaches no library
+
+# isort: split
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,7 @@ from fflib.model import encoder
 from fflib.model.encoder import Classifier
 
 # Files that take a minute or more: begun first, so that no process is left alone with one of them at the end.
-LONG = ("test_all_tasks.py", "test_hub_book.py", "test_sweep.py")
+LONG = ("test_all_tasks.py", "test_hub_book.py", "test_sweep.py", "test_stopping.py")
 
 
 def pytest_collection_modifyitems(items):

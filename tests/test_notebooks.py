@@ -13,6 +13,8 @@ import pytest
 from fflib.runs import params
 
 CHAPTERS = [*params.chapters(), params.TABLES]
+TALK = "talk"  # slides and no chapter: no lesson with visible code, and a cell of notes for each of its cells
+NOTEBOOKS = [*CHAPTERS, TALK]
 # A measured number in prose goes stale; figures that a paper published may be quoted.
 MEASURED = re.compile(r"\b\d+(\.\d+)?\s*(x|×|times|ms|%|s|seconds|MB|requests/s)(?!\w)")
 ALLOWED = ("95 %", "200-fold", "33 %", "50 %")
@@ -36,8 +38,8 @@ def cells(chapter, kind):
     return [c for c in jupytext.read(params.NOTEBOOKS / f"{chapter}.py").cells if c.cell_type == kind]
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
-class TestChapter:
+@pytest.mark.parametrize("chapter", NOTEBOOKS)
+class TestNotebook:
     def test_the_ipynb_is_in_step_and_has_no_outputs(self, chapter):
         path = params.NOTEBOOKS / f"{chapter}.ipynb"
         assert path.exists(), f"{path.name} is missing; run: make sync"
@@ -75,16 +77,11 @@ class TestChapter:
     def test_prose_carries_no_measured_number(self, chapter):
         for cell in cells(chapter, "markdown"):
             text = cell.source
+            if cell.metadata.get("slideshow", {}).get("slide_type") == "notes":
+                text = text.partition("\n")[2]  # the first line is how long the slide is to take
             for allowed in ALLOWED:
                 text = text.replace(allowed, "")
             assert not (found := MEASURED.search(text)), f"'{found.group()}' in: {cell.source[:80]}"
-
-    def test_visible_code_is_short_and_little(self, chapter):
-        """DESIGN: 200 visible code lines and 45 cells a chapter, a median visible cell of 8 lines or fewer."""
-        visible = [lines(c) for c in cells(chapter, "code") if not {*tags(c)} & {"parameters", "hide-input"}]
-        assert sum(visible) <= 200 and max(visible, default=0) <= 20
-        assert statistics.median(visible or [0]) <= 8
-        assert len(cells(chapter, "code")) + len(cells(chapter, "markdown")) <= 45
 
     def test_what_is_folded_is_short_too(self, chapter):
         folded = [lines(c) for c in cells(chapter, "code") if "hide-input" in tags(c)]
@@ -101,6 +98,16 @@ class TestChapter:
         for cell in cells(chapter, "code"):
             assert not re.search(r"^\s*[!%]|os\.chdir|os\.getcwd|subprocess", cell.source, re.MULTILINE)
 
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+class TestChapter:
+    def test_visible_code_is_short_and_little(self, chapter):
+        """DESIGN: 200 visible code lines and 45 cells a chapter, a median visible cell of 8 lines or fewer."""
+        visible = [lines(c) for c in cells(chapter, "code") if not {*tags(c)} & {"parameters", "hide-input"}]
+        assert sum(visible) <= 200 and max(visible, default=0) <= 20
+        assert statistics.median(visible or [0]) <= 8
+        assert len(cells(chapter, "code")) + len(cells(chapter, "markdown")) <= 45
+
     def test_the_frame_is_there(self, chapter):
         prose = "\n".join(c.source for c in cells(chapter, "markdown"))
         assert cells(chapter, "markdown")[0].source.startswith("# ")
@@ -111,9 +118,43 @@ class TestChapter:
             assert "**Claim.**" in prose and "**Cost.**" in prose
 
 
+class TestTalk:
+    """Slides, and below each what to say; see `fflib.talk.deck`."""
+
+    @pytest.fixture
+    def slides(self):
+        groups = []
+        for cell in jupytext.read(params.NOTEBOOKS / f"{TALK}.py").cells:
+            kind = cell.metadata["slideshow"]["slide_type"]  # every cell says what it is
+            if kind == "slide":
+                groups.append([cell])
+            elif kind != "skip":
+                groups[-1].append(cell)
+        return groups
+
+    def test_every_slide_has_one_cell_of_notes_that_begins_with_its_seconds(self, slides):
+        for first, *others in slides:
+            assert len(others) == 1 and others[0].metadata["slideshow"]["slide_type"] == "notes", first.source
+            assert re.match(r"\d+ s\n\n\*\*Say\.\*\*", others[0].source), others[0].source
+            assert "**Ask" in others[0].source or first is slides[0][0]
+
+    @pytest.mark.parametrize(("minutes", "count"), [(40, 25), (20, 14)])
+    def test_the_seconds_of_both_forms_add_up_to_their_minutes(self, slides, minutes, count):
+        kept = [notes for first, notes in slides if minutes == 40 or "long" not in tags(first)]
+        assert len(kept) == count
+        assert sum(int(notes.source.split()[0]) for notes in kept) == 60 * minutes
+
+    def test_every_demo_is_there_in_both_forms_with_a_sentence_for_its_failure(self, slides):
+        shown = {}
+        for first, notes in slides:
+            for name in re.findall(r'slides\.demo\("(\w+)"\)', first.source):
+                shown[name] = "**If it fails.**" in notes.source and "long" not in tags(first)
+        assert shown == dict.fromkeys(("race", "typing", "ladder"), True)
+
+
 def test_a_parameter_means_the_same_in_every_chapter():
     types, sources = {}, {}
-    for chapter in CHAPTERS:
+    for chapter in NOTEBOOKS:
         for name, parameter in params.declared(chapter).items():
             assert types.setdefault(name, parameter.type) == parameter.type
             assert sources.setdefault(name, parameter.default) == parameter.default, name

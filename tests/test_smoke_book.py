@@ -268,7 +268,7 @@ def test_a_kernel_that_dies_while_it_starts_is_told_too(monkeypatch, tmp_path):
 
     monkeypatch.setenv("FFLIB_OUTPUTS", str(tmp_path))
     monkeypatch.setattr(papermill, "execute_notebook", dies)
-    with pytest.raises(execute_module.ChapterFailed, match="its kernel died") as told:
+    with pytest.raises(execute_module.ChapterFailed, match="its kernel could not start") as told:
         execute_module.run_chapter(params.load_run("docs-cpu", "smoke"), "09_story")
     assert told.value.code == 138
 
@@ -277,7 +277,7 @@ def _kill_kernel_of(pid, timeout_s=30):
     stop = time.time() + timeout_s
     while time.time() < stop:
         for child in psutil.Process(pid).children(recursive=True):
-            if "ipykernel_launcher" in " ".join(child.cmdline()):
+            if "fflib.kernel" in " ".join(child.cmdline()):
                 time.sleep(0.5)
                 child.send_signal(signal.SIGKILL)
                 return
@@ -286,11 +286,11 @@ def _kill_kernel_of(pid, timeout_s=30):
 
 
 def test_two_runs_at_once_are_refused(environment):
-    code = "from fflib.book import execute\nwith execute._alone(): input()"
+    code = "from fflib.book import lock\nwith lock.of_chapter('09_story of another'): input()"
     holder = subprocess.Popen([sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, cwd=ROOT)
     try:
         time.sleep(3)
         refused = execute(environment, "chapter", "09_story", "--size", "smoke")
-        assert refused.returncode == 2 and "another chapter is running" in refused.stderr
+        assert refused.returncode == 2 and f"09_story of another, process {holder.pid}, since" in refused.stderr
     finally:
         holder.kill()

@@ -11,25 +11,25 @@ While a chapter runs, `fflib.book.life` shows what it does and how long it and t
 from __future__ import annotations
 
 import argparse
-import fcntl
+import json
 import logging
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fflib import progress, spent
-from fflib.book import life
-from fflib.files import ROOT, InputError, atomic_path, outputs_dir, shown
-from fflib.runs import outlook, params, records, times
+from fflib import environment, lifeline, progress, spent
+from fflib.book import life, lock
+from fflib.files import ROOT, InputError, atomic_path, remove_partial, shown
+from fflib.runs import cli, outlook, params, records, times
 from fflib.runs.outlook import Outlook
 
 INPUT_ERRORS = ("InputError", "NotFound")  # by name: a kernel's errors come back as text
 BEGAN_S = time.time()  # when this process did, in seconds since 1970
+KERNEL_START_S = 600  # on a file system that is far away, or a machine that is busy, imports take minutes
 EXIT_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_KERNEL_DIED = 2, 1, 130, 138
 
 
@@ -44,8 +44,9 @@ class ChapterFailed(Exception):
 def run_chapter(run: params.Run, chapter: str, ahead: Outlook | None = None) -> Path:
     """Execute a chapter with the run's parameters and return its executed notebook.
 
-    The notebook is written beside its final name and takes that name when execution ends, well or badly, so that a
-    failed chapter can be read. Whether the chapter is done is told by its results file alone.
+    The notebook is written beside its final name and takes that name when execution ends well. One that fails can be
+    read, too: where an earlier one ended well, that stays and the other is named ``failed-<chapter>.ipynb``. Whether
+    the chapter is done is told by its results file alone.
 
     Args:
         ahead: what is to do and how long it takes; None: that of the run's own book.
@@ -56,22 +57,44 @@ def run_chapter(run: params.Run, chapter: str, ahead: Outlook | None = None) -> 
     """
     values = run.chapter_values(chapter)
     notebook = run.folder / f"{chapter}.ipynb"
-    with _alone(), atomic_path(notebook) as partial, tempfile.TemporaryDirectory() as scratch:
-        try:
-            source, headings = _to_ipynb(chapter, Path(scratch))
-            state = Path(scratch) / "progress.json"
-            _set_environment(state)
-            alive = life.Life(chapter, ahead or outlook.of_book(run, chapter), state, headings)
-            with life.shown(alive):
-                _execute(source, partial, values, alive)
-        except KeyboardInterrupt as error:
-            raise ChapterFailed(f"{chapter} was interrupted; run again to go on from here", EXIT_INTERRUPTED) from error
-        except ChapterFailed as error:
-            if partial.exists():
-                os.replace(partial, notebook)
-            where = "" if error.code == EXIT_KERNEL_DIED else f" (see {shown(notebook)})"
-            raise ChapterFailed(f"{chapter} failed: {error}{where}", error.code) from error
+    failed = notebook.with_name(f"failed-{notebook.name}")
+    with lock.of_chapter(f"{chapter} of {run.folder.name}"), tempfile.TemporaryDirectory() as scratch:
+        remove_partial(run.folder)  # of those that were killed: nobody else is at work here
+        with atomic_path(notebook) as partial:
+            try:
+                lifeline.hand_down()
+                source, headings = _to_ipynb(chapter, Path(scratch))
+                state = Path(scratch) / "progress.json"
+                _set_environment(state)
+                environment.use_own_kernel(Path(scratch) / "jupyter")
+                alive = life.Life(chapter, ahead or outlook.of_book(run, chapter), state, headings)
+                with life.shown(alive):
+                    _execute(source, partial, values, alive)
+                _forget_places(partial)
+            except KeyboardInterrupt as error:
+                why = f"{chapter} was interrupted; run again to go on from here"
+                raise ChapterFailed(why, EXIT_INTERRUPTED) from error
+            except ChapterFailed as error:
+                left = failed if _ended_well(notebook) else notebook
+                if partial.exists():
+                    os.replace(partial, left)
+                where = "" if error.code == EXIT_KERNEL_DIED else f" (see {shown(left)})"
+                raise ChapterFailed(f"{chapter} failed: {error}{where}", error.code) from error
+        failed.unlink(missing_ok=True)
     return notebook
+
+
+def _forget_places(notebook: Path) -> None:
+    """Take out of an executed notebook where papermill read and wrote it: folders of this machine."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    for name in ("input_path", "output_path"):
+        content["metadata"].get("papermill", {}).pop(name, None)
+    notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _ended_well(notebook: Path) -> bool:
+    """Say whether there is an executed notebook in which no cell failed; papermill marks the others."""
+    return notebook.exists() and "papermill-error-cell" not in notebook.read_text(encoding="utf-8", errors="replace")
 
 
 def _set_environment(state: Path) -> None:
@@ -89,10 +112,10 @@ def _execute(source: Path, target: Path, values: Mapping[str, Any], alive: life.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
-            str(source),
-            str(target),
+            *map(_as_it_is, (source, target)),
             values,
-            kernel_name="python3",
+            kernel_name=environment.KERNEL,
+            start_timeout=KERNEL_START_S,
             progress_bar=False,
             cwd=str(ROOT),
             on_cell_start=alive.cell_started,
@@ -100,14 +123,24 @@ def _execute(source: Path, target: Path, values: Mapping[str, Any], alive: life.
             extra_arguments=["--IPKernelApp.log_level=50"],
         )
     except papermill.PapermillExecutionError as error:
+        said = " ".join(str(error.evalue).split())
         if error.ename in INPUT_ERRORS:  # the reader can mend it
-            raise ChapterFailed(error.evalue, EXIT_INPUT) from error
-        raise ChapterFailed(f"{error.ename}: {error.evalue}", EXIT_FAILED) from error
+            raise ChapterFailed(said, EXIT_INPUT) from error
+        if remedy := cli.remedy(error.ename, said):
+            raise ChapterFailed(f"{said}: {remedy}", EXIT_INPUT) from error
+        raise ChapterFailed(f"{error.ename}: {said}", EXIT_FAILED) from error
     except RuntimeError as error:  # nbclient's DeadKernelError, or a plain one while the kernel is still starting
         if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
             raise
         why = "its kernel died (killed, or out of memory); run again to go on from here"
+        if "before replying" in str(error):
+            why = "its kernel could not start; what it said stands above: set the environment up again (make setup)"
         raise ChapterFailed(why, EXIT_KERNEL_DIED) from error
+
+
+def _as_it_is(path: Path) -> str:
+    """Keep papermill, which puts parameters into paths, from looking for them in the name of a folder."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _to_ipynb(chapter: str, folder: Path) -> tuple[Path, dict[str, str]]:
@@ -119,38 +152,28 @@ def _to_ipynb(chapter: str, folder: Path) -> tuple[Path, dict[str, str]]:
     return path, life.headings(notebook.cells)
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Hold the project's lock: two chapters at once would spoil each other's timings and could overwrite files.
-
-    The kernel of the operating system drops the lock with the process, so nothing stale is left behind by a kill.
-    """
-    path = outputs_dir() / ".lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError("another chapter is running in this project; wait for it, or stop it") from error
-        yield
-
-
 def check(run: params.Run) -> list[str]:
     """Set aside the results that other code, data, parameters, packages or hardware left in a run's folder; name them.
 
     So it does with the one chapter of other runs that this one begins after, and with what began after an older one.
     """
-    from fflib.runs import provenance, records
+    outdated = [asked for *asked, key in keys(run) if records.set_aside(asked[0].folder, asked[1], key)]
+    return [chapter if of is run else f"{of.folder.name} {chapter}" for of, chapter in outdated]
 
-    def outdated(run: params.Run, chapter: str) -> bool:
-        key = provenance.chapter_key(chapter, run.chapter_values(chapter))
-        began_after_another = chapter == params.BASELINE and run.before and not _follows(run, run.before)
-        return records.set_aside(run.folder, chapter, "" if began_after_another else key)
 
-    first = [
-        f"{each.folder.name} {params.BASELINE}" for each in params.before([run]) if outdated(each, params.BASELINE)
-    ]
-    return first + [chapter for chapter in params.chapters() if outdated(run, chapter)]
+def keys(run: params.Run) -> list[tuple[params.Run, str, str]]:
+    """Return each run and chapter that `check` looks at, and the key that its result should have ('': none will do).
+
+    InputError: what a key depends on is missing, as the reader's data may be.
+    """
+    from fflib.runs import provenance
+
+    def key(of: params.Run, chapter: str) -> str:
+        began_after_another = chapter == params.BASELINE and of.before and not _follows(of, of.before)
+        return "" if began_after_another else provenance.chapter_key(chapter, of.chapter_values(chapter))
+
+    wanted = [(each, params.BASELINE) for each in params.before([run])] + [(run, each) for each in params.chapters()]
+    return [(of, chapter, key(of, chapter)) for of, chapter in wanted]
 
 
 def _follows(run: params.Run, other: params.Run) -> bool:
@@ -189,21 +212,29 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Run the command line; every failure is one sentence on stderr and a non-zero status."""
     arguments = _arguments()
-    try:
+
+    def act() -> None:
         run = params.run_of(arguments)
         if arguments.action == "chapter":
             _chapter(run, arguments.chapter, arguments.book)
         elif arguments.action == "show":
             print(show(run))
-        elif outdated := check(run):
-            print(f"run again, for what they depend on has changed: {', '.join(outdated)}", file=sys.stderr)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_INPUT
+        else:
+            with lock.of_book(f"check of {run.folder.name}"):
+                outdated = check(run)
+            if outdated:
+                print(f"run again, for what they depend on has changed: {', '.join(outdated)}", file=sys.stderr)
+
+    if arguments.action == "chapter":
+        lifeline.watch()
+    try:
+        with lifeline.stoppable():
+            return cli.ended(act)
     except ChapterFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return error.code
-    return 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What `make plan` prints: each step that would run, why, and how long it will take.
 
-python -m fflib.book.plan .cache/plan.txt --run docs-cpu        of what `snakemake --dry-run` said
+python -m fflib.book.plan --run docs-cpu        of what `snakemake --dry-run` says
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fflib.runs import cli, params, sweep_plan, times
+from fflib.book import snake, workflow
+from fflib.files import shown
+from fflib.runs import params, provenance, records, sweep_plan, times
 from fflib.runs.params import Run
 from fflib.runs.times import Estimate
 
@@ -49,6 +51,46 @@ def steps(said: str) -> list[Step]:
     return found
 
 
+def with_set_aside(wanted: Sequence[Step], runs: Sequence[Run], before: Sequence[Run] = ()) -> list[Step]:
+    """Return the steps ``wanted`` and those that follow from results which a book sets aside before snakemake looks.
+
+    Such a result is damaged, or a model is that it left; whatever comes after it in its run is made again too. Of the
+    runs ``before`` one chapter counts, and what begins after it.
+    """
+    found, again = {step.file: step for step in wanted}, set()
+    for run in [*before, *runs]:
+        chapters = [params.BASELINE] if run in before else _in_order()
+        stale = run.before is not None and run.before.folder in again
+        for chapter in chapters:
+            key = provenance.chapter_key(chapter, run.chapter_values(chapter))
+            if not stale and records.is_stale(run.folder, chapter, key):
+                stale = True
+                reason = records.damage(run.folder, chapter) or "its result is damaged or outdated"
+            elif stale:
+                reason = "what it needs is made again"
+            if stale:
+                again |= {run.folder} if chapter == params.BASELINE else set()
+                file = f"{shown(run.folder)}/results/{chapter}.json"
+                found.setdefault(file, Step(file, shown(reason)))
+        if stale and run in runs:
+            file = f"{shown(run.folder)}/book/index.html"
+            found.setdefault(file, Step(file, "chapters are made again"))
+    places = {shown(run.folder): place for place, run in enumerate([*before, *runs])}
+
+    def place(step: Step) -> tuple[int, int]:
+        order = [*_in_order(), times.BOOK]
+        at = order.index(step.chapter) if step.chapter in order else len(order)
+        return places.get(str(Path(step.file).parent.parent), len(places)), at
+
+    return sorted(found.values(), key=place)
+
+
+def _in_order() -> list[str]:
+    """Name the chapters as they run: the introduction opens with the result, so it comes last."""
+    first, *others = params.chapters()
+    return [*others, first]
+
+
 def told(wanted: Sequence[Step], runs: Sequence[Run], sweep: Sequence[str] = ()) -> str:
     """Return a line for each step, and one for all of them: how long, and by what that is known.
 
@@ -75,22 +117,23 @@ def _line(step: Step, guess: Estimate | None) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; what the user can mend is one sentence on stderr and status 2."""
     parser = argparse.ArgumentParser(prog="python -m fflib.book.plan", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("said", type=Path, help="the file with what `snakemake --dry-run` said")
     parser.add_argument("--sweep", default="", help="a file in params/sweeps, instead of a run")
     params.add_run_options(parser)
     options = parser.parse_args(arguments)
 
-    def show() -> None:
-        said = options.said.read_text(encoding="utf-8")
+    def show() -> int:
         changes = (options.size, options.hardware, params.split_overrides(options.set))
         sweep = sweep_plan.load(options.sweep, *changes) if options.sweep else None
         runs = [*sweep.runs] if sweep else [params.load_run(options.run, *changes)]
         every = [*params.before(runs), *runs, *([sweep.closing] if sweep else [])]
+        status, said = snake.dry_run(workflow.config(options))
         nothing = [line for line in said.splitlines() if line.startswith("Nothing to be done")]
         mine = [run.folder.name for run in runs] if sweep else []
-        print("\n".join([*nothing, *filter(None, [told(steps(said), every, mine)])]))
+        wanted = with_set_aside(steps(said), runs, params.before(runs))
+        print("\n".join([*(nothing if not wanted else []), *filter(None, [told(wanted, every, mine)])]))
+        return status
 
-    return cli.ended(show)
+    return workflow.stopped(show)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nbformat import NotebookNode
+
 from fflib.data.splits import Split
 from fflib.files import ROOT, InputError, outputs_dir, resolve
 
+FOLDER = "<folder>"
+OURS = re.compile(rf"(?<![\w.~/-]){re.escape(str(ROOT))}/")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # what terminals take for a colour
 SHINGLE = 8  # successive words that no two texts share by chance
 IMAGE = "image/png"
 
@@ -77,4 +82,28 @@ def path_remover(run_folder: Path, sources: Iterable[str]) -> Callable[[str], st
     absolute = [path for path in spelt if path.startswith(("/", "~")) and len(Path(path).parts) > 1]
     longest_first = "|".join(re.escape(path) for path in sorted(absolute, key=len, reverse=True))
     pattern = re.compile(rf"(?<![\w.~-])(?:{longest_first})(?![\w-])")  # not within another path's name
-    return lambda text: pattern.sub("<folder>", text)
+    return lambda text: pattern.sub(FOLDER, text)
+
+
+def without_places(notebook: NotebookNode, remove: Callable[[str], str]) -> None:
+    """Write paths in an executed notebook from the project's root, and leave out by which folder others begin.
+
+    Args:
+        remove: what `path_remover` returns.
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        apart = COLOUR.sub(lambda match: f"{match[0]}\0", value)  # else it seems part of a name
+        return remove(OURS.sub("", apart)).replace(FOLDER, "\N{HORIZONTAL ELLIPSIS}").replace("\0", "")
+
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.source = plain(cell.source)
+        for output in cell.get("outputs", []):
+            output |= {name: plain(output[name]) for name in ("text", "evalue", "traceback") if name in output}
+            data = output.get("data", {})
+            data |= {kind: plain(data[kind]) for kind in data if kind.startswith("text/")}

@@ -1,6 +1,8 @@
 """The rendered book: a run's executed notebooks as one folder of HTML that works from the file system, with no network.
 
 python -m fflib.book.render outputs/docs-cpu        writes outputs/docs-cpu/book/index.html
+
+(Longer than 200 lines: what every page, the touchable ladder and the page to try need is prepared in one pass.)
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ import nbformat
 from nbformat import NotebookNode
 
 from fflib import vendor
+from fflib.book import redaction
 from fflib.files import InputError, resolve, shown, swapped_in
-from fflib.runs import params, records, times
+from fflib.runs import cli, params, records, times
 
 if TYPE_CHECKING:
     from fflib.book import try_it
@@ -111,6 +114,7 @@ def stage(notebooks: list[Path], staging: Path, trial: try_it.Page | None = None
     figures = notebooks[0].parent / "figures"
     if figures.is_dir():
         shutil.copytree(figures, staging / "figures")
+    remove = redaction.path_remover(notebooks[0].parent, [])
     pages = {path.stem: "index" if path.stem == INTRODUCTION else path.stem for path in notebooks}
     if trial:
         (staging / f"{TRIAL}.md").write_text(trial.text, encoding="utf-8")
@@ -119,6 +123,7 @@ def stage(notebooks: list[Path], staging: Path, trial: try_it.Page | None = None
         (staging / "index.md").write_text(f"# {TITLE}\n\n{contents}\n", encoding="utf-8")
     for path in notebooks:
         notebook = _prepared(_read(path), pages)
+        redaction.without_places(notebook, remove)
         if path.stem == INTRODUCTION:
             _with_stops(notebook, path.parent)
             notebook.cells.append(nbformat.v4.new_markdown_cell(contents))
@@ -222,16 +227,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; every failure is one sentence on stderr and a non-zero status."""
     parser = argparse.ArgumentParser(prog="python -m fflib.book.render", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", help="a run's folder, e.g. outputs/docs-cpu")
+    folder = parser.parse_args(arguments).folder
     try:
-        page = build(parser.parse_args(arguments).folder)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return cli.ended(lambda: print(f"book: {shown(build(folder))}"))
     except RenderFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"book: {shown(page)}")
-    return 0
 
 
 if __name__ == "__main__":

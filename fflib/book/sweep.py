@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 
+from fflib import lifeline
 from fflib.book import execute
 from fflib.book.execute import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, ChapterFailed
 from fflib.files import InputError
@@ -24,6 +25,8 @@ def check(sweep: Sweep) -> int:
     """Set aside what is outdated in each run, forget how runs failed the last time, and say how much there is to do."""
     from fflib.runs import provenance, records
 
+    for run in sweep.runs:
+        execute.keys(run)  # before anything changes: data of a later run may be missing
     for run in sweep.runs:
         sweep_plan.forget_failure(run.folder)
         if outdated := execute.check(run):
@@ -118,8 +121,11 @@ def main(arguments: list[str] | None = None) -> int:
             return chapter(sweep, _run_of(sweep, chosen.run, chosen.chapter), chosen.chapter)
         return check(sweep) if chosen.action == "check" else show(sweep)
 
+    if chosen.action == "chapter":
+        lifeline.watch()
     try:
-        return cli.ended(act)
+        with lifeline.stoppable():
+            return cli.ended(act)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 

@@ -35,7 +35,10 @@ from fflib.story import factors, headline_told
 CHAPTER = "07_serving"
 TEMPLATES = Path(__file__).parent / "template"
 SESSION_ENTRIES = ("session.intra_op.allow_spinning", "optimization.disable_specified_optimizers")
-REQUIRED = ("onnxruntime", "tokenizers", "numpy")
+# What classify.py asks for: from the oldest version that was tried with a folder of this book (the newest is the one
+# installed here, with which every folder is checked) to the next one that may break what it stands on.
+REQUIRED = {"onnxruntime": ("1.20", "2"), "tokenizers": ("0.20", "1"), "numpy": ("1.26", "3")}
+LEAST_PYTHON = "3.10"
 N_CHECKED, TOLERANCE = 8, 1e-4  # texts, and difference of a logit
 SMOKE = "The run's size is smoke: it was made to try the code, and its numbers mean nothing."
 UNCLEAR = """
@@ -67,8 +70,8 @@ def build(run: params.Run) -> Path:
         write_text(folder / "tokenizer.json", _tokenizer_json(tokenizer, task.max_length))
         write_json(folder / "config.json", _config(task, session, threads))
         write_text(folder / "README.md", _card(run, task, records, ladder, headline))
-        pins = [f"{name}=={importlib.metadata.version(name)}\n" for name in REQUIRED]
-        write_text(folder / "requirements.txt", "".join(pins))
+        ranges = [f"{name}>={least},<{end}\n" for name, (least, end) in REQUIRED.items()]
+        write_text(folder / "requirements.txt", f"# Python {LEAST_PYTHON} or newer\n" + "".join(ranges))
         shutil.copyfile(TEMPLATES / "classify.py", folder / "classify.py")
         every = texts if task.spans else _with_a_long_one(texts, task.max_length)  # of a marked word, nothing is cut
         _assert_same(folder / "classify.py", every, tokenizer, session)
@@ -140,6 +143,8 @@ def _card(
         cores=machine["cores_available"],
         system=machine["system"],
         python=machine["python"],
+        least_python=LEAST_PYTHON,
+        tried=_tried(),
         versions=", ".join(f"{name} {version}" for name, version in machine["versions"].items()),
         run=run.name,
         size=run.size,
@@ -151,6 +156,12 @@ def _card(
         max_length=task.max_length,
         pretrained=" and ".join(_pretrained(run, records)),
     )  # fmt: skip
+
+
+def _tried() -> str:
+    newest = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in REQUIRED)
+    oldest = ", ".join(f"{name} {least}" for name, (least, _) in REQUIRED.items())
+    return f"from {oldest} to {newest}"
 
 
 def _warning(baseline: Mapping[str, Any]) -> str:

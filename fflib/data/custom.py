@@ -7,32 +7,29 @@ A run's file in ``params/`` says it in a few lines:
     label: stars
     labels: [bad, good]        # may be left out: the values that stand in the file
 
+``encoding`` says what a file has that is not UTF-8, ``quotes: false`` that quotation marks are plain characters in it.
 ``test_file`` names a file of its own for what is reported; without it a part of the file is set apart. ``apart_by``
 names a column that no two splits may share (an author, a document); without it, whole rows are told apart. A test split
-that the hub publishes is taken as it is. (Longer than the other modules: half of it is what can be wrong with a file.)
+that the hub publishes is taken as it is. What can be wrong with a file is ``own_checks``' business.
 """
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from fflib.data import own_checks, own_splits, text_files, text_lengths
 from fflib.data.metrics import METRICS
-from fflib.data.readers import Placed, read_records
+from fflib.data.readers import Form, Placed, read_records
 from fflib.data.task import Example, Record, Task
 from fflib.files import InputError, check_known, content_hash, resolve
 
 KEYS = ("file", "hub", "config", "text", "label", "labels", "test_file", "apart_by", "max_length", "metric")
-TEST_SHARE, DEV_SHARE = 0.15, 0.1  # of the examples, where no file is named for them
-MAX_CHARACTERS = 100_000  # of one text: about fifty times what a model of 512 tokens reads
-MIN_LENGTH, MAX_LENGTH, CHARACTERS_A_TOKEN = 16, 512, 3
+KEYS += ("encoding", "quotes")
+MIN_LENGTH, MAX_LENGTH = text_lengths.LEAST, text_lengths.MOST
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +40,12 @@ class OwnData:
     paths: Mapping[str, Path] = field(default_factory=dict)  # "train" and perhaps "test"
     hub: str = ""
     config: str = ""
+    form: Form = Form()
+    moved: Mapping[int, str] = field(default_factory=dict)  # to which split what would leave another empty
+
+    def rows(self, which: str) -> Iterable[Placed]:
+        """Return the records of the file "train" or "test"."""
+        return read_records(self.paths[which], self.form)
 
 
 def is_description(task: str) -> bool:
@@ -64,41 +67,12 @@ def describe(path: str | Path) -> OwnData:
 
 def records(data: OwnData, split: str) -> Iterator[Placed]:
     """Yield the records of "train", "dev" or "test" of files; those of the hub come from ``sources``."""
-    for place, record in read_records(data.paths["test" if split == "test" and "test" in data.paths else "train"]):
-        if ("test" in data.paths and split == "test") or split == _split_of(data, record):
+    if split == "test" and "test" in data.paths:
+        yield from data.rows("test")
+        return
+    for place, record in data.rows("train"):
+        if split == own_splits.split_of(own_splits.told_apart(data.task, record), "test" not in data.paths, data.moved):
             yield place, record
-
-
-def _check_test_file(data: OwnData) -> None:
-    """Refuse a test file that shares what rows are told apart by, and say on stderr how many of its rows are copies."""
-    if "test" not in data.paths:
-        return  # what belongs together in one file always comes to the same split
-    train, test = data.paths["train"], data.paths["test"]
-    if column := data.task.apart_by:
-        both = {told_apart(data.task, record) for _, record in read_records(train)}
-        for place, record in read_records(test):
-            if (value := told_apart(data.task, record)) in both:
-                raise InputError(f"{place}: {column}={value!r} stands in {train.name} too; no two splits may share one")
-    known = {data.task.texts(record) for _, record in read_records(train)}
-    seen = [place for place, record in read_records(test) if data.task.texts(record) in known]
-    if seen:
-        print(
-            f"warning: {len(seen)} rows of {test.name} stand in {train.name} too, the first at {seen[0]}: "
-            "the accuracy on them flatters; take them out of one of the files",
-            file=sys.stderr,
-        )
-
-
-def _split_of(data: OwnData, record: Record) -> str:
-    """Choose a split by a hash of the texts, or of `apart_by`, so that equal ones are together."""
-    draw = int(content_hash("split", told_apart(data.task, record)), 16) % 10_000 / 10_000
-    test = 0 if "test" in data.paths else TEST_SHARE
-    return "test" if draw < test else "dev" if draw < test + DEV_SHARE else "train"
-
-
-def told_apart(task: Task, record: Record) -> Any:
-    """Return what no two splits may share: the value of ``apart_by``, else all texts of the row."""
-    return str(task.column(record, task.apart_by)) if task.apart_by else task.texts(record)
 
 
 @lru_cache(maxsize=8)
@@ -113,14 +87,17 @@ def _described(path: Path, stamp: tuple) -> OwnData:
         name=path.stem,
         text_fields=tuple(text),
         label_field=values["label"],
-        labels=tuple(map(str, values.get("labels") or ())),
+        labels=tuple(values.get("labels") or ()),
         metrics=(values.get("metric") or "accuracy",),
         max_length=values.get("max_length") or MAX_LENGTH,
         description=f"Which {values['label']} does this {' and '.join(text)} have?",
         apart_by=values.get("apart_by") or "",
         expand=_one,
     )
-    data = OwnData(task, paths, values.get("hub") or "", values.get("config") or "")
+    columns = tuple(dict.fromkeys(filter(None, (*task.text_fields, task.label_field, task.apart_by))))
+    quotes = values.get("quotes") is not False
+    form = Form(columns, values.get("encoding") or "", quotes)
+    data = OwnData(task, paths, values.get("hub") or "", values.get("config") or "", form)
     if data.hub and not task.labels:
         raise InputError(f"{path.name} names a data set on the hub, so list its labels: [first, second, ...]")
     return data if data.hub else _checked(data, values)
@@ -128,71 +105,28 @@ def _described(path: Path, stamp: tuple) -> OwnData:
 
 def _one(task: Task, record: Record) -> list[Example]:
     """The record's one example. A CSV file knows only text, so labels are compared as text: 1 is '1'."""
-    return [Example(task.texts(record), task.label({task.label_field: _label_text(task, record)}))]
-
-
-def _label_text(task: Task, record: Record) -> str:
-    value = task.column(record, task.label_field)
-    return "" if value is None else str(value).strip()
+    return [Example(task.texts(record), task.label({task.label_field: own_checks.label_of(task, record)}))]
 
 
 def _checked(data: OwnData, values: Mapping[str, Any]) -> OwnData:
     """Complete the task by what stands in its files, and refuse files that nothing can be learnt from."""
-    task, counts, unlabelled, characters = data.task, Counter(), 0, []
-    for place, record in read_records(data.paths["train"]):
-        try:
-            texts, label = task.texts(record), _label_text(task, record)
-            counts[label] += _split_of(data, record) == "train"
-            unlabelled += not label
-        except InputError as error:
-            raise InputError(f"{place}: {error}") from error
-        characters.append(sum(map(len, texts)))
-        if (long := max(map(len, texts))) > MAX_CHARACTERS:
-            raise InputError(f"{place}: a text of {long:,} characters; cut it to {MAX_CHARACTERS:,}, or leave it out")
-    if not counts:
-        raise InputError(f"{data.paths['train']} has no rows; name a file with examples")
-    if unlabelled and "" not in task.labels:
-        name = data.paths["train"].name
-        raise InputError(f"{name}: {unlabelled} rows have no {task.label_field}; label them or take them out")
-    labels = task.labels or tuple(sorted(counts))
-    _check_labels(data, labels, counts)
-    _check_test_file(data)
-    length = values.get("max_length") or _length_for(characters)
-    return replace(data, task=replace(task, labels=labels, max_length=length))
-
-
-def _check_labels(data: OwnData, labels: tuple[str, ...], counts: Counter) -> None:
-    known, column = ", ".join(map(repr, labels)), data.task.label_field
-    if len(counts) < 2:
-        only = next(iter(counts))
-        raise InputError(f"{data.paths['train'].name}: every {column} is {only!r}; two classes are needed")
-    if len(labels) > max(50, sum(counts.values()) // 4):
-        raise InputError(f"{column} has {len(labels)} different values; is it the column of the classes?")
-    for name in labels:
-        if name not in counts:
-            raise InputError(f"no row of {data.paths['train'].name} has the {column} {name!r}; correct 'labels'")
-        if not counts[name]:
-            raise InputError(f"the few rows with {column} {name!r} all came to dev or test; add or remove some")
-    for place, record in read_records(data.paths["test"]) if "test" in data.paths else ():
-        if (value := _label_text(data.task, record)) not in labels:
-            raise InputError(f"{place}: {column}={value!r} is not among the labels of training, {known}")
-
-
-def _length_for(characters: list[int]) -> int:
-    """The least power of two of tokens that holds 99 of 100 texts, at three characters a token, to be safe."""
-    wanted = sorted(characters)[int(0.99 * (len(characters) - 1))] / CHARACTERS_A_TOKEN
-    length = MIN_LENGTH
-    while length < min(wanted, MAX_LENGTH):
-        length *= 2
-    return length
+    seen, with_test = own_checks.Seen.of(data), "test" not in data.paths
+    own_checks.check_train(data, seen)
+    moved = own_splits.moved(seen.apart, seen.labels, with_test)
+    labels = data.task.labels or tuple(sorted(set(seen.labels)))
+    length = values.get("max_length") or text_lengths.length_for(seen.texts, values.get("teacher") or "")
+    data = replace(data, task=replace(data.task, labels=labels, max_length=length), moved=moved)
+    own_checks.check_test(data)
+    return data
 
 
 def _values(path: Path) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read ({' '.join(str(error).split())})") from error
-    values = {key: value for key, value in (found or {}).items() if key in KEYS}
+    found = text_files.read_yaml(path)
+    if not isinstance(found or {}, dict):
+        raise InputError(f"{path.name} must hold lines of the form 'name: value'")
+    values = {key: value for key, value in (found or {}).items() if key in (*KEYS, "teacher")}
+    if values.get("labels"):  # as they stand there: YAML makes truths of yes and no, and 8 of 010
+        values["labels"] = text_files.read_yaml_as_written(path)["labels"]
     for name in ("text", "label"):
         if not values.get(name):
             raise InputError(f"{path.name} does not say which column holds the {name}; add a line '{name}: COLUMN'")
@@ -206,31 +140,37 @@ def _values(path: Path) -> dict[str, Any]:
 
 def _check_kinds(name: str, values: Mapping[str, Any]) -> None:
     """Refuse values of the wrong kind: YAML reads much as something else than the text it looks like."""
-    for key in set(values) - {"text", "labels", "max_length"}:
+    for key in set(values) - {"text", "labels", "max_length", "quotes"}:
         if not isinstance(values[key] or "", str):
             raise InputError(f"{name}: {key} is {values[key]!r}; give one text, in quotes if it looks like a number")
     text = values["text"]
     columns = text if isinstance(text, list) else [text]
     if not 1 <= len(columns) <= 2 or not all(isinstance(column, str) for column in columns):
         raise InputError(f"{name}: text is {text!r}; name one column, or two as [first, second], numbers in quotes")
+    if values["label"] in columns:
+        raise InputError(f"{name}: {values['label']!r} is named as text and as label; name another column")
+    if len(set(columns)) < len(columns):
+        raise InputError(f"{name}: text names {columns[0]!r} twice; name one column, or two different ones")
     if (length := values.get("max_length")) and (type(length) is not int or not MIN_LENGTH <= length <= MAX_LENGTH):
         raise InputError(f"{name}: max_length is {length!r}; give a number of tokens from {MIN_LENGTH} to {MAX_LENGTH}")
+    if values.get("quotes") not in (None, True, False):
+        raise InputError(f"{name}: quotes is {values['quotes']!r}; give true or false")
     check_known("metric", [values.get("metric") or "accuracy"], METRICS)
     _check_listed(name, values.get("labels") or [])
 
 
 def _check_listed(name: str, labels: Any) -> None:
-    if isinstance(labels, list) and any(isinstance(label, bool) for label in labels):
-        raise InputError(f"{name}: YAML reads yes, no, on and off as true and false; write such labels as 'yes', 'no'")
-    if not isinstance(labels, list) or len(set(map(str, labels))) != len(labels) or len(labels) == 1:
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise InputError(f"{name}: labels is {labels!r}; list at least two different ones, or leave the line out")
+    if len(set(labels)) != len(labels) or len(labels) == 1:
         raise InputError(f"{name}: labels is {labels!r}; list at least two different ones, or leave the line out")
 
 
 def _stamp(path: Path) -> tuple:
     """What changes when the description or a file it may name does: cheap, for `describe` is called often."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = text_files.read_yaml(path) or {}
         named = [resolve(values[key]) for key in ("file", "test_file") if isinstance(values.get(key), str)]
         return tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in [path, *named] if file.exists())
-    except (OSError, yaml.YAMLError, AttributeError):
+    except (OSError, InputError, AttributeError):
         return ()

@@ -2,7 +2,7 @@
 
 Of each function, or class, its signature comes from the code and what is said of each parameter from the docstring's
 table of parameters, in numpydoc's, Google's or Sphinx's style (`docstring_parser` reads all three). Text becomes plain
-prose: without code, tables and markup.
+prose: without code, tables and markup. (Longer than 200 lines: reading files and making prose of them are one path.)
 """
 
 from __future__ import annotations

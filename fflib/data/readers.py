@@ -2,64 +2,67 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from fflib.data.tables import Form, Placed, read_table
+from fflib.data.text_files import read_text
 from fflib.files import InputError
 
-Placed = tuple[str, dict[str, Any]]  # where a record was found (for messages), and the record
+__all__ = ["Form", "Placed", "read_json_lines", "read_records"]
+
+KINDS = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 
-def read_records(path: Path) -> Iterable[Placed]:
+def read_records(path: Path, form: Form | None = None) -> Iterable[Placed]:
     """Return the records of a table or of JSON lines. InputError: names the file and the line that cannot be read."""
-    readers = {".csv": _read_table, ".tsv": _read_table, ".jsonl": read_json_lines, ".ndjson": read_json_lines}
-    if path.suffix.lower() not in readers:
-        raise InputError(f"{path.name} is none of {', '.join(readers)}; save it as one of these")
+    if path.suffix.lower() not in KINDS:
+        raise InputError(f"{path.name} is none of {', '.join(KINDS)}; save it as one of these")
     if not path.is_file():
         raise InputError(f"there is no file {path}; correct the path (a relative one starts at the project's root)")
-    return readers[path.suffix.lower()](path)
+    form = form or Form()
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return read_table(path, form)
+    return read_json_lines(path, form.encoding, "write one object on each line, as pandas does with lines=True")
 
 
-def _read_table(path: Path) -> Iterator[Placed]:
-    """Yield the rows of a CSV or TSV file whose first line names the columns."""
-    csv.field_size_limit(sys.maxsize)  # a long text is told of by its line, not by the reader
-    lines = read_text(path).splitlines(keepends=True)
-    rows = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-    try:
-        for row in rows:
-            place = f"{path.name}, line {rows.line_num}"
-            if None in row or None in row.values():
-                raise InputError(f"{place}: not as many columns as the first line; put texts with commas in quotes")
-            yield place, row
-    except csv.Error as error:
-        raise InputError(f"{path.name}, line {rows.line_num}: not CSV ({error}); mend it or save it again") from error
-
-
-def read_json_lines(path: Path) -> Iterator[Placed]:
+def read_json_lines(
+    path: Path, encoding: str | None = None, remedy: str = "mend the file or fetch it again"
+) -> Iterator[Placed]:
     """Yield the objects of a file with one on each line. InputError: names the file and the line that is none."""
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_text(path, encoding).split("\n"), start=1):
         if not line.strip():
             continue
         place = f"{path}, line {number}"
         try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{place}: not JSON ({error}); mend the file or fetch it again") from error
+            record = json.loads(line, object_pairs_hook=_each_once)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{place}: not JSON ({error}); {remedy}") from error
         if not isinstance(record, dict):
-            raise InputError(f"{place}: {type(record).__name__} instead of an object; fetch the file again")
+            raise InputError(f"{place}: {type(record).__name__} instead of an object; {remedy}")
+        if "\\ud" in line.lower():
+            _check_whole_characters(place, record)
         yield place, record
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, with or without a mark at its start. InputError: it is not, or unreadable."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}: not UTF-8 text (line {line}); save it again with the encoding UTF-8") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object; of two equal names JSON's reader would keep the last without a word."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return record
+
+
+def _check_whole_characters(place: str, record: dict[str, Any]) -> None:
+    """Refuse half of a surrogate pair, which JSON can spell: it is no character, and no tokenizer reads it."""
+    for name, value in record.items():
+        try:
+            json.dumps([name, value], ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(error.object[error.start]):04x}"
+            raise InputError(
+                f"{place}: {ascii(name)} has {half}, half of a character (a text that was cut within one?); take it out"
+            ) from error

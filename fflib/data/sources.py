@@ -7,13 +7,14 @@ SuperGLUE publishes labels for train and val only, so the split that the book re
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from fflib import download
-from fflib.data import custom, docs_task
+from fflib.data import custom, docs_task, own_splits
 from fflib.data.custom import OwnData
 from fflib.data.readers import Placed, read_json_lines
 from fflib.data.task import Record, Task
@@ -111,35 +112,68 @@ def _from_superglue(task: Task, official_split: str, source: str) -> Iterator[Pl
 
 
 def _own_from_hub(own: OwnData, split: str) -> Iterator[Placed]:
-    """Divide train into train and dev; test is the published one if that has labels, else validation."""
-    if split != "test":
-        yield from _held_apart(_labelled(own, _published(own, "train")), split, own.task, custom.told_apart)
+    """Divide train into train and dev; test is the published one if that has labels, else validation.
+
+    Where there is neither, test is a part of train too, as with a file.
+    """
+    test = _published_test(own)
+    if split == "test" and test:
+        yield from _labelled(own, _published(own, test))
         return
+    train = _labelled(own, _published(own, "train"))
+    if test:
+        yield from _held_apart(train, split, own.task, own_splits.told_apart)
+        return
+    for place, record in train:
+        if own_splits.split_of(own_splits.told_apart(own.task, record), with_test=True, moved={}) == split:
+            yield place, record
+
+
+def _published_test(own: OwnData) -> str:
+    """Name the split with labels that is reported; '' where the data set has train only, or test without labels."""
     for name in ("test", "validation"):
         try:
-            rows = list(_labelled(own, _published(own, name)))
+            if next(_labelled(own, _published(own, name), said=False), None):
+                return name
         except NoSuchSplit:
             continue
-        if rows:
-            yield from rows
-            return
-    raise InputError(f"{own.hub} has neither a test nor a validation split with labels; name files instead")
+    return ""
 
 
-def _labelled(own: OwnData, rows: Iterator[Placed]) -> Iterator[Placed]:
+def _labelled(own: OwnData, rows: Iterator[Placed], said: bool = True) -> Iterator[Placed]:
     """Leave out the rows whose label is kept secret or was never agreed on, as the hub's data sets have them.
 
-    There it is -1, or nothing; -1 is a class all the same where the reader lists it.
+    There it is -1, or nothing; -1 is a class all the same where the reader lists it. How many they are is ``said`` on
+    stderr.
     """
-    secret = (None,) if "-1" in own.task.labels else (None, -1, "-1")
-    return (row for row in rows if row[1].get(own.task.label_field, "") not in secret)
+    secret, left_out = (None,) if "-1" in own.task.labels else (None, -1, "-1"), 0
+    for place, row in rows:
+        if row.get(own.task.label_field, "") in secret:
+            left_out += 1
+        else:
+            yield place, row
+    if left_out and said:
+        print(f"{own.hub}: {left_out} rows without a {own.task.label_field} are left out", file=sys.stderr)
 
 
 def _published(own: OwnData, split: str) -> Iterator[Placed]:
-    wanted = f"{own.config or 'default'}/{split}/*.parquet"
+    """Yield the rows of a split; of a large data set the hub converts a part only, which then is all there is."""
+    config, label = own.config or "default", own.task.label_field
     instead = "name another configuration of it, as in 'config: NAME', or a file in its place"
-    label = own.task.label_field
-    return _from_hub(own.hub, wanted, CONVERTED, instead, label, whole=f"{own.config or 'default'}/*/*.parquet")
+    try:
+        yield from _from_hub(own.hub, f"{config}/{split}/*.parquet", CONVERTED, instead, label, f"{config}/*/*.parquet")
+    except NoSuchSplit:
+        part = f"{config}/partial-{split}/*.parquet"
+        try:
+            rows = _from_hub(own.hub, part, CONVERTED, instead, label, f"{config}/*/*.parquet")
+            first = next(rows, None)
+        except NoSuchSplit:
+            first = None
+        if first is None:
+            raise
+        print(f"{own.hub}: the hub has converted a part of {split} only; this is the data set here", file=sys.stderr)
+        yield first
+        yield from rows
 
 
 class NoSuchSplit(InputError):
@@ -157,7 +191,9 @@ def _from_hub(
     folder = download.fetch(name, [fetched], fetched, revision, kind="dataset", instead=instead)
     paths = sorted(folder.glob(wanted))
     if not paths:
-        raise NoSuchSplit(f"{name} has no {wanted} at revision {revision}; {instead}")
+        there = sorted({path.parent.name for path in folder.glob(fetched)})
+        has = f" (of {', '.join(there)})" if there else ""
+        raise NoSuchSplit(f"{name} has no {wanted}{has} at revision {revision}; {instead}")
     number = 0
     for path in paths:
         for row in _read_parquet(path, named):

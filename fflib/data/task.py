@@ -92,5 +92,7 @@ class Task:
     def column(self, record: Record, name: str) -> Any:
         """Return what stands in a column. InputError: there is no such column."""
         if name not in record:
-            raise InputError(f"{self.name}: there is no column {name!r}; the columns are {', '.join(record) or 'none'}")
+            # A space at an end, or a sign without width, is why a column is missing that seems to be there.
+            shown = (each if each.isprintable() and each == each.strip() else ascii(each) for each in record)
+            raise InputError(f"{self.name}: there is no column {name!r}; the columns are {', '.join(shown) or 'none'}")
         return record[name]

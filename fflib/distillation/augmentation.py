@@ -111,6 +111,17 @@ def augment(
     return _unlabelled(new_ids, new_types, split)
 
 
+def are_pairs(split: TokenizedSplit, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether every example has two texts."""
+    return all(_starts(split, tokenizer))
+
+
+def _starts(split: TokenizedSplit, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Find where the second text of each example begins; 0: it has none."""
+    rows = zip(split.input_ids, split.token_type_ids, strict=True)
+    return [_second_start(ids, types, tokenizer) for ids, types in rows]
+
+
 def recombined(
     split: TokenizedSplit, tokenizer: PreTrainedTokenizerBase, copies: int, max_length: int, seed: int = 0
 ) -> TokenizedSplit:
@@ -122,9 +133,7 @@ def recombined(
     Raises:
         InputError: single texts, more copies than other pairs, or a first text that leaves no room for a second.
     """
-    starts = [
-        _second_start(ids, types, tokenizer) for ids, types in zip(split.input_ids, split.token_type_ids, strict=True)
-    ]
+    starts = _starts(split, tokenizer)
     if not all(starts):
         raise InputError(f"recombining takes pairs, but example {starts.index(0)} is a single text; use augment for it")
     if not 1 <= copies < len(split):

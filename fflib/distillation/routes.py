@@ -60,6 +60,22 @@ class Routes:
     copies: int = 1
     max_length: int = 128
 
+    def possible(self, wanted: Sequence[str]) -> list[str]:
+        """Return those of the routes ``wanted`` that these texts allow, see `left_out`."""
+        why = self.left_out(wanted)
+        return [route for route in wanted if route not in why]
+
+    def left_out(self, wanted: Sequence[str]) -> dict[str, str]:
+        """Say of those of the routes ``wanted`` that these texts do not allow why not."""
+        why, known, tokenizer = {}, self.study.outputs.examples, self.study.init.tokenizer
+        if "recombined" in wanted and not augmentation.are_pairs(known, tokenizer):
+            why["recombined"] = "it exchanges the second texts of pairs, and these are single texts"
+        elif "recombined" in wanted and self.copies >= len(known):
+            why["recombined"] = f"{len(known)} pairs are too few for {self.copies} copies of each"
+        if "augmented" in wanted and not any(map(len, augmentation.replaceable(known, tokenizer))):
+            why["augmented"] = "it replaces English words, and these texts have none"
+        return why
+
     def distil(self, route: str) -> Distilled:
         """Train the student by one of `names`; InputError: there is no such route for it."""
         check_known("route", [route], names(self.study.init.logits_only))

@@ -5,10 +5,13 @@ Light on purpose: a process that only serves imports this module, and it must st
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import platform
-from collections.abc import Iterable, Iterator
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -16,21 +19,65 @@ import psutil
 
 from fflib.files import InputError
 
+ARM_CORES = {  # implementer:part, of /proc/cpuinfo (Linux, arch/arm64/include/asm/cputype.h)
+    "0x41:0xd03": "Cortex-A53",
+    "0x41:0xd05": "Cortex-A55",
+    "0x41:0xd08": "Cortex-A72",
+    "0x41:0xd0b": "Cortex-A76",
+    "0x41:0xd0c": "Neoverse-N1",
+    "0x41:0xd40": "Neoverse-V1",
+    "0x41:0xd49": "Neoverse-N2",
+    "0x41:0xd4f": "Neoverse-V2",
+    "0xc0:0xac3": "Ampere-1",
+}
+
 
 def can_pin() -> bool:
     """Say whether the system lets a thread choose its cores: Linux does, macOS does not."""
     return hasattr(os, "sched_setaffinity")
 
 
-def cpu_model() -> str:
-    """Name the processor as the system does, with its family and model where it tells them."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        facts = dict(line.split(":", 1) for line in info.read_text().split("\n\n")[0].splitlines() if ":" in line)
-        facts = {key.strip(): value.strip() for key, value in facts.items()}
-        family = f" (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else ""
-        return facts.get("model name", platform.processor()) + family
-    return platform.processor() or platform.machine()
+def cpu_model(root: Path = Path("/")) -> str:
+    """Name the processor as the system does, with its family and model, or an ARM's codes, where it tells them."""
+    cpus = [_facts(block) for block in _read(root / "proc/cpuinfo").split("\n\n") if ":" in block]
+    first = cpus[0] if cpus else {}
+    name = next((first[key] for key in ("model name", "cpu", "uarch") if first.get(key)), "")
+    if "cpu family" in first:
+        name += f" (family {first['cpu family']}, model {first.get('model', '?')})"
+    # An ARM has no name there, and may have cores of two kinds.
+    kinds = Counter(_arm(cpu) for cpu in cpus if "CPU part" in cpu)
+    arms = " + ".join(f"{count} x {kind}" if len(kinds) > 1 else kind for kind, count in kinds.items())
+    return " ".join(filter(None, [name, arms])) or _apple() or platform.processor() or platform.machine()
+
+
+def _facts(block: str) -> dict[str, str]:
+    lines = (line.partition(":") for line in block.splitlines())
+    return {key.strip(): value.strip() for key, colon, value in lines if colon}
+
+
+def _arm(cpu: Mapping[str, str]) -> str:
+    """Name one ARM core by who made it, which kind it is, and its variant and revision."""
+    code = f"{cpu.get('CPU implementer', '?')}:{cpu['CPU part']}".lower()
+    revision = f"r{int(cpu.get('CPU variant', '0'), 0)}p{int(cpu.get('CPU revision', '0'), 0)}"
+    return f"{ARM_CORES.get(code, 'ARM')} ({code}, {revision})"
+
+
+@functools.cache
+def _apple() -> str:
+    """Return what macOS calls the processor, 'Apple M2'; '' elsewhere. `platform` only knows that it is an 'arm'."""
+    if platform.system() != "Darwin":
+        return ""
+    try:
+        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def count(root: Path = Path("/")) -> int:
+    """Count the physical cores of the machine, whoever may use them; where the system tells nothing, its CPUs."""
+    found = psutil.cpu_count(logical=False)  # None in many virtual machines, above all on ARM
+    return found or len(_one_of_each(range(os.cpu_count() or 1), root))
 
 
 def physical_cores() -> tuple[int, ...]:
@@ -99,13 +146,18 @@ def pinned(cpus: Iterable[int]) -> Iterator[None]:
 
 def _within(allowed: Iterable[int], root: Path) -> tuple[int, ...]:
     """Pick one CPU of each core, as many as the quota grants; ``root`` is the folder of /proc and /sys."""
+    found = _one_of_each(allowed, root)
+    return tuple(found[: max(1, int(min(len(found), _quota(root))))])
+
+
+def _one_of_each(allowed: Iterable[int], root: Path) -> list[int]:
     found: list[int] = []
     taken: set[int] = set()
     for cpu in sorted(allowed):
         if cpu not in taken:
             found.append(cpu)
             taken |= _siblings(cpu, root)
-    return tuple(found[: max(1, int(min(len(found), _quota(root))))])
+    return found
 
 
 def _siblings(cpu: int, root: Path) -> set[int]:

@@ -45,20 +45,19 @@ def meter(root: Path = POWERCAP) -> Meter | None:
 
     Other programs on the machine are counted too: a timing that is to be trusted runs alone anyway.
     """
-    files, ranges = [], []
-    for folder in sorted(root.glob("*")):
+    counters: dict[str, tuple[Path, int]] = {}  # by the package: some kernels list one twice, once more as "mmio"
+    for folder in sorted(root.glob("*"), key=lambda folder: ("mmio" in folder.name, folder.name)):
         try:
-            if (folder / "name").read_text().startswith("package"):
-                ranges.append(int((folder / "max_energy_range_uj").read_text()))
-                files.append(folder / "energy_uj")
+            if (name := (folder / "name").read_text().strip()).startswith("package"):
+                counters.setdefault(name, (folder / "energy_uj", int((folder / "max_energy_range_uj").read_text())))
         except (OSError, ValueError):  # no counter of energy: another kind of power limit
             continue
-    found = Meter(tuple(files), tuple(ranges))
+    found = Meter(tuple(file for file, _ in counters.values()), tuple(largest for _, largest in counters.values()))
     try:
         found.read()  # only the administrator may, on many systems
     except (OSError, ValueError):
         return None
-    return found if files else None
+    return found if counters else None
 
 
 class Tally:

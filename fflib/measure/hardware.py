@@ -65,9 +65,9 @@ def card() -> dict[str, object]:
     flags = cpu_flags()
     return {
         "cpu": cores.cpu_model(),
-        "cores": psutil.cpu_count(logical=False) or 0,
+        "cores": cores.count(),
         "cores_available": available_cores(),
-        "hyper_threads": (psutil.cpu_count() or 0) > (psutil.cpu_count(logical=False) or 0),
+        "hyper_threads": (psutil.cpu_count() or 1) > cores.count(),
         "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
         "ram_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",

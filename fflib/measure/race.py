@@ -26,6 +26,14 @@ class Race(dict[str, Timing]):
         """By how much a logit of any way differs from the one it should be, at most."""
         return max(way.checked.max_abs_difference for way in self.values())
 
+    @property
+    def labels_kept(self) -> str:
+        """Say how many labels are those expected; what differs within the tolerance lies between two equal logits."""
+        least = min(way.checked.label_agreement for way in self.values())
+        return (
+            "every label is the same" if least == 1 else f"{least:.2%} of the labels are the same, the others are ties"
+        )
+
     def speedup(self, name: str, over: str) -> float:
         """How many times the throughput of ``over`` the way ``name`` has."""
         return self[name].throughput_per_s / self[over].throughput_per_s

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,10 +18,12 @@ from transformers import PreTrainedTokenizerBase
 from fflib import spent
 from fflib.data import batching
 from fflib.data.splits import TokenizedSplit
-from fflib.files import atomic_path, cache_dir, content_hash, write_json
+from fflib.files import InputError, atomic_path, cache_dir, content_hash, write_json
 from fflib.measure import hardware
 from fflib.model import checkpoints, encoder, training
 from fflib.model.encoder import Classifier
+
+LOGITS = "logits.npz"  # which, unlike a plain array, has a checksum
 
 
 @spent.on("prediction")
@@ -27,10 +32,11 @@ def predict_cached(model: Classifier, examples: TokenizedSplit) -> np.ndarray:
 
     A teacher's outputs are asked for again and again, by later chapters and by every student.
     """
-    path = outputs_folder(model, examples) / "logits.npy"
+    path = outputs_folder(model, examples) / LOGITS
     try:
-        return np.load(path)
-    except (OSError, ValueError, EOFError):  # not there yet, or damaged
+        with np.load(path, allow_pickle=False) as kept:
+            return kept["logits"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):  # not there yet, or damaged
         logits = training.predict(model, examples)
         keep_predictions(model, examples, logits)
         return logits
@@ -38,8 +44,8 @@ def predict_cached(model: Classifier, examples: TokenizedSplit) -> np.ndarray:
 
 def keep_predictions(model: Classifier, examples: TokenizedSplit, logits: np.ndarray) -> None:
     """Put logits where `predict_cached` looks for them."""
-    with atomic_path(outputs_folder(model, examples) / "logits.npy") as temporary:
-        np.save(temporary, logits)
+    with atomic_path(outputs_folder(model, examples) / LOGITS) as temporary:
+        np.savez(temporary, logits=logits)
 
 
 def outputs_folder(model: Classifier, examples: TokenizedSplit) -> Path:
@@ -77,7 +83,11 @@ def train_or_load(
     key = _weights_key(weights_hash(model) + origin, recipe, train, dev)
     known = _saved_note(folder)
     if known.get("key") == key:
-        return checkpoints.load(folder), training.History(**known["history"])
+        try:
+            return checkpoints.load(folder), training.History(**known["history"])
+        except InputError as error:
+            print(f"{error}: trained again", file=sys.stderr)
+            torch.manual_seed(recipe.seed)
     state_file = folder.with_name(folder.name + ".state")
     history = training.fit(model, train, dev, make_loss(model), score, recipe, state_file)
     checkpoints.save(model, folder, tokenizer)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from fflib.files import InputError, write_json
 from fflib.hub import CONFIG, WEIGHTS, NotFound, resolve
-from fflib.model import hf_names
+from fflib.model import digests, hf_names
 from fflib.model.encoder import Classifier, Encoder, EncoderConfig
 from fflib.model.hf_names import KNOWN_CONFIGS
 from fflib.model.stock_wic import StockWordReader
@@ -131,7 +131,8 @@ def save(
     The folder holds config.json, model.safetensors and the tokenizer's files, and takes the place of an earlier one.
     """
     folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / WEIGHTS).is_file():
+    is_model = any((folder / name).is_file() for name in (WEIGHTS, CONFIG))  # one may be lost
+    if folder.is_dir() and any(folder.iterdir()) and not is_model:
         raise InputError(f"{folder} holds something else than a model; give the model a folder of its own")
     values = {"format": FORMAT, "num_labels": model.classifier.out_features, "encoder": model.encoder.config.to_dict()}
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -141,7 +142,7 @@ def save(
         save_file(state, new / WEIGHTS, metadata={"format": "pt"})
         if tokenizer is not None:
             tokenizer.save_pretrained(new)
-        write_json(new / CONFIG, values | {"extra": extra or {}})
+        write_json(new / CONFIG, values | {digests.KEY: digests.of(new / WEIGHTS), "extra": extra or {}})
         if folder.exists():
             os.replace(folder, old)  # a folder, unlike a file, cannot be replaced while it holds something
         os.replace(new, folder)
@@ -162,6 +163,8 @@ def load(folder: str | Path) -> Classifier:
     """
     folder = Path(folder)
     config, num_labels = _our_config(folder)
+    if (folder / WEIGHTS).is_file() and (wrong := digests.damage(folder)):
+        raise InputError(f"{wrong}: cut short or changed; run the book again, which makes the model again")
     return _fill(blank(config, num_labels).to_empty(device="cpu"), _read_weights(folder), folder / WEIGHTS)
 
 

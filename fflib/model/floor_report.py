@@ -106,7 +106,7 @@ def verdict(found: Fact, task: Task, description: str = "") -> str:
 
 def what_to_change(task: Task, description: str = "") -> str:
     """Say in a sentence what can lift a teacher above the floors, by the names of parameters."""
-    metric = ", or `metric` in your data's file" if description and _is_plain(task) else ""
+    metric = ", or by `metric: macro F1` in your data's file" if description and _is_plain(task) else ""
     return (
         "Train on more examples (`n_train`) or for longer (`epochs`, `learning_rate`), start from a larger model "
         f"(`teacher`), judge by more of dev (`n_dev`){metric}; with `weak_teacher: warn` the book goes on all the same."

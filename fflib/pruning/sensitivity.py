@@ -29,13 +29,13 @@ class Losses(NamedTuple):
 def texts_to_choose_on(train: TokenizedSplit, count: int) -> tuple[TokenizedSplit, TokenizedSplit]:
     """Return the first ``count`` texts, to choose and tune on, and half as many that follow, to check the choice on.
 
-    InputError: none is left to check on.
+    Where there are not so many, both are smaller, two to one. InputError: fewer than three.
     """
-    texts = train.take(range(min(count, len(train))))
-    others = train.take(range(len(texts), min(len(texts) + count // 2, len(train))))
-    if not len(others):
-        raise InputError("no training text is left to check on; let n_retrain exceed n_importance")
-    return texts, others
+    if len(train) < 3:
+        raise InputError(f"{len(train)} training texts are too few to choose a shape on; give 3 or more (n_retrain)")
+    if len(train) < count + max(1, count // 2):
+        count = max(2, 2 * len(train) // 3)
+    return train.take(range(count)), train.take(range(count, min(count + max(1, count // 2), len(train))))
 
 
 def divergence(logits: np.ndarray, expected: np.ndarray) -> float:

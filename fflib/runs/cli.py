@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import sys
 from collections.abc import Callable
 
-from fflib.files import InputError
+from fflib.files import InputError, shown
+
+# What a machine may refuse to a program that is sound: what to do.
+MACHINE = {
+    errno.ENOSPC: "the disk is full: make room there",
+    errno.EDQUOT: "your share of the disk is used up: make room there",
+    errno.EROFS: "it can only be read: choose another folder, e.g. by FFLIB_OUTPUTS",
+    errno.EACCES: "that is not allowed: change its permissions, or choose another folder, e.g. by FFLIB_OUTPUTS",
+    errno.EPERM: "that is not allowed: change its permissions, or choose another folder, e.g. by FFLIB_OUTPUTS",
+    errno.EIO: "the disk fails: copy what you need to another one",
+    errno.EMFILE: "too many files are open: allow more of them (ulimit -n)",
+    errno.ENAMETOOLONG: "the path is too long: move the project nearer to the top",
+}
+
+
+MORE_MEMORY = "there is not enough memory: end other programs, or take a smaller size, e.g. SIZE=smoke"
+
+
+def remedy(kind: str, said: str) -> str:
+    """Return what to do about an error that came as text, by its kind and message; '' where that is not known."""
+    if kind == "MemoryError" or "not enough memory" in said or "bad_alloc" in said:
+        return MORE_MEMORY
+    found = re.search(r"\[Errno (\d+)\]", said)
+    return MACHINE.get(int(found[1]), "") if found else ""
 
 
 def ended(action: Callable[[], int | None]) -> int:
-    """Do ``action`` and return the exit status: its own, 0 for None, 2 with a sentence on stderr for an InputError."""
+    """Do ``action`` and return the exit status: its own, 0 for None, 2 with a sentence for what can be mended.
+
+    That is an InputError, or what the machine refuses: a full disk, a folder that cannot be written, too little memory.
+    """
     try:
         return action() or 0
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        sentence = str(error)
+    except BrokenPipeError:  # whoever read what is printed has had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno not in MACHINE:
+            raise
+        sentence = f"{shown(str(error.filename)) if error.filename else 'a file'} could not be written or read; "
+        sentence += MACHINE[error.errno]
+    except MemoryError:
+        sentence = MORE_MEMORY
+    print(f"error: {sentence}", file=sys.stderr)
+    return 2

@@ -6,8 +6,7 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from fflib.data import text_files
 from fflib.files import ROOT, InputError
 
 PARAMS = ROOT / "params"
@@ -70,11 +69,10 @@ def read(kind: str, name: str) -> dict[str, Any]:
     path = folder(kind) / f"{name}.yaml"
     if not path.exists():
         raise InputError(f"there is no {kind} '{name}' in params/; {_hint(kind, name)}there are {_known(kind)}")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
+    values = text_files.read_yaml(path)
+    if values is None:
+        raise InputError(f"{path.name} is empty; give it lines of the form 'name: value', or take it away")
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise InputError(f"{path.name} must hold lines of the form 'name: value'")
     return values
 

@@ -20,7 +20,7 @@ import yaml
 
 from fflib.data import custom
 from fflib.files import ROOT, InputError, outputs_dir, shown
-from fflib.runs import param_files
+from fflib.runs import param_files, ranges
 
 NOTEBOOKS = ROOT / "notebooks"
 TABLES = "10_tables"  # the closing chapter of a sweep, over all its runs; the book of one run ends before it
@@ -177,7 +177,10 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
             close = difflib.get_close_matches(name, [*settable, *custom.KEYS], 1)
             hint = f"did you mean '{close[0]}'?" if close else f"the parameters are {', '.join(sorted(settable))}"
             raise InputError(f"no chapter has a parameter '{name}'; {hint}")
-    return {name: check_value(known[name], value) for name, value in values.items()}
+    checked = {name: check_value(known[name], value) for name, value in values.items()}
+    for name, value in checked.items():
+        ranges.check(name, value)
+    return checked
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -202,7 +205,11 @@ def split_overrides(text: str) -> list[str]:
             parts, current = [*parts, current], ""
         else:
             current += character
-    return [part for part in [*parts, current] if part]
+    found = [part for part in [*parts, current] if part]
+    names = [part.partition("=")[0] for part in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"'{twice[0]}' is set twice, in {text.strip()!r}; give it one value")
+    return found
 
 
 def check_value(parameter: Parameter, value: Any) -> Any:

@@ -32,7 +32,9 @@ def modules_used(code: str) -> list[str]:
     graph, found = _import_graph(), set()
     for module in _imported(code):
         found |= {module} | graph.find_upstream_modules(module)
-    return sorted(found | {package for module in found for package in _packages_of(module)})
+    for package in {package for module in found for package in _packages_of(module)}:
+        found |= {package} | graph.find_upstream_modules(package)
+    return sorted(found)
 
 
 def code_of(chapter: str) -> list[Path]:
@@ -46,7 +48,8 @@ def page_key() -> str:
     book = PACKAGE / "book"
     found = (path for folder in ("theme", "template/try_it") for path in (book / folder).rglob("*"))
     shaping = sorted(path for path in found if path.is_file() and path.suffix != ".pyc")
-    return content_hash(*shaping, *(book / f"{name}.py" for name in ("render", "stops", "try_it", "try_it_files")))
+    modules = ("render", "redaction", "stops", "try_it", "try_it_files")
+    return content_hash(*shaping, *(book / f"{name}.py" for name in modules))
 
 
 def chapter_key(chapter: str, values: Mapping[str, Any]) -> str:

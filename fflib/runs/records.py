@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fflib.files import InputError, resolve, shown
+from fflib.model import digests
 
 SCHEMA_VERSION = 1
+MODELS = ("teacher", "student", "pruned")  # facts that name the folder of a model
 RECORD = {"chapter": str, "key": str, "written": str, "parameters": dict, "machine": dict, "facts": dict, "rungs": list}
 
 
@@ -49,17 +51,36 @@ def current(folder: str | Path, chapter: str) -> dict[str, Any]:
 
 
 def set_aside(folder: Path, chapter: str, key: str) -> bool:
-    """Rename a chapter's result to ``.old`` unless it has ``key``, so that it is made anew; say whether it was."""
+    """Rename a chapter's result to ``.old``, so that it is made anew, and say whether it was.
+
+    It stays if it has ``key`` and the models that it left are whole.
+    """
     path = path_of(folder, chapter)
+    if not is_stale(folder, chapter, key):
+        return False
+    path.replace(path.with_suffix(".json.old"))
+    return True
+
+
+def is_stale(folder: str | Path, chapter: str, key: str) -> bool:
+    """Whether there is a result that is not the one of ``key``, or is damaged, or left a model that is."""
     try:
-        is_current = json.loads(path.read_text(encoding="utf-8")).get("key") == key
+        there = json.loads(path_of(folder, chapter).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        is_current = False
-    if not is_current:
-        path.replace(path.with_suffix(".json.old"))
-    return not is_current
+    except ValueError:
+        return True
+    return there.get("key") != key or bool(damage(folder, chapter))
+
+
+def damage(folder: str | Path, chapter: str) -> str:
+    """Say what is wrong with a model that a chapter left, '' where nothing is, or where there is no record of it."""
+    try:
+        facts = read_file(path_of(folder, chapter))["facts"]
+    except InputError:
+        return ""
+    folders = [facts[name].get("folder") for name in MODELS if isinstance(facts.get(name), dict)]
+    return next(filter(None, (digests.damage(resolve(each)) for each in folders if each)), "")
 
 
 def all_current(folder: str | Path, before: str = "99") -> list[dict[str, Any]]:

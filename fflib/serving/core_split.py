@@ -30,10 +30,14 @@ GOALS = ("throughput", "latency")
 CHAPTER = "07_serving"
 
 
-def divisions(cores: int) -> list[tuple[int, int]]:
-    """Return (instances, threads of each): all that use every core evenly, and one instance on fewer threads."""
+def divisions(cores: int, also: Sequence[tuple[int, int]] = ()) -> list[tuple[int, int]]:
+    """Return (instances, threads of each): all that use every core evenly, and one instance on fewer threads.
+
+    ``also``: others that are wanted, of which (0, threads) is none.
+    """
     sizes = [threads for threads in range(1, cores + 1) if cores % threads == 0]
-    return [(1, threads) for threads in sizes] + [(cores // threads, threads) for threads in sizes if threads < cores]
+    even = [(1, threads) for threads in sizes] + [(cores // threads, threads) for threads in sizes if threads < cores]
+    return even + [division for division in dict.fromkeys(also) if division[0] and division not in even]
 
 
 def study(
@@ -44,6 +48,7 @@ def study(
     rounds: int,
     tolerance: float,
     hyper_threads: bool = False,
+    also: Sequence[tuple[int, int]] = (),
 ) -> list[dict[str, Any]]:
     """Time every division of the cores, one request at a time for each instance, all instances busy.
 
@@ -51,12 +56,14 @@ def study(
         graph: an ONNX file; its logits for ``examples`` must be the ``expected`` [n, labels] to within ``tolerance``.
         kinds: what an instance is, some of `instances.KINDS`.
         hyper_threads: also try an instance for each half of a core.
+        also: further divisions, see `divisions`.
 
     Returns:
         Rows with instances, threads (of each), kind, hyper_threads, throughput_per_s, p50_ms and p95_ms.
     """
     plan = batching.in_order(examples.lengths, 1)
-    tried = [(*division, kind, False) for division in divisions(len(cores.physical_cores())) for kind in kinds]
+    wanted = divisions(len(cores.physical_cores()), also)
+    tried = [(*division, kind, False) for division in wanted for kind in kinds]
     if hyper_threads:
         tried += [(len(cores.logical_cpus()), 1, kind, True) for kind in kinds]
     with ExitStack() as stack:
@@ -89,7 +96,7 @@ def best(rows: Sequence[Mapping[str, Any]], goal: str) -> Mapping[str, Any]:
 def chosen(rows: Sequence[Mapping[str, Any]], goal: str, instances: int, threads: int) -> Mapping[str, Any]:
     """Return the row of ``instances`` with ``threads`` each if it was measured, else the `best` for the goal."""
     asked = [row for row in rows if (row["instances"], row["threads"]) == (instances, threads)]
-    return asked[0] if asked else best(rows, goal)
+    return best(asked or rows, goal)
 
 
 def gain(rows: Sequence[Mapping[str, Any]], threads: int) -> float | None:

@@ -1,1 +1,1 @@
-"""The talk: a deck of slides from a run, live demos that go on from a recording, and the check of the evening before."""
+"""The talk: a deck of slides of a run, demos that go on from their recording, the check of the evening before."""

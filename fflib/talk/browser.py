@@ -1,8 +1,8 @@
 """Chromium without a window, steered over its DevTools protocol through a pipe: no port, no driver, no download.
 
-    with browser.opened() as page:
-        page.go("file:///.../index.html")
-        page.value("document.title")
+with browser.opened() as page:
+    page.go("file:///.../index.html")
+    page.value("document.title")
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ MACOS = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--mute-audio", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
-    "--disable-dev-shm-usage", "--force-device-scale-factor=1", "--window-size=1280,720", "--remote-debugging-pipe",
+    "--disable-dev-shm-usage", "--force-device-scale-factor=1", "--remote-debugging-pipe",
 )  # fmt: skip
+WIDTH, HEIGHT = 1280, 720  # of the page, in pixels
 WAIT_S = 60.0  # for an answer of the browser
 # The browser reads at file descriptor 3 and writes at 4. A shell cannot be asked: dash knows no descriptor above 9.
 LAUNCHER = """
@@ -63,6 +64,7 @@ class Page:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setDeviceMetricsOverride", width=WIDTH, height=HEIGHT, deviceScaleFactor=1, mobile=False)
 
     def call(self, method: str, wait_s: float = WAIT_S, **params: Any) -> dict[str, Any]:
         """Call a method of the protocol and return its result. BrowserFailed: an error, or no answer in ``wait_s``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fflib.book import plan
+from fflib.book import plan, snake
 from fflib.book.plan import Step
 from fflib.files import write_json
 from fflib.runs import params, sweep_plan, times
@@ -76,24 +76,39 @@ def test_what_no_record_tells_is_said(home):
     )
 
 
-def test_the_command_reads_what_snakemake_said(home, capsys):
-    (home / "plan.txt").write_text(SAID.replace("outputs/a", "outputs/docs-cpu-smoke"))
-    assert plan.main([str(home / "plan.txt"), "--run", "docs-cpu", "--size", "smoke", "--sweep", ""]) == 0
+@pytest.fixture
+def says(monkeypatch):
+    """Let snakemake say something."""
+
+    def let(text, status=0):
+        monkeypatch.setattr(snake, "dry_run", lambda config: (status, text))
+
+    return let
+
+
+def test_the_command_reads_what_snakemake_said(home, capsys, says):
+    says(SAID.replace("outputs/a", "outputs/docs-cpu-smoke"))
+    assert plan.main(["--run", "docs-cpu", "--size", "smoke", "--sweep", ""]) == 0
     assert capsys.readouterr().out.splitlines()[2] == "outputs/docs-cpu-smoke/book/index.html (Missing output files)"
-    (home / "plan.txt").write_text("Nothing to be done (all requested files are present and up to date).\n")
-    assert plan.main([str(home / "plan.txt")]) == 0
+    says("Nothing to be done (all requested files are present and up to date).\n")
+    assert plan.main([]) == 0
     assert capsys.readouterr().out.startswith("Nothing to be done")
-    assert plan.main([str(home / "plan.txt"), "--run", "nope"]) == 2
+    assert plan.main(["--run", "nope"]) == 2
     assert capsys.readouterr().err.startswith("error: there is no run 'nope'")
 
 
-def test_a_sweeps_runs_and_tables_are_all_known(home, capsys):
+def test_where_snakemake_fails_the_plan_does(home, says):
+    says("", 1)
+    assert plan.main([]) == 1
+
+
+def test_a_sweeps_runs_and_tables_are_all_known(home, capsys, says):
     sweep = sweep_plan.load("superglue", "smoke")
     names = [run.folder.name for run in [*params.before(sweep.runs), *sweep.runs]]
     said = "".join(SAID.replace("outputs/a", f"outputs/{name}") for name in names)
     said += (
         f"    output: outputs/{sweep.closing.folder.name}/results/10_tables.json\n    reason: Missing output files: x\n"
     )
-    (home / "plan.txt").write_text(said)
-    assert plan.main([str(home / "plan.txt"), "--sweep", "superglue", "--size", "smoke"]) == 0
+    says(said)
+    assert plan.main(["--sweep", "superglue", "--size", "smoke"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3 * len(names) + 1

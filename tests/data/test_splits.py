@@ -105,7 +105,7 @@ def test_a_bad_line_is_named_by_file_and_number(superglue, line, message):
 
 def test_a_file_that_is_not_text_is_refused(superglue):
     (superglue / "BoolQ" / "val.jsonl").write_bytes(b"PAR1\xff\xfe\x00")
-    with pytest.raises(InputError, match=r"val\.jsonl: not UTF-8"):
+    with pytest.raises(InputError, match=r"val\.jsonl is a parquet file"):
         load_split("BoolQ", "test", str(superglue))
 
 

@@ -162,7 +162,7 @@ def test_cached_predictions_follow_the_weights_and_survive_a_damaged_file(tmp_pa
         cache.predict_cached(tiny_classifier(seed=1), DEV)
     monkeypatch.undo()
     monkeypatch.setenv("FFLIB_CACHE", str(tmp_path))
-    (path,) = (tmp_path / "predictions").glob("*/logits.npy")
+    (path,) = (tmp_path / "predictions").glob("*/logits.npz")
     path.write_bytes(b"half")
     np.testing.assert_array_equal(cache.predict_cached(model, DEV), first)
 

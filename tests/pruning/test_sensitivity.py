@@ -55,9 +55,11 @@ def test_texts_to_choose_on_come_first_and_half_as_many_check():
 
 
 @pytest.mark.parametrize("count", [4, 100])
-def test_without_a_text_to_check_on_there_is_no_choice(count):
-    with pytest.raises(InputError, match="n_retrain exceed n_importance"):
-        sensitivity.texts_to_choose_on(EXAMPLES, count)
+def test_where_there_are_few_texts_both_parts_are_smaller(count):
+    chosen_on, checked = sensitivity.texts_to_choose_on(EXAMPLES, count)
+    assert (len(chosen_on), len(checked)) == (2, 1)
+    with pytest.raises(InputError, match=r"2 training texts are too few .* \(n_retrain\)"):
+        sensitivity.texts_to_choose_on(EXAMPLES.take(range(2)), count)
 
 
 def test_a_loss_is_computed_once_for_a_shape():

@@ -30,6 +30,13 @@ def test_divisions():
         assert {(many, 1), (1, many)} <= {*found}
 
 
+def test_threads_that_do_not_divide_the_cores_and_what_was_asked_for_are_measured_too():
+    """Of four cores three for one instance, or three instances of one: neither is even."""
+    even = core_split.divisions(4)
+    assert core_split.divisions(4, [(1, 3), (3, 1)]) == [*even, (1, 3), (3, 1)]
+    assert core_split.divisions(4, [(1, 4), (0, 1), (2, 2)]) == even
+
+
 def test_the_goal_decides():
     assert core_split.best(ROWS, "throughput") is ROWS[1] and core_split.best(ROWS, "latency") is ROWS[0]
     half_cores = {"instances": 4, "threads": 1, "throughput_per_s": 900.0, "p95_ms": 1.0, "hyper_threads": True}

@@ -1,12 +1,14 @@
-"""Print label and probability of each text: an argument or a line of stdin, its fields separated by tabs."""
+"""Print label and probability of each text: an argument or a line of stdin (UTF-8), its fields separated by tabs."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
-from tokenizers import Tokenizer
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read as the next lines load it: else it tells of model and machine
+import numpy as np  # noqa: E402
+import onnxruntime  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
 
 HERE, FILES = Path(__file__).resolve().parent, ("config.json", "tokenizer.json", "model.onnx")
 
@@ -19,13 +21,16 @@ def stop(sentence):
 
 if missing := [name for name in FILES if not (HERE / name).is_file()]:
     stop(f"{HERE} lacks {' and '.join(missing)}; copy the whole folder")
-config = json.loads((HERE / "config.json").read_text(encoding="utf-8"))
-tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))  # cuts what is too long
-options = onnxruntime.SessionOptions()  # sequential as it comes: one operator after the other
-options.intra_op_num_threads = config["threads"]
-for entry in config["session"].items():
-    options.add_session_config_entry(*entry)
-session = onnxruntime.InferenceSession(HERE / "model.onnx", options, providers=["CPUExecutionProvider"])
+try:
+    config = json.loads((HERE / "config.json").read_text(encoding="utf-8"))
+    tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))  # cuts what is too long
+    options = onnxruntime.SessionOptions()  # sequential as it comes: one operator after the other
+    options.intra_op_num_threads = config["threads"]
+    for entry in config["session"].items():
+        options.add_session_config_entry(*entry)
+    session = onnxruntime.InferenceSession(HERE / "model.onnx", options, providers=["CPUExecutionProvider"])
+except Exception as damage:  # each library raises kinds of its own
+    stop(f"{HERE} is damaged ({' '.join(str(damage).split())[:200]}); copy the whole folder again")
 
 
 def unmarked(fields):
@@ -55,10 +60,29 @@ def logits(fields, words=()):
     return session.run(None, {node.name: np.array([arrays[node.name]]) for node in session.get_inputs()})[0][0]
 
 
-if __name__ == "__main__":
-    for number, text in enumerate(sys.argv[1:] or sys.stdin, start=1):
+def asked():
+    """Yield (number, text) of all arguments, or of all lines of stdin: UTF-8, whatever the terminal speaks."""
+    for number, text in enumerate(sys.argv[1:] or sys.stdin.buffer, start=1):
+        try:
+            raw = text.encode() if isinstance(text, str) else text
+            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeError:
+            stop(f"text {number} is not UTF-8; turn it into that first, as `iconv -f cp1252 -t utf-8` does")
+
+
+def answer_all():
+    """Answer each text as it comes, and at once."""
+    for number, text in asked():
         fields = text.rstrip("\r\n").split("\t")
         if len(fields) != len(config["text_fields"]) or not all(field.strip() for field in fields):
             stop(f"text {number} ({text[:60]!r}) must be {'<tab>'.join(config['text_fields'])}, none of them empty")
         scores = logits(*(unmarked(fields) if config["words_marked"] else (fields,)))
-        print(config["labels"][scores.argmax()], f"{1 / np.exp(scores - scores.max()).sum():.4f}", sep="\t")
+        print(config["labels"][scores.argmax()], f"{1 / np.exp(scores - scores.max()).sum():.4f}", sep="\t", flush=True)
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(encoding="utf-8")
+    try:
+        answer_all()
+    except BrokenPipeError:  # who reads has enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

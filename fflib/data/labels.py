@@ -1,0 +1,75 @@
+"""What stands in the column of the classes, as the reader sees it, and what makes no classes of it."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fflib.files import InputError
+
+MISSING = {"nan", "null", "none", "na", "n/a", "#n/a", "<na>", "\\n", "nat"}  # as programs write that there is nothing
+MANY = 12  # of so many classes a message names some
+
+
+def label_text(value: Any, listed: Sequence[str] = ()) -> str:
+    """Return a class as text, '' where there is none. A table knows only text, so 1 is '1' wherever it comes from.
+
+    Of the ways to write a number or a truth (1 and 1.0, true and True) the one that is ``listed`` is taken, else the
+    shortest. InputError: a list or an object is no class.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bool):
+        ways = [str(value).lower(), str(value), str(value).upper()]
+    elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        ways = [str(int(value)), str(float(value))]
+    elif isinstance(value, float) and math.isfinite(value):
+        ways = [str(value)]
+    else:
+        raise InputError(f"{value!r} is no class; a class is a text, a number, or true and false")
+    return next((way for way in ways if way in listed), ways[0])
+
+
+def named(labels: Iterable[str]) -> str:
+    """Name labels in a message: all of a few, some of many."""
+    labels = list(labels)
+    more = f" and {len(labels) - MANY} more" if len(labels) > MANY else ""
+    return ", ".join(map(repr, labels[:MANY])) + more
+
+
+def check_not_listed(name: str, column: str, counts: Counter[str]) -> None:
+    """Refuse what is hardly a class but would become one: a sign for nothing, or two ways to write the same.
+
+    Args:
+        name: of the file.
+        column: of the classes.
+        counts: how many rows have each label.
+    """
+    if nothing := [label for label in counts if label.casefold() in MISSING or not folded(label)]:
+        raise InputError(
+            f"{name}: {counts[nothing[0]]} rows have the {column} {nothing[0]!r}, which mostly means that there is "
+            f"none; take them out, or list all classes under 'labels' if it is one ({named(sorted(counts))})"
+        )
+    seen: dict[str, str] = {}
+    for label in counts:
+        other = seen.setdefault(folded(label), label)
+        if other != label:
+            raise InputError(
+                f"{name}: the {column} {ascii(other)} ({counts[other]} rows) and {ascii(label)} ({counts[label]} rows) "
+                "look alike; write them alike, or list both under 'labels' if they are two classes"
+            )
+
+
+def folded(label: str) -> str:
+    """Return a label without what hardly shows: case, kinds of spaces and letters, signs without width, zeros."""
+    plain = unicodedata.normalize("NFKC", label).casefold()
+    plain = " ".join("".join(letter for letter in plain if unicodedata.category(letter) != "Cf").split()).strip("\"'")
+    try:
+        return repr(float(plain))
+    except ValueError:
+        return plain

@@ -1,0 +1,150 @@
+"""What can be wrong with the files of a reader's own data, each in one sentence with the file, row and way out."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fflib.data import labels as classes
+from fflib.data import own_splits, tables
+from fflib.data.own_splits import told_apart
+from fflib.data.readers import KINDS
+from fflib.data.task import Record, Task
+from fflib.files import InputError
+
+if TYPE_CHECKING:
+    from fflib.data.custom import OwnData
+
+MAX_CHARACTERS = 100_000  # of one text: about fifty times what a model of 512 tokens reads
+
+
+def label_of(task: Task, record: Record) -> str:
+    """Return the class of a row as text, see `labels.label_text`. InputError: no such column, or no class."""
+    try:
+        return classes.label_text(task.column(record, task.label_field), task.labels)
+    except InputError as error:
+        raise InputError(f"{task.name}: {task.label_field}: {error}") from error
+
+
+@dataclass
+class Seen:
+    """What stands in the file of the training rows: of each its texts, label and place, and what tells it apart."""
+
+    texts: list[tuple[str, ...]] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    apart: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, data: OwnData) -> Seen:
+        """Read the file. InputError: a row lacks a column or its text, or a text is endless."""
+        seen, task = cls(), data.task
+        for place, record in data.rows("train"):
+            try:
+                texts, label, apart = task.texts(record), label_of(task, record), told_apart(task, record)
+            except InputError as error:
+                raise InputError(f"{place}: {error}") from error
+            if (long := max(map(len, texts))) > MAX_CHARACTERS:
+                cure = f"cut it to {MAX_CHARACTERS:,}, or leave it out"
+                raise InputError(f"{place}: a text of {long:,} characters; {cure}")
+            for values, value in ((seen.texts, texts), (seen.labels, label), (seen.places, place), (seen.apart, apart)):
+                values.append(value)
+        if not seen.texts:
+            raise InputError(f"{data.paths['train']} has no rows; name a file with examples")
+        return seen
+
+
+def check_train(data: OwnData, seen: Seen) -> None:
+    """Refuse a file of training rows that nothing can be learnt from, or that says something else than it seems to."""
+    task, file, counts = data.task, data.paths["train"].name, Counter(seen.labels)
+    if counts[""] and "" not in task.labels:
+        raise InputError(f"{file}: {counts['']} rows have no {task.label_field}; label them or take them out")
+    _check_joined(data, counts)
+    _check_labels(data, seen)
+    _say_odd_texts(file, task, seen)
+    own_splits.check_enough(file, task.label_field, counts, "test" not in data.paths)
+
+
+def check_test(data: OwnData) -> None:
+    """Refuse a test file, if there is one, with other labels than train's, or with what no two splits may share."""
+    if "test" in data.paths:  # what belongs together in one file always comes to the same split
+        _check_test_labels(data)
+        _check_test_rows(data)
+
+
+def _check_joined(data: OwnData, counts: Mapping[str, int]) -> None:
+    """Refuse a text of several lines each of which is a row with a label: a stray quotation mark has joined them."""
+    for path in data.paths.values():
+        if path.suffix.lower() not in KINDS[:2] or not data.form.quotes:
+            continue
+        for place, lines in tables.joined_rows(path, data.form):
+            found = [line[data.task.label_field].strip().strip('"') for line in lines]
+            if all(label in counts for label in found):
+                raise InputError(
+                    f"{place}: quotation marks make one text of lines that are each a whole row; say 'quotes: false' "
+                    "if they are plain characters in this file, else mend these lines"
+                )
+
+
+def _check_labels(data: OwnData, seen: Seen) -> None:
+    column, file, counts = data.task.label_field, data.paths["train"].name, Counter(seen.labels)
+    labels = data.task.labels or tuple(sorted(counts))
+    there = f"its values are {classes.named(sorted(counts))}"
+    if len(counts) < 2:
+        raise InputError(f"{file}: every {column} is {seen.labels[0]!r}; two classes are needed")
+    if len(labels) > max(50, sum(counts.values()) // 4):
+        raise InputError(f"{column} has {len(labels)} different values; is it the column of the classes?")
+    for name in labels:
+        if name not in counts:
+            raise InputError(f"no row of {file} has the {column} {name!r}; correct 'labels': {there}")
+    if others := [i for i, label in enumerate(seen.labels) if label not in labels]:
+        first, value = seen.places[others[0]], seen.labels[others[0]]
+        raise InputError(
+            f"{first}: {column}={value!r} is not among 'labels', as in {len(others)} rows; list it or take them out: "
+            + there
+        )
+    if not data.task.labels:
+        classes.check_not_listed(file, column, counts)
+
+
+def _check_test_labels(data: OwnData) -> None:
+    known, column = classes.named(data.task.labels), data.task.label_field
+    for place, record in data.rows("test"):
+        if (value := label_of(data.task, record)) not in data.task.labels:
+            raise InputError(f"{place}: {column}={value!r} is not among the labels of training, {known}")
+
+
+def _say_odd_texts(file: str, task: Task, seen: Seen) -> None:
+    """Warn of texts that a program has written for nothing: they are read as words."""
+    for i, name in enumerate(task.text_fields):
+        at = [j for j, texts in enumerate(seen.texts) if texts[i].strip().casefold() in classes.MISSING]
+        if at:
+            text = seen.texts[at[0]][i]
+            _warn(
+                f"in {len(at)} rows of {file} the {name} is a sign for nothing, the first at {seen.places[at[0]]} "
+                f"({text!r}); they are read as text"
+            )
+
+
+def _check_test_rows(data: OwnData) -> None:
+    """Refuse a test file that shares what rows are told apart by, and say on stderr how many of its rows are copies."""
+    train, test = data.paths["train"], data.paths["test"]
+    if column := data.task.apart_by:
+        both = {told_apart(data.task, record) for _, record in data.rows("train")}
+        for place, record in data.rows("test"):
+            if (value := told_apart(data.task, record)) in both:
+                raise InputError(f"{place}: {column}={value!r} stands in {train.name} too; no two splits may share one")
+    known = {data.task.texts(record) for _, record in data.rows("train")}
+    seen = [place for place, record in data.rows("test") if data.task.texts(record) in known]
+    if seen:
+        _warn(
+            f"{len(seen)} rows of {test.name} stand in {train.name} too, the first at {seen[0]}: "
+            "the accuracy on them flatters; take them out of one of the files"
+        )
+
+
+def _warn(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr)

@@ -1,0 +1,142 @@
+"""Tables in text files, as spreadsheets, pandas and databases write them: each row with its line, or one sentence.
+
+A line ends at a line feed or a carriage return and nowhere else: a form feed and U+2028 are characters of a text. Which
+separator a table has is seen in its first line, by the columns that are looked for.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fflib.data.text_files import read_text
+from fflib.files import InputError
+
+Placed = tuple[str, dict[str, Any]]  # where a record was found (for messages), and the record
+SEPARATORS = (",", ";", "\t", "|")
+NAMES = {"\t": "tab"}  # of separators that do not show
+SHOWN = 100_000  # characters in which the names of the columns have to stand
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a file is written, as far as somebody said.
+
+    Attributes:
+        columns: those that are looked for.
+        encoding: see `text_files.read_text`.
+        quotes: whether quotation marks hold together what has separators in it; else they are plain characters.
+    """
+
+    columns: tuple[str, ...] = ()
+    encoding: str | None = ""
+    quotes: bool = True
+
+
+def read_table(path: Path, form: Form) -> Iterator[Placed]:
+    """Yield the rows of a table whose first line names the columns. InputError: names the line that is none."""
+    table = _Table(path, form)
+    for line, _, row in table.rows():
+        yield f"{path.name}, line {line}", dict(zip(table.names, row, strict=True))
+
+
+def joined_rows(path: Path, form: Form) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Yield the rows of several lines each of which would make a row by itself, were a quotation mark just a character.
+
+    So does a stray mark at the start of one text and at the end of a later one: all between them would be one text. A
+    caller that knows more of the table can tell: (the place, each line as a row).
+    """
+    table = _Table(path, form)
+    for line, last, _ in table.rows():
+        apart = [text.rstrip("\r\n").split(table.separator) for text in table.lines[line - 1 : last]]
+        if last > line and all(len(cells) == len(table.names) for cells in apart):
+            rows = [dict(zip(table.names, cells, strict=True)) for cells in apart]
+            yield f"{path.name}, lines {line} to {last}", rows
+
+
+class _Table:
+    def __init__(self, path: Path, form: Form) -> None:
+        csv.field_size_limit(sys.maxsize)  # a long text is told of by its line, not by the reader
+        self.path, self.form = path, form
+        text = read_text(path, form.encoding)
+        told = re.match(r"sep=(.)[\r\n]", text, re.IGNORECASE)  # by a spreadsheet, to others of its kind
+        self.skipped = 1 if told else 0
+        self.lines = list(io.StringIO(text, newline=""))
+        self.separator = told[1] if told else self._separator(text[:SHOWN])
+        _, end, self.names = next(self._every_row(), (0, 0, []))
+        self.ends_alone = end > 0 and self._ends_alone(end)
+        named = [name for name in self.names if name.strip()]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise InputError(f"{path.name}: two columns are named {twice[0]!r}; rename one of them")
+
+    def rows(self) -> Iterator[tuple[int, int, list[str]]]:
+        """Yield (first line, last line, cells); lines with nothing in them are no rows."""
+        for begin, end, row in itertools.islice(self._every_row(), 1, None):
+            self._check_end(end)
+            if row:
+                self._check_width(begin, row)
+                yield begin, end, row
+
+    def _every_row(self) -> Iterator[tuple[int, int, list[str]]]:
+        """Yield the rows as they stand there, the names of the columns first."""
+        cells = self._cells(self.lines[self.skipped :])
+        begin = self.skipped + 1
+        try:
+            for row in cells:
+                end = self.skipped + cells.line_num
+                yield begin, end, row
+                begin = end + 1
+        except csv.Error as error:
+            place = f"{self.path.name}, line {begin}"
+            raise InputError(f"{place}: not CSV ({error}); {self._about_quotes(error)}") from error
+
+    def _cells(self, lines: list[str] | io.StringIO, separator: str = "") -> Any:
+        quoting = csv.QUOTE_MINIMAL if self.form.quotes else csv.QUOTE_NONE
+        return csv.reader(lines, delimiter=separator or self.separator, quoting=quoting, strict=True)
+
+    def _separator(self, start: str) -> str:
+        """Return what separates the columns: it shows all that are looked for, else it makes the most of them."""
+        usual = "\t" if self.path.suffix.lower() == ".tsv" else ","
+        names = {each: self._first_row(start, each) for each in (usual, *SEPARATORS)}
+        for separator, row in names.items():
+            if self.form.columns and {*self.form.columns} <= {*row}:
+                return separator
+        return max(names, key=lambda each: len(names[each]))
+
+    def _first_row(self, start: str, separator: str) -> list[str]:
+        try:
+            return next(self._cells(io.StringIO(start, newline=""), separator), [])
+        except csv.Error:
+            return []
+
+    def _check_end(self, line: int) -> None:
+        """Refuse a row that ends as the first line does not: what ends it is mostly a character of a text."""
+        if self.lines[line - 1][-1] in "\r\n" and self._ends_alone(line) != self.ends_alone:
+            place = f"{self.path.name}, line {line}"
+            raise InputError(
+                f"{place}: a carriage return alone ends it, and not all lines; put texts with one in quotes"
+            )
+
+    def _ends_alone(self, line: int) -> bool:
+        return self.lines[line - 1].endswith("\r")
+
+    def _check_width(self, line: int, row: list[str]) -> None:
+        wanted, place = len(self.names), f"{self.path.name}, line {line}"
+        if len(row) != wanted:
+            separator = NAMES.get(self.separator, self.separator)
+            raise InputError(
+                f"{place}: not as many columns as the first line ({len(row)} instead of {wanted}, between them "
+                f"{separator!r}); put texts with {separator!r} in quotes"
+            )
+
+    def _about_quotes(self, error: csv.Error) -> str:
+        if "end of data" in str(error):
+            return "a quotation mark opens there and never closes; close it, or say 'quotes: false' if it is no more"
+        return "double a quotation mark inside a text, or say 'quotes: false' if all of them are plain characters"

@@ -1,0 +1,117 @@
+"""Text and YAML from files in whatever encoding they have, or a sentence that says which file, line and way out."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fflib.files import InputError
+
+MARKS = {  # the longer ones first: UTF-32's begins as UTF-16's does
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+BINARY = {
+    b"PK\x03\x04": "a spreadsheet or another zip archive; save its table as CSV, UTF-8",
+    b"\x1f\x8b": "compressed; unpack it",
+    b"PAR1": "a parquet file; write it as CSV or JSON lines",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet; save its table as CSV, UTF-8",
+}
+ZEROS = 0.05  # of the bytes; text has none, but UTF-16 has one in every plain letter, space and comma
+
+
+def read_text(path: Path, encoding: str | None = None) -> str:
+    """Return the text of a file: UTF-8, or UTF-16 and UTF-32 with a mark at the start, which is taken off.
+
+    ``encoding`` is another one, which a mark overrules; "" is none, but could be named, so a message tells how.
+    InputError: it is not in that encoding, is no text, or cannot be read; names the file and, where it can, the line.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
+    if what := next((what for start, what in BINARY.items() if content.startswith(start)), ""):
+        raise InputError(f"{path} is {what}")
+    found = next((name for mark, name in MARKS.items() if content.startswith(mark)), "") or _known(encoding or "utf-8")
+    if found == "utf-8":
+        _check_not_utf16(path, content, encoding)
+    else:
+        _check_not_utf8(path, content, found)
+    try:
+        return content.decode(found).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        name = found.upper() if found.startswith("utf") else found
+        raise InputError(f"{path}: not {name} text (line {line}); {_remedy(encoding)}") from error
+
+
+def _known(encoding: str) -> str:
+    """Return the usual name of an encoding. InputError: Python knows none of that name, or it is none of text."""
+    try:
+        codec = codecs.lookup(encoding)
+        "".encode(codec.name)  # some only turn bytes into bytes
+    except (LookupError, ValueError) as error:
+        raise InputError(f"there is no encoding {encoding!r} of text; name one as in 'encoding: cp1252'") from error
+    return codec.name
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file says, None where it is empty. InputError: not to be read, no YAML, or a key twice."""
+    return _loaded(path, _EachKeyOnce)
+
+
+def read_yaml_as_written(path: Path) -> Any:
+    """Return what a YAML file says with every value as the text that stands there: no, 01 and 1.0 stay as they are."""
+    return _loaded(path, yaml.BaseLoader)
+
+
+def _loaded(path: Path, loader: type) -> Any:
+    try:
+        return yaml.load(read_text(path), Loader=loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2020-13-45 is a ValueError
+        raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML takes the last of two equal keys, and drops the first without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [key for key in keys if keys.count(key) > 1 and key != "<<"]:
+            said = f"'{twice[0]}' stands there twice; take one of the lines out"
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _remedy(encoding: str | None) -> str:
+    saved = "save it again with the encoding UTF-8"
+    if encoding is None:
+        return saved
+    if encoding:
+        return f"'encoding: {encoding}' is not what it has; correct that line, or {saved}"
+    return f"{saved}, or say what it has, as in 'encoding: cp1252' (of Windows in Western Europe)"
+
+
+def _check_not_utf16(path: Path, content: bytes, encoding: str | None) -> None:
+    """Refuse UTF-16 that has no mark at its start: plain letters would pass as UTF-8 with zeros between them."""
+    if content.count(0) > ZEROS * len(content):
+        name = "utf-16-le" if content[1::2].count(0) > content[::2].count(0) else "utf-16-be"
+        told = "" if encoding is None else f", or say 'encoding: {name}'"
+        raise InputError(f"{path} has bytes of 0: UTF-16 without a mark? Save it again with the encoding UTF-8{told}")
+
+
+def _check_not_utf8(path: Path, content: bytes, encoding: str) -> None:
+    """Refuse to read UTF-8 as something else: every byte means something in cp1252, so no error would tell."""
+    if encoding.startswith(("utf-16", "utf-32")) or content.isascii():
+        return
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return
+    raise InputError(f"{path} is UTF-8 text, so 'encoding: {encoding}' would garble it; take that line out")

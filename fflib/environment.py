@@ -1,0 +1,83 @@
+"""The reader's environment stays outside: what would bend numbers, pictures or kernels is dropped as fflib is imported.
+
+Every process of the book imports fflib before anything that computes or draws: make's commands, snakemake's Snakefile,
+kernels, workers, tests, and notebooks that are opened in JupyterLab. So this is the one place that decides what the
+libraries find in the environment. What a run depends on is its parameters.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from fflib.files import ROOT, resolve, write_text
+
+# Dropped, and told where a run begins: who sets one of these expects that it counts.
+BENDS = (
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "GOTO_", "BLIS_", "VECLIB_", "NUMEXPR_", "LIBOMP_"),  # threads
+    *("DNNL_", "ONEDNN_", "ATEN_", "TORCH", "PYTORCH_", "ORT_", "ONNXRUNTIME_", "OV_", "NPY_", "SCIPY_", "SKLEARN_"),
+    *("RAYON_", "TOKENIZERS_", "JOBLIB_", "LOKY_", "MALLOC_", "GLIBC_TUNABLES", "CUBLAS_", "NVIDIA_TF32"),
+    *("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR", "TQDM_"),  # pictures and bars
+    *("JUPYTER_", "IPYTHON", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "SNAKEMAKE_", "PAPERMILL_"),  # kernels and profiles
+)
+# Left as they are: some libraries set them themselves, as they are imported, lest two of them collide.
+KEPT = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+# Dropped without a word: they are of other tools, or set by these very commands.
+STRAY = (
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONDEVMODE"),
+    *("PYTHONTRACEMALLOC", "PYTHONASYNCIODEBUG", "PYTHONVERBOSE", "PYTHONPROFILEIMPORTTIME", "PYTHONBREAKPOINT"),
+    *("PYTHONIOENCODING", "PYTHONDEBUG", "PYTHONCASEOK", "PYTHONEXECUTABLE", "PYTHONSAFEPATH"),
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "BASH_ENV", "CDPATH", "JPY_SESSION_NAME"),
+)
+# Nothing of the book is told to anybody. ONNX Runtime reads its variable once, when it is loaded.
+QUIET = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "PYTHONUTF8": "1",  # texts are UTF-8 on every machine, in each process that is started from here
+    "PYTHONNOUSERSITE": "1",
+}
+INLINE = "module://matplotlib_inline.backend_inline"  # how a notebook shows its figures
+KERNEL = "python3"  # the name that the notebooks ask for
+
+dropped: list[str] = []  # names of `BENDS` that this process found
+
+
+def settle(environ: MutableMapping[str, str] = os.environ) -> list[str]:
+    """Drop what bends results, and set what keeps libraries quiet; return the dropped names that should be told."""
+    cache = resolve(environ.get("FFLIB_CACHE") or ".cache")
+    ours = QUIET | {"MPLCONFIGDIR": str(cache / "matplotlib")}  # with nobody's settings
+    if "ipykernel" in sys.modules:  # in a notebook
+        ours["MPLBACKEND"] = INLINE
+    bends = [name for name in environ if name.startswith(BENDS) and name not in KEPT]
+    told = sorted(name for name in bends if environ[name] not in ("", ours.get(name)))
+    for name in [*bends, *(name for name in STRAY if name in environ)]:
+        del environ[name]
+    environ.update(ours)
+    return told
+
+
+def told() -> str:
+    """Return a sentence about what was dropped as this process began; '' where nothing was."""
+    if not dropped:
+        return ""
+    threads = "; threads are set by SET=threads=N" if any("THREADS" in name for name in dropped) else ""
+    return f"left outside, so that the run depends on its parameters alone: {', '.join(dropped)}{threads}"
+
+
+def use_own_kernel(folder: Path, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Let whoever asks Jupyter for `KERNEL` from this process get this Python, with settings of nobody.
+
+    ``folder`` takes the description of the kernel and all that Jupyter writes: home may not be writable.
+    """
+    command = [sys.executable, "-m", "fflib.kernel", "-f", "{connection_file}", f"--ipython-dir={folder / 'ipython'}"]
+    # PYTHONPATH: a kernel that begins in another folder imports this very fflib.
+    kernel = {"argv": command, "display_name": "Python 3", "language": "python", "env": {"PYTHONPATH": str(ROOT)}}
+    (folder / "ipython").mkdir(parents=True, exist_ok=True)  # empty: no profile, no start-up files
+    write_text(folder / "share" / "kernels" / KERNEL / "kernel.json", json.dumps(kernel | {"metadata": {}}))
+    places = {"PATH": "share", "DATA_DIR": "data", "CONFIG_DIR": "config", "RUNTIME_DIR": "runtime"}
+    environ.update({f"JUPYTER_{name}": str(folder / place) for name, place in places.items()})
+    environ["IPYTHONDIR"] = str(folder / "ipython")
