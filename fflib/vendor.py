@@ -22,6 +22,7 @@ from fflib.files import InputError
 
 REVEAL, ONNXRUNTIME, TOKENIZERS = "reveal.js", "onnxruntime-web", "@huggingface/tokenizers"
 FONTS = "dist/theme/fonts/source-sans-pro"  # of reveal.js; SIL Open Font License
+SEMIBOLD = f"{FONTS}/source-sans-pro-semibold.woff"
 TIME_LIMIT_S = 300
 COMMAND = "python -m fflib.vendor"
 # npm would try for minutes where there is no network.
@@ -49,7 +50,7 @@ PINS = {
             f"{FONTS}/LICENSE": "bb5f5f9b59ff3ab358efed2c5436e8aa2e12444959c4bde82167b874d5db1b1c",
             f"{FONTS}/source-sans-pro-regular.woff": "d4eaa48ba450f4dd2d024ab5b0e895c73c81475718e5453fd1890254c16b7a57",
             f"{FONTS}/source-sans-pro-italic.woff": "05d3615fdbe7d35c62d6a1308dc48e3985016b69e65926ed37b99fe7e6b297dc",
-            f"{FONTS}/source-sans-pro-semibold.woff": "b0abd2736335424f9fd3eb27974a36d03783b3db141e0801dca7d3a635218b46",
+            SEMIBOLD: "b0abd2736335424f9fd3eb27974a36d03783b3db141e0801dca7d3a635218b46",
         },
     ),
     ONNXRUNTIME: Pin(  # the package has no file of its licence: package.json names it

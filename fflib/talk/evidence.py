@@ -43,9 +43,10 @@ class Evidence:
         measured = [record for record in records if record["chapter"] < CHAPTERS["story"]]
         self.last = factors.last_rung(measured)
         self.headline = headline_told.of_records(records)
-        self.ladder = headline_told.in_ladder(factors.ladder_of(measured), self.headline)
+        self.by_steps = factors.ladder_of(measured)  # every factor of it is a product of steps
+        self.ladder = headline_told.in_ladder(self.by_steps, self.headline)
         self.stack = ladders.stack(self.ladder, self.last)
-        self.steps = factors.factors(self.ladder, self.stack)
+        self.steps = factors.factors(self.by_steps, self.stack)
 
     def facts(self, chapter: str) -> Mapping[str, Any]:
         """Return what a chapter, by a key of `CHAPTERS`, found out."""
@@ -201,7 +202,7 @@ class Evidence:
     def accuracy_by_speed(self) -> list[Row]:
         """All rungs with an accuracy: requests a second, accuracy on test in per cent; refused: below the rule."""
         padded = self.factor(AGAINST[0])
-        found = front.points(self.ladder, self.stack, padded["factor"] / padded["product"])
+        found = front.points(self.by_steps, self.stack, padded["factor"] / padded["product"])
         named = {step["rung"] for step in self.steps if step["technique"] in NAMED} | {TEACHER, self.last}
         rows = []
         for point in found:

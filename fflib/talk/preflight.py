@@ -261,7 +261,8 @@ def _slide(page: Page, number: int, target: Path) -> Iterator[tuple[int, str]]:
 
 def _page_is_quiet(page: Page) -> Iterator[Finding]:
     errors, asked = page.errors(), [url for url in page.requests() if not url.startswith(LOCAL)]
-    yield Finding(RED, "console", errors[0][:200]) if errors else Finding(GREEN, "console", "no error on any slide")
+    told = "; ".join(error.splitlines()[0][:120] for error in errors[:3]) or "no error on any slide"
+    yield Finding(RED if errors else GREEN, "console", told)
     if asked:
         yield Finding(RED, "offline", f"a slide asked for {asked[0]}")
     fonts = page.value("[...document.fonts].map((font) => `${font.family} ${font.status}`)")
