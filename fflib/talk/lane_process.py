@@ -10,6 +10,7 @@ Over the socket FD it is told pickled commands, and answers each with one messag
 
 Times are those of this process, from the command on. It ends when the other end of the socket is closed, so it never
 outlives who started it; a message during a heat, whatever it says, ends the heat.
+(Longer than 200 lines: what is said over the socket and what is done for it are one page.)
 """
 
 from __future__ import annotations
