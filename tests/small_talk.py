@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from fflib.files import ROOT, InputError
-from fflib.talk import race, recording, stage
+from fflib.talk import race, recording, sessions, stage
 from fflib.talk.cast import FIELDS
 
 STATIC = ROOT / "fflib" / "talk" / "static"
@@ -82,9 +82,7 @@ def typing_log() -> dict[str, Any]:
     keys = [[100 * i, 0, "the axis 0"[: i + 1]] for i in range(10)]
     rows = []
     for lane, each_s in enumerate(EACH_S):
-        queued = recording.queued(
-            [key[0] for key in keys], lambda key, lane=lane, s=each_s: (label(lane, key), 1e3 * s)
-        )
+        queued = sessions.queued([key[0] for key in keys], lambda key, lane=lane, s=each_s: (label(lane, key), 1e3 * s))
         rows += [[at, lane, *rest] for at, *rest in queued]
     header = {"labels": LABELS, "fields": FIELDS, "lanes": LANES, "cores": 2, "texts": TEXTS, "keys": keys}
     return {"demo": "typing"} | STAMP | header | {"seconds": 2.0, "events": sorted(rows)}

@@ -84,17 +84,20 @@ def chapters(folder: Path) -> list[Path]:
 
 
 def _trial(folder: Path) -> try_it.Page | None:
-    """Make the page on which the run's model answers in the browser; None: there can be none, and why is said."""
-    served = records.path_of(folder, SERVING).exists()
-    if served and all(map(vendor.there, (vendor.ONNXRUNTIME, vendor.TOKENIZERS))):
+    """Make the page on which the run's model answers in the browser; None: there can be none, and why is said.
+
+    A run without chapter 7, as that of a sweep's tables, lacks nothing, so nothing is said.
+    """
+    if not records.path_of(folder, SERVING).exists():
+        return None
+    why = f"fetch its front-end files with {vendor.COMMAND}"
+    if all(map(vendor.there, (vendor.ONNXRUNTIME, vendor.TOKENIZERS))):
         from fflib.book import try_it  # only now: it reads the model, and that takes seconds to import
 
         try:
             return try_it.page_of(folder)
         except InputError as error:
             why = str(error)
-    else:
-        why = f"fetch its front-end files with {vendor.COMMAND}" if served else "the run has chosen no model yet"
     print(f'the book has no page "try it": {why}')
     return None
 

@@ -45,7 +45,7 @@ def scripts_of(tokenizer: PreTrainedTokenizerBase, graph: onnx.ModelProto) -> di
 
 def packed(name: str, content: bytes) -> bytes:
     """Return a script that brings ``content`` into a page under ``name``; the same content gives the same bytes."""
-    text = base64.b64encode(gzip.compress(content, mtime=0)).decode()
+    text = base64.b64encode(gzip.compress(content, 6, mtime=0)).decode()
     return f'TryIt.take("{name}", "{text}");\n'.encode()
 
 

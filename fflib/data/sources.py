@@ -2,6 +2,7 @@
 
 SuperGLUE publishes labels for train and val only, so the split that the book reports, "test", is the official val, and
 "dev", for every choice made on the way, is a part of the official train: a tenth, or a quarter where there is little.
+(Longer than the other modules: each place that records come from lacks them in ways of its own.)
 """
 
 from __future__ import annotations

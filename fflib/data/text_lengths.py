@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fflib.files import cache_dir, content_hash, write_json
+from fflib.files import InputError, cache_dir, content_hash, write_json
 
 TEACHER = "sentence-transformers/all-MiniLM-L6-v2"  # chapter 1's default
 ROWS = 2000  # that are counted, of all lengths alike
@@ -45,7 +45,10 @@ def _counted(texts: Sequence[Sequence[str]], folder: str) -> np.ndarray:
     """Return the numbers of tokens of texts, special ones included."""
     import transformers  # only where nothing was kept: it takes seconds to load
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} holds no readable tokenizer; it needs tokenizer.json or a vocabulary") from error
     tokenizer.model_max_length = int(1e9)  # it would warn of each text that is longer, and nothing is cut here
     columns = [list(column) for column in zip(*texts, strict=True)]
     return np.array([len(ids) for ids in tokenizer(*columns)["input_ids"]])

@@ -4,6 +4,7 @@ It works on token ids, since teacher and student share them. The new examples ha
 outputs stand for it. TinyBERT asks a masked-language model for substitutes, and GloVe's neighbours for those of a word
 of several pieces; here the neighbours in an encoder's own word embeddings do the first, and a word of several pieces
 stays as it is. English only, as the stop words are.
+(Longer than 200 lines: both ways to more text read the same tokens.)
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ WORDS = {
 LENGTHS = dict.fromkeys(("stage_epochs", "stage_rates", "retrain_epochs", "retrain_rates"), 2)  # of lists
 NOT_EMPTY = (
     *("seeds", "batch_sizes", "big_batch_sizes", "token_budgets", "offered_loads", "server_loads", "checked_loads"),
-    *("students_tried", "speedups_wanted", "instance_kinds", "product_tokens", "engines_tried"),
+    *("students_tried", "instance_kinds", "product_tokens", "engines_tried"),
 )
 
 

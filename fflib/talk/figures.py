@@ -2,6 +2,7 @@
 
 They show what the chapters' figures show, from the same records; those are made for a page that is read from near.
 Each takes plain rows and returns a Figure; `svg` writes it with its letters as text, in the deck's own typeface.
+(Longer than 200 lines: four drawings and the place of names in them.)
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 Read are the records of the run, of whatever code they are: whether they are current is for `preflight` to say. What a
 lane or a stop *is* (a `Model`) is plain data, so that the process that serves it can be told.
+(Longer than 200 lines: what may answer, and where each chapter of a run left it, are one page.)
 """
 
 from __future__ import annotations

@@ -99,7 +99,10 @@ def refuse_unless_whole(run: params.Run) -> None:
 
 def refuse_unless_current(run: params.Run) -> None:
     """Raise InputError where the talk was not executed after the chapters, or by other code."""
-    talk = records.current(run.folder, deck.NOTEBOOK)
+    try:
+        talk = records.current(run.folder, deck.NOTEBOOK)
+    except InputError as error:
+        raise InputError("the talk was not executed, or by other code than this; call make talk") from error
     newer = [one for one in records.readable(run.folder).values() if one["written"] > talk["written"]]
     if newer:
         raise InputError(f"{newer[0]['chapter']} was made again after the talk was executed; call make talk")

@@ -14,7 +14,6 @@ import argparse
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,14 @@ import numpy as np
 from fflib.files import InputError, content_hash, shown, write_text
 from fflib.measure import cores
 from fflib.runs import cli, params, provenance
+from fflib.talk import sessions
 from fflib.talk.cast import FIELDS, Cast
-from fflib.talk.models import SEED, TalkRun
+from fflib.talk.models import TalkRun
 
 NAMES = ("race", "typing", "ladder")
 FOLDER = "recordings"  # in the folder of a run
 BUDGET_S = {"race": 60.0, "typing": 10.0, "ladder": 15.0}  # of a live part, see `stage.rehearse`
 BEFORE, MIDDLE, AFTER = "window.RECORDINGS = window.RECORDINGS || {};\nwindow.RECORDINGS[", "] = ", ";\n"
-KEY_MS, PAUSE_MS = 120.0, 2500.0  # between two keys of the typing session, on average; between two texts
-TYPED = 60  # characters that the session types of a text
 N_TYPED, N_LADDER, N_CANDIDATES = 2, 6, 64  # texts; those for the ladder are chosen among so many
 OTHER_TEXT = 420  # characters of the other text of an example that a slide has room for
 
@@ -96,8 +94,10 @@ def _race(cast: Cast, seconds: float) -> dict[str, Any]:
 
 
 def _typing(cast: Cast) -> dict[str, Any]:
-    texts = [_text(cast.run, i) for i in _short_requests(cast.run, N_TYPED)]
-    keys = typed(texts)
+    texts = [_text(cast.run, i) for i in _short_requests(cast.run, N_CANDIDATES)]
+    # Where a marked word ends a text, nothing is left to type.
+    texts = [text for text in texts if text["texts"][text["edited"]] != text["fixed"]][:N_TYPED]
+    keys = sessions.typed(texts)
     rows: list[list[float]] = []
     for lane in range(len(cast.lanes)):
 
@@ -105,39 +105,9 @@ def _typing(cast: Cast) -> dict[str, Any]:
             _, number, text = keys[key]
             return cast.ask_lane(lane, cast.tokens(_with(texts[number], text), texts[number]["spans"]))
 
-        rows += [[at, lane, *rest] for at, *rest in queued([key[0] for key in keys], answer)]
-    end_ms = max(keys[-1][0] + PAUSE_MS, *(row[0] for row in rows))
+        rows += [[at, lane, *rest] for at, *rest in sessions.queued([key[0] for key in keys], answer)]
+    end_ms = sessions.PAUSE_MS + max((at for at, *_ in [*keys, *rows]), default=0)
     return cast.lanes_header() | {"texts": texts, "keys": keys, "seconds": end_ms / 1e3, "events": sorted(rows)}
-
-
-def typed(texts: Sequence[dict[str, Any]]) -> list[list[Any]]:
-    """Return the keys of the session: [t_ms, number of the text, what stands in the box then], as a person types.
-
-    Of a long text the beginning stands there already.
-    """
-    rng, at, keys = np.random.default_rng(SEED), 1000.0, []
-    for number, text in enumerate(texts):
-        whole = text["texts"][text["edited"]][len(text["fixed"]) :]
-        for length in range(max(1, len(whole) - TYPED + 1), len(whole) + 1):
-            keys.append([round(at), number, whole[:length]])
-            at += KEY_MS * rng.lognormal(-0.06, 0.35)
-        at += PAUSE_MS
-    return keys
-
-
-def queued(keys_ms: Sequence[float], answer: Callable[[int], tuple[int, float]]) -> list[list[float]]:
-    """Return rows [t_ms, key, label, ms] of a model that takes the newest key whenever it is free; others it loses.
-
-    ``answer`` gives the label of a key and the ms it took. Time is that of the keys: nothing waits for the clock.
-    """
-    rows, free_ms, last = [], 0.0, -1
-    while last < len(keys_ms) - 1:
-        arrived = [key for key in range(last + 1, len(keys_ms)) if keys_ms[key] <= free_ms]
-        last = arrived[-1] if arrived else last + 1
-        label, ms = answer(last)
-        free_ms = max(free_ms, keys_ms[last]) + ms
-        rows.append([round(free_ms), last, label, round(ms, 2)])
-    return rows
 
 
 def _ladder(cast: Cast) -> dict[str, Any]:
@@ -187,7 +157,7 @@ def _short_requests(run: TalkRun, count: int) -> list[int]:
 
     def fits(texts: tuple[str, ...]) -> bool:
         others = sum(len(text) for i, text in enumerate(texts) if i != edited)
-        return others <= OTHER_TEXT and len(texts[edited]) <= 2 * TYPED
+        return others <= OTHER_TEXT and len(texts[edited]) <= 2 * sessions.TYPED
 
     short = [i for i, texts in enumerate(asked) if fits(texts)]
     return (short if len(short) >= count else list(range(len(asked))))[:count]

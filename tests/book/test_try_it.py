@@ -184,14 +184,21 @@ def test_a_run_below_its_rule_with_such_embeddings_has_no_page(run_folder, monke
         try_it.page_of(run_folder)
 
 
-@pytest.mark.parametrize(("served", "says"), [(True, "python -m fflib.vendor"), (False, "chosen no model yet")])
-def test_without_front_end_files_or_model_the_book_says_so_in_a_sentence(tmp_path, monkeypatch, capsys, served, says):
+def test_without_front_end_files_the_book_says_so_in_a_sentence(run_folder, monkeypatch, capsys):
     monkeypatch.setattr(vendor, "there", lambda _: False)
-    if served:
-        write_json(tmp_path / "results" / "07_serving.json", {})
-    assert render._trial(tmp_path) is None
-    said = capsys.readouterr().out
-    assert said.startswith('the book has no page "try it": ') and says in said and said.count("\n") == 1
+    assert render._trial(run_folder) is None
+    said = 'the book has no page "try it": fetch its front-end files with python -m fflib.vendor\n'
+    assert capsys.readouterr().out == said
+
+
+def test_a_run_without_chapter_7_has_no_page_and_nothing_is_said(tmp_path, capsys):
+    assert render._trial(tmp_path) is None and capsys.readouterr().out == ""
+
+
+@needs_all
+def test_a_damaged_record_is_told_and_the_book_is_made_all_the_same(tmp_path, capsys):
+    write_json(tmp_path / "results" / "07_serving.json", {})
+    assert render._trial(tmp_path) is None and "is damaged" in capsys.readouterr().out
 
 
 def test_a_text_takes_its_place_between_the_special_tokens():

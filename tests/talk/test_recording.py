@@ -137,24 +137,6 @@ def test_no_number_that_json_has_not():
         recording.script("race", {"accuracy": float("nan")})
 
 
-def test_a_busy_model_takes_the_newest_key():
-    keys = [0, 100, 200, 300, 1000]
-    rows = recording.queued(keys, lambda key: (key % 2, 250.0))
-    assert rows == [[250, 0, 0, 250.0], [500, 2, 0, 250.0], [750, 3, 1, 250.0], [1250, 4, 0, 250.0]]
-    assert [row[1] for row in recording.queued(keys, lambda key: (0, 1.0))] == [0, 1, 2, 3, 4]
-    assert recording.queued([], lambda key: (0, 1.0)) == []
-
-
-def test_the_session_types_each_text_to_its_end_at_a_human_pace():
-    keys = recording.typed(small_talk.TEXTS[:2])
-    assert keys == recording.typed(small_talk.TEXTS[:2])
-    assert [key[2] for key in keys if key[1] == 1][-1] == "the axis 1"
-    long = recording.typed([small_talk.TEXTS[0] | {"texts": ["axis: " + 200 * "x", ""]}])
-    assert [len(key[2]) for key in long] == list(range(200 - recording.TYPED + 1, 201))
-    pauses = np.diff([key[0] for key in keys])
-    assert pauses.min() > 20 and 90 < np.median(pauses) < 150 and pauses.max() > recording.PAUSE_MS
-
-
 def test_live_numbers_are_written_nowhere():
     """Only `recording` writes: neither the stage nor what it serves with has any way to."""
     for name in ("stage", "live", "cast", "race", "workers", "lane_process"):
