@@ -51,7 +51,8 @@ class Occupied:
         for own in of_instance.values():
             last_done = np.concatenate([[-np.inf], done[own][:-1]])
             slept[own] = first[own] > last_done
-            began[own] = np.where(slept[own], taken[own], last_done)
+            # No instance takes a batch before its last one is done, but loads that were joined may overlap.
+            began[own] = np.where(slept[own] | (last_done > taken[own]), taken[own], last_done)
         company = np.zeros(len(log), int)
         for one, own in of_instance.items():
             before = np.searchsorted(began[own], began, side="right") - 1

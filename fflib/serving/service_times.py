@@ -45,9 +45,13 @@ class ServiceTimes:
         if not (np.isfinite(measured) & (measured > 0)).all():
             raise InputError("rows, lengths or seconds are not all positive numbers; measure those batches again")
         terms = np.stack([np.ones_like(rows), rows * lengths, rows * lengths**2], axis=1)
+        needed = terms.shape[1]
+        if len(np.unique(lengths)) == 1:  # what goes with its square cannot be told apart, nor need it be
+            terms[:, 2], needed = 0, 2
         scale = (terms / seconds[:, None]).max(axis=0, initial=0.0)  # like sizes: the solver's tolerance knows no units
-        if np.linalg.matrix_rank(terms / seconds[:, None] / scale) < terms.shape[1]:
-            raise InputError("the measured batches are too alike to fit to; measure 3 shapes, of 2 lengths at least")
+        scale = np.where(scale > 0, scale, 1.0)
+        if np.linalg.matrix_rank(terms / seconds[:, None] / scale) < needed:
+            raise InputError("the measured batches are too alike to fit to; measure 3 shapes, or 2 of one length")
         terms = np.concatenate([terms, terms * company[:, None]], axis=1)
         scale = np.concatenate([scale, scale])
         coefficients = optimize.nnls(terms / seconds[:, None] / scale, np.ones_like(seconds))[0] / scale

@@ -66,7 +66,7 @@ def test_no_coefficient_is_negative():
         ([1, 2], [8, 8, 9], [1, 1, 1], "2, 3 and 3 values"),
         ([1, 2, 3], [8, 9, 10], [1, 0, 1], "not all positive"),
         ([1, 2, 3], [8, 9, 10], [1, math.nan, 1], "not all positive"),
-        ([1, 2, 4, 8], [16, 16, 16, 16], [1, 2, 3, 4], "too alike"),
+        ([2, 2, 2, 2], [16, 16, 16, 16], [1, 2, 3, 4], "too alike"),
         ([1, 2], [8, 9], [1, 2], "too alike"),
         ([], [], [], "too alike"),
     ],
@@ -104,3 +104,10 @@ def test_an_interruption_of_short_batches_does_not_stretch_the_long():
     short, long = ([fitted.draw(count, 64, rng) for _ in range(2000)] for count in (1, 32))
     assert np.percentile(short, 97) > 4 * np.median(short)
     assert np.percentile(long, 97) < 1.7 * np.median(long)
+
+
+def test_texts_of_one_length_are_fitted_by_the_call_and_the_tokens():
+    rows = np.array([1, 2, 4, 8])
+    service = ServiceTimes.fit(rows, np.full(4, 16), 0.5 + 0.01 * rows * 16)
+    assert [service.seconds(int(n), 16) for n in rows] == pytest.approx(list(0.5 + 0.01 * rows * 16))
+    assert service.pair_s == 0
