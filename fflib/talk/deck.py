@@ -2,7 +2,7 @@
 
     outputs/<run>/talk/   index.html notes.html talk.pdf deck.json  reveal/ fonts/ static/ events/
 
-The same notebook and recordings give the same bytes, but for the PDF's inside, which is the browser's.
+The same notebook and recordings give the same bytes; the PDF does with the same browser.
 (Longer than 200 lines: what is read, what is left out, and what is written are one thing.)
 """
 
@@ -37,6 +37,7 @@ REVEAL = {"reveal.js": "dist/reveal.js", "reveal.css": "dist/reveal.css", "reset
 REVEAL |= {"notes.js": "plugin/notes/notes.js", "LICENSE": "LICENSE"}
 TYPEFACE = ("LICENSE", *(f"source-sans-pro-{cut}.woff" for cut in ("regular", "italic", "semibold")))
 SECONDS = re.compile(r"^(\d+) s$")
+DATES = re.compile(rb"(/(?:CreationDate|ModDate) \(D:)\d{14}")
 METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)  # of a figure: names addresses, shows nothing
 IDS = re.compile(r'(?P<before> id="|href="#|url\(#)(?P<name>[^")]+)')
 
@@ -72,7 +73,8 @@ def build(run_folder: Path, minutes: int = 40, live: str = "auto") -> Path:
     notebook = read_notebook(run_folder)
     slides = chosen(slides_of(notebook), minutes)
     old = _events(run_folder, slides)
-    source = records.read_file(records.path_of(run_folder, NOTEBOOK))["facts"]["source"]
+    record = records.read_file(records.path_of(run_folder, NOTEBOOK))
+    source = record["facts"]["source"]
     talk = {"live": live, "minutes": minutes, "run": run_folder.name, "old": old}
     values = {"title": TITLE, "slides": slides, "source": source, "talk": talk, "minutes": minutes}
     values |= {"recordings": DEMOS, "scripts": SCRIPTS, "ends": clock(sum(slide.seconds for slide in slides))}
@@ -84,7 +86,7 @@ def build(run_folder: Path, minutes: int = 40, live: str = "auto") -> Path:
         made_of = stamp(run_folder, minutes, live)
         write_json(folder / "deck.json", talk | {"made_of": made_of, "source": source, "slides": told})
         if browser.found():
-            _print(folder)
+            _print(folder, record["written"])
     return run_folder / FOLDER
 
 
@@ -231,10 +233,14 @@ def _template(name: str) -> jinja2.Template:
     return jinja2.Environment(loader=loader, autoescape=False, **options).get_template(name)
 
 
-def _print(folder: Path) -> None:
-    """Print the deck as PDF, a slide a page, with the demos as their recordings end."""
+def _print(folder: Path, written: str) -> None:
+    """Print the deck as PDF, a slide a page, with the demos as their recordings end; ``written`` is its date."""
+    path = folder / "talk.pdf"
     with browser.opened(offline=True) as page:
         page.go(f"{(folder / 'index.html').as_uri()}?print-pdf&photograph")
         page.until("window.TALK && TALK.ready && document.fonts.status === 'loaded'")
         page.listen(1.0)  # reveal lays the pages out after it is ready
-        page.print_pdf(folder / "talk.pdf")
+        page.print_pdf(path)
+    # The browser writes when it printed: the same talk is to be the same file.
+    day = re.sub(r"\D", "", written)[:14].encode()
+    path.write_bytes(DATES.sub(rb"\g<1>" + day, path.read_bytes()))

@@ -81,3 +81,5 @@ def test_the_mirror_of_the_notes_window_plays_nothing(page, address):
 def test_the_pdf_has_a_page_for_each_slide(page, address, tmp_path):
     pdf = (tmp_path / "small" / "talk" / "talk.pdf").read_bytes()
     assert pdf.startswith(b"%PDF") and pdf.count(b"/Type /Page\n") == 5
+    deck.build(tmp_path / "small")
+    assert (tmp_path / "small" / "talk" / "talk.pdf").read_bytes() == pdf

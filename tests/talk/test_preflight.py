@@ -165,7 +165,7 @@ class TestTheSlides:
     def real_talk(self, talk, monkeypatch):
         monkeypatch.undo()  # the real reveal.js, the real browser
         monkeypatch.setattr(recording, "code_key", lambda folder: small_deck.KEY)
-        monkeypatch.setattr(deck, "_print", lambda folder: None)
+        monkeypatch.setattr(deck, "_print", lambda folder, written: None)
         monkeypatch.setattr(deck, "SCRIPTS", ())
         return talk
 
