@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from fflib import environment
 from fflib.files import ROOT
 
 TOP = """# ---
@@ -81,8 +82,9 @@ def copied(folder: Path) -> Path:
 
 def make(folder: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
     """Start make in the copy, in a group of its own; its words on stdout and stderr go to `log`."""
-    names = ("FFLIB_OUTPUTS", "FFLIB_RUN_BY", "MAKELEVEL", "MAKEFLAGS")
-    environ = {name: value for name, value in os.environ.items() if name not in names}
+    # What libraries and other tests have put there would be told of.
+    names = ("FFLIB_OUTPUTS", "FFLIB_RUN_BY", "MAKELEVEL", "MAKEFLAGS", *environment.BENDS)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(names)}
     with (folder / "log").open("w") as log:
         command = ["make", *words, f"VENV={Path(sys.prefix)}"]
         return subprocess.Popen(

@@ -10,7 +10,7 @@ import pytest
 from conftest import examples_of, tiny_classifier
 
 from fflib import hub
-from fflib.book import execute, plan
+from fflib.book import execute, plan, snake
 from fflib.files import InputError, write_json
 from fflib.model import cache, checkpoints, training
 from fflib.runs import params, provenance, records
@@ -117,10 +117,10 @@ def test_a_chapter_whose_model_is_damaged_runs_again(finished, harm):
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_a_plan_names_what_a_book_will_make_again(finished, harm, tmp_path, capsys):
-    said = tmp_path / "said.txt"
-    said.write_text("Nothing to be done (all requested files are present and up to date).\n")
-    wanted = [str(said), "--run", "docs-cpu", "--size", "smoke"]
+def test_a_plan_names_what_a_book_will_make_again(finished, harm, monkeypatch, capsys):
+    nothing = "Nothing to be done (all requested files are present and up to date).\n"
+    monkeypatch.setattr(snake, "dry_run", lambda config: (0, nothing))
+    wanted = ["--run", "docs-cpu", "--size", "smoke"]
     assert plan.main(wanted) == 0 and capsys.readouterr().out.startswith("Nothing to be done")
     harm(finished.folder / "models" / "teacher-0" / hub.WEIGHTS)
     assert plan.main(wanted) == 0
