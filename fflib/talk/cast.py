@@ -19,6 +19,7 @@ from fflib.talk.models import SHOWN, TalkRun
 from fflib.talk.workers import Worker
 
 FIELDS = ["t_ms", "lane", "request", "label", "ms"]  # of an event
+WARM_S = 0.05  # of a heat that is not looked at
 LONGEST = 20_000  # characters of a text; nobody types more
 
 
@@ -123,10 +124,15 @@ class Cast:
         return [[clipped(texts[edited]), int(says), int(right)] for texts, says, right in answers]
 
     def _warm_up(self) -> None:
+        """Let each lane and each stop answer once as it will, so that threads and instances are there."""
         tokens = self.run.requests.tokens
         one = tokens.input_ids[0], tokens.token_type_ids[0]
-        for lane in range(len(self.lanes)):
-            self.ask_lane(lane, one)
+        for heat in race.plan(len(self.lanes), WARM_S, self.cores)[1]:
+            for lane, share in zip(heat.lanes, heat.cores, strict=True):
+                self.ask_lane(lane, one)
+                with self.lanes[lane].heat(WARM_S, share) as running:
+                    while not running.is_over:
+                        running.rows(WARM_S)
         for stop in range(len(self.run.stops)):
             self.ask_stop(stop, one)
 

@@ -10,6 +10,7 @@ Over the socket FD it is told pickled commands, and answers each with one messag
 
 Times are those of this process, from the command on. It ends when the other end of the socket is closed, so it never
 outlives who started it; a message during a heat, whatever it says, ends the heat.
+(Longer than 200 lines: what is said over the socket and what is done for it are one page.)
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ class Answerer:
         self._models, self._requests = list(models), requests
         self._modules: dict[Any, Any] = {}
         self._sessions: dict[Any, Predictor] = {}
+        self._several: dict[Any, list[Predictor]] = {}
+        self._open = ExitStack()  # instances, until the process ends
         for model in self._models:
             self._loaded(model)
 
@@ -62,7 +65,8 @@ class Answerer:
         ``over`` ends it before its time. An answer that comes after the time does not count.
         """
         model = self._models[index]
-        with cores.pinned(cpus), self._instances(model, tuple(cpus)) as predictors:
+        with cores.pinned(cpus):
+            predictors = self._instances(model, tuple(cpus))
             groups, lock, start = self._groups(model), threading.Lock(), time.perf_counter()
 
             def work(predict: Predictor) -> None:
@@ -136,18 +140,21 @@ class Answerer:
         torch.set_num_threads(len(cpus))
         return predictors.torch_predictor(self._loaded(model))
 
-    @contextmanager
-    def _instances(self, model: Model, cpus: tuple[int, ...]) -> Iterator[list[Predictor]]:
-        """Yield the predictors of a lane on ``cpus``: as many instances as they hold, where it has instances."""
+    def _instances(self, model: Model, cpus: tuple[int, ...]) -> list[Predictor]:
+        """Return the predictors of a lane on ``cpus``: as many instances as they hold, where it has instances.
+
+        They stay for the next heat: a process takes seconds to start.
+        """
         if not model.kind:
-            yield [self._predictor(model, cpus)]
-            return
+            return [self._predictor(model, cpus)]
         from fflib.serving import instances
 
-        threads = min(model.threads, len(cpus))
-        with ExitStack() as stack:
-            several = instances.start(model.graph, len(cpus) // threads, threads, model.kind)
-            yield stack.enter_context(several)
+        key = (model.graph, model.threads, model.kind, cpus)
+        if key not in self._several:
+            threads = min(model.threads, len(cpus))
+            started = instances.start(model.graph, len(cpus) // threads, threads, model.kind)
+            self._several[key] = self._open.enter_context(started)
+        return self._several[key]
 
 
 def _inputs(ids: Sequence[np.ndarray], types: Sequence[np.ndarray], pad_to: int) -> dict[str, np.ndarray]:

@@ -121,6 +121,7 @@ async def _serve(folder: Path, sockets: list, live: Live, ready: Callable[[str],
     if ready:
         ready(f"http://{HOST}:{port}/")
     await over.wait()
+    live.close()  # before the loop ends: it waits for who is asked
 
 
 def application(folder: Path, live: Live, port: int) -> web.Application:

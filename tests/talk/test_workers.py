@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -39,6 +40,7 @@ def worker(made):
         Model("weights, padded", "", folder=str(folder / "weights"), pad_to=32),
         Model("graph", "", **graph),
         Model("graph, in batches", "", kind="thread", batches=("token budget", 40), **graph),
+        Model("graph, in a process", "", kind="process", **graph),
     ]
     worker = Worker(models, REQUESTS)
     worker.wait_until_loaded()
@@ -57,7 +59,7 @@ def test_it_answers_as_the_model_does(worker, made, index):
         assert found == label and 0 < ms < 10_000
 
 
-@pytest.mark.parametrize("index", [0, 3])
+@pytest.mark.parametrize("index", [0, 3, 4])
 def test_a_heat_answers_all_requests_again_and_again_and_keeps_its_time(worker, made, index):
     rows = []
     with worker.heat(0.5, cpus(), index) as heat:
@@ -68,6 +70,16 @@ def test_a_heat_answers_all_requests_again_and_again_and_keeps_its_time(worker, 
     assert (counts > 0).all(), "a request was never asked"
     assert len({row[1] for row in rows}) == len(rows), "a request was answered twice"
     assert all(row[2] == made[1][row[1] % len(REQUESTS)] for row in rows)
+
+
+def test_instances_are_there_for_the_next_heat(worker):
+    """A process takes seconds to start: a lane that did so in its heat would be taken for silent."""
+    for _ in range(2):  # the first may start them
+        begun = time.perf_counter()
+        with worker.heat(30.0, cpus(), 4) as heat:
+            assert heat.rows(60.0)
+            taken = time.perf_counter() - begun
+    assert taken < 2.0
 
 
 def test_the_requests_of_a_lane_without_batches_are_asked_in_their_order(worker):
