@@ -83,7 +83,7 @@ slides.show(
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 75 s
 #
-# **Say.** This is the stock model, called as the documentation calls it, on the machine in front of you. It is right, and it is expensive.
+# **Say.** This is the stock model, called as the documentation calls it, on the machine in front of you. Everybody begins with it, and it is expensive.
 # Classification runs all day, on every document, comment and ticket; there the bill is made.
 #
 # **Ask first.** Hands up: how many times as fast can this become without another processor? Twice? Ten times? A hundred times? Remember your

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import jupytext
 import nbformat
 from nbconvert.filters import markdown2html
 from nbformat import NotebookNode
 
 from fflib import vendor
 from fflib.files import InputError, content_hash, shown, swapped_in, write_json
-from fflib.runs import records
+from fflib.runs import params, records
 from fflib.talk import browser, recording
 from fflib.talk.slides import DEMOS
 
@@ -102,7 +103,7 @@ def stamp(run_folder: Path, minutes: int, live: str) -> str:
     """Return a hash of all that a deck is made of: another one means that the deck is to be built anew."""
     parts = sorted(path for folder in ("static", "template") for path in (HERE / folder).iterdir() if path.is_file())
     events = [run_folder / recording.FOLDER / f"{name}.js" for name in DEMOS]
-    own = [HERE / "deck.py", run_folder / f"{NOTEBOOK}.ipynb"]
+    own = [HERE / "deck.py", run_folder / f"{NOTEBOOK}.ipynb", params.NOTEBOOKS / f"{NOTEBOOK}.py"]
     return content_hash(minutes, live, *own, *parts, *(path for path in events if path.exists()))
 
 
@@ -116,14 +117,32 @@ def is_current(run_folder: Path, minutes: int, live: str) -> bool:
 
 
 def read_notebook(run_folder: Path) -> NotebookNode:
-    """Return the executed talk of a run. InputError: it is not there, or cannot be read."""
+    """Return the executed talk of a run, with the words and times that its source has now: these need no rehearsal.
+
+    InputError: it is not there, or cannot be read.
+    """
     path = run_folder / f"{NOTEBOOK}.ipynb"
     if not path.exists():
         raise InputError(f"{shown(path)} is not there: the talk was not executed yet; make talk RUN={run_folder.name}")
     try:
-        return nbformat.read(path, as_version=4)
+        notebook = nbformat.read(path, as_version=4)
     except Exception as error:  # nbformat raises whatever its parts raise
         raise InputError(f"{shown(path)} is no readable notebook; remove it and call make talk again") from error
+    _take_words(notebook, params.NOTEBOOKS / f"{NOTEBOOK}.py")
+    return notebook
+
+
+def _take_words(notebook: NotebookNode, source: Path) -> None:
+    """Give an executed talk the prose, times and tags of its source, if that still has the same code."""
+    executed = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    written = jupytext.read(source).cells
+    codes = ([cell.source for cell in cells if cell.cell_type == "code"] for cells in (executed, written))
+    kinds = ([cell.cell_type for cell in cells] for cells in (executed, written))
+    if len({*map(tuple, codes)}) > 1 or len({*map(tuple, kinds)}) > 1:
+        return  # of other code: `preflight` says so
+    for cell, now in zip(executed, written, strict=True):
+        cell.source = now.source
+        cell.metadata |= {name: now.metadata[name] for name in ("slideshow", "tags") if name in now.metadata}
 
 
 def slides_of(notebook: NotebookNode) -> list[Slide]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 
+import jupytext
 import pytest
 import small_deck
-from nbformat.v4 import new_output
+from nbformat.v4 import new_notebook, new_output
 
 from fflib.files import InputError
+from fflib.runs import params
 from fflib.talk import deck, preflight, recording
 
 run_folder = small_deck.run_folder
@@ -96,6 +98,20 @@ def test_a_deck_is_current_until_anything_changes_that_it_is_made_of(run_folder)
     assert not deck.is_current(run_folder, 20, "auto") and not deck.is_current(run_folder, 40, "no")
     small_deck.write_recording(run_folder, "race", "of another day")
     assert not deck.is_current(run_folder, 40, "auto")
+
+
+def test_words_and_times_are_those_of_the_source_now_and_need_no_rehearsal(run_folder, tmp_path, monkeypatch):
+    some_cells = small_deck.cells()
+    monkeypatch.setattr(params, "NOTEBOOKS", tmp_path)
+    jupytext.write(new_notebook(cells=some_cells), tmp_path / "talk.py", fmt="py:percent")
+    deck.build(run_folder)
+    assert deck.is_current(run_folder, 40, "auto") and deck.read_notebook(run_folder).cells[1].outputs
+    text = (tmp_path / "talk.py").read_text()
+    (tmp_path / "talk.py").write_text(text.replace("# 540 s", "# 270 s", 1))
+    assert not deck.is_current(run_folder, 40, "auto")
+    assert deck.slides_of(deck.read_notebook(run_folder))[0].seconds == 270
+    (tmp_path / "talk.py").write_text(text.replace("# 540 s", "# 270 s", 1).replace("import fflib", "import other"))
+    assert deck.slides_of(deck.read_notebook(run_folder))[0].seconds == 540, "of other code: nothing is mixed"
 
 
 class TestBadInput:
