@@ -55,7 +55,7 @@ RANGES: dict[str, Range] = {
     "copies": Range(0, 1000),
     "dropout": Range(0, 0.99),
     "min_agreement": Range(0.8, 1),  # as measure/fitness.py has it
-    "min_retention": PART,
+    "min_retention": Range(0, 10),  # above 1: better than the teacher
     "server_padding": PART,
     "seed": Range(0, 2**32 - 1),
     "seeds": Range(0, 2**32 - 1),

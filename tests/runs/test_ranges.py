@@ -35,7 +35,7 @@ def test_the_defaults_are_within():
         ("n_requests=0", "'n_requests' is 0, but takes 1 or more"),
         ("rounds=0", "takes 1 or more"),
         ("threads=-1", "takes 0 or more"),
-        ("min_retention=98", "'min_retention' is 98.0, but takes 0 or more and at most 1"),
+        ("min_retention=98", "'min_retention' is 98.0, but takes 0 or more and at most 10"),
         ("min_agreement=0.5", "takes 0.8 or more and at most 1"),
         ("learning_rate=.nan", "takes more than 0"),
         ("learning_rate=.inf", "takes more than 0"),
