@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -76,3 +77,16 @@ def test_without_the_front_end_files_the_set_up_is_done_and_says_what_will_be_mi
     said, calls = set_up(vendor="2")
     assert said == 'make: so there will be no slides, and no page "try it" in the book; everything else works\n'
     assert len(calls) == 2 and (tmp_path / "env" / ".ready").exists()
+
+
+def test_what_is_imported_once_is_compiled_once():
+    """Packages come without compiled files; images of containers forbid to write any, and each start took 10 s more."""
+    rule = 'probe: ; @python -c "import sys; print(sys.dont_write_bytecode)"'
+    done = subprocess.run(
+        ["make", "--eval", rule, "probe", f"VENV={sys.prefix}"],
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.stdout == "False\n", done.stderr

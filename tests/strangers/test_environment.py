@@ -30,6 +30,7 @@ HOSTILE = {
     "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",
     "ATEN_CPU_CAPABILITY": "default",
     "PYTHONOPTIMIZE": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONWARNINGS": "error",
     "TQDM_DISABLE": "1",
     "SNAKEMAKE_PROFILE": "/no/such/profile",
@@ -139,7 +140,7 @@ def test_what_bends_results_is_dropped_and_told(name):
     environ = {name: "odd", "PATH": "/bin", "HF_HOME": "/models", "FFLIB_OUTPUTS": "/results", "HF_HUB_OFFLINE": "1"}
     told = environment.settle(environ)
     assert name not in environ
-    assert told == ([] if name == "PYTHONWARNINGS" else [name])
+    assert told == ([] if name in ("PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE") else [name])
     assert {"PATH", "HF_HOME", "FFLIB_OUTPUTS", "HF_HUB_OFFLINE"} < {*environ}
 
 
