@@ -8,7 +8,8 @@ import shlex
 import sys
 
 sys.path.insert(0, workflow.basedir)
-from fflib import files, vendor  # noqa: E402
+from fflib import files  # noqa: E402
+from fflib.book import vendor  # noqa: E402
 from fflib.runs import params, provenance, sweep_plan  # noqa: E402
 
 NEEDS = {

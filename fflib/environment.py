@@ -7,13 +7,11 @@ libraries find in the environment. What a run depends on is its parameters.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import MutableMapping
-from pathlib import Path
 
-from fflib.files import ROOT, resolve, write_text
+from fflib.files import resolve
 
 # Dropped, and told where a run begins: who sets one of these expects that it counts.
 BENDS = (
@@ -42,7 +40,6 @@ QUIET = {
     "PYTHONNOUSERSITE": "1",
 }
 INLINE = "module://matplotlib_inline.backend_inline"  # how a notebook shows its figures
-KERNEL = "python3"  # the name that the notebooks ask for
 
 dropped: list[str] = []  # names of `BENDS` that this process found
 
@@ -67,18 +64,3 @@ def told() -> str:
         return ""
     threads = "; threads are set by SET=threads=N" if any("THREADS" in name for name in dropped) else ""
     return f"left outside, so that the run depends on its parameters alone: {', '.join(dropped)}{threads}"
-
-
-def use_own_kernel(folder: Path, environ: MutableMapping[str, str] = os.environ) -> None:
-    """Let whoever asks Jupyter for `KERNEL` from this process get this Python, with settings of nobody.
-
-    ``folder`` takes the description of the kernel and all that Jupyter writes: home may not be writable.
-    """
-    command = [sys.executable, "-m", "fflib.kernel", "-f", "{connection_file}", f"--ipython-dir={folder / 'ipython'}"]
-    # PYTHONPATH: a kernel that begins in another folder imports this very fflib.
-    kernel = {"argv": command, "display_name": "Python 3", "language": "python", "env": {"PYTHONPATH": str(ROOT)}}
-    (folder / "ipython").mkdir(parents=True, exist_ok=True)  # empty: no profile, no start-up files
-    write_text(folder / "share" / "kernels" / KERNEL / "kernel.json", json.dumps(kernel | {"metadata": {}}))
-    places = {"PATH": "share", "DATA_DIR": "data", "CONFIG_DIR": "config", "RUNTIME_DIR": "runtime"}
-    environ.update({f"JUPYTER_{name}": str(folder / place) for name, place in places.items()})
-    environ["IPYTHONDIR"] = str(folder / "ipython")

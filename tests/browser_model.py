@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from fflib import vendor
+from fflib.book import vendor
 from fflib.engine import sessions
 from fflib.files import ROOT
 

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from fflib import vendor
+from fflib.book import vendor
 from fflib.files import write_json
 from fflib.talk import browser, deck, figures, recording
 

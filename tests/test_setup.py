@@ -13,7 +13,7 @@ PYTHON = """#!/bin/sh
 case "$*" in
     "-m pip --version") exit 0 ;;
     "-m pip config list") printf "$PIP_SETTINGS" ;;
-    "-m fflib.vendor") exit "$VENDOR_STATUS" ;;
+    "-m fflib.book.vendor") exit "$VENDOR_STATUS" ;;
     *) echo "pip $*" >>"$CALLS" ;;
 esac
 """

@@ -279,7 +279,7 @@ def _kill_kernel_of(pid, folder, timeout_s=60):
     while time.time() < stop:
         is_at_work = any('"execution_count": 1' in path.read_text() for path in folder.glob(".00_introduction*"))
         for child in psutil.Process(pid).children(recursive=True) if is_at_work else ():
-            if "fflib.kernel" in " ".join(child.cmdline()):
+            if "fflib.book.kernel" in " ".join(child.cmdline()):
                 child.send_signal(signal.SIGKILL)
                 return
         time.sleep(0.05)

@@ -21,8 +21,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fflib import environment, lifeline, progress, spent
-from fflib.book import life, lock
+from fflib import progress, spent
+from fflib.book import kernel, life, lifeline, lock
 from fflib.files import ROOT, InputError, atomic_path, remove_partial, shown
 from fflib.runs import cli, outlook, params, records, times
 from fflib.runs.outlook import Outlook
@@ -66,7 +66,7 @@ def run_chapter(run: params.Run, chapter: str, ahead: Outlook | None = None) -> 
                 source, headings = _to_ipynb(chapter, Path(scratch))
                 state = Path(scratch) / "progress.json"
                 _set_environment(state)
-                environment.use_own_kernel(Path(scratch) / "jupyter")
+                kernel.use(Path(scratch) / "jupyter")
                 alive = life.Life(chapter, ahead or outlook.of_book(run, chapter), state, headings)
                 with life.shown(alive):
                     _execute(source, partial, values, alive)
@@ -114,7 +114,7 @@ def _execute(source: Path, target: Path, values: Mapping[str, Any], alive: life.
         papermill.execute_notebook(
             *map(_as_it_is, (source, target)),
             values,
-            kernel_name=environment.KERNEL,
+            kernel_name=kernel.KERNEL,
             start_timeout=KERNEL_START_S,
             progress_bar=False,
             cwd=str(ROOT),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from fflib import environment
+from fflib.book import kernel
 from fflib.files import ROOT, cache_dir
 from fflib.runs import cli
 
@@ -24,7 +24,7 @@ def main() -> int:
     """Become JupyterLab; it ends as that does."""
 
     def start() -> None:
-        environment.use_own_kernel(cache_dir("jupyter"))
+        kernel.use(cache_dir("jupyter"))
         os.chdir(ROOT)
         os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *OPTIONS, *sys.argv[1:]])
 

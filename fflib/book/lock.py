@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from fflib import lifeline
+from fflib.book import lifeline
 from fflib.files import InputError, outputs_dir, shown
 
 BOOK, CHAPTER = ".book.lock", ".lock"  # held by make for all it does, and by each chapter

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 import nbformat
 from nbformat import NotebookNode
 
-from fflib import vendor
-from fflib.book import redaction
+from fflib.book import redaction, vendor
 from fflib.files import InputError, resolve, shown, swapped_in
 from fflib.runs import cli, params, records, times
 

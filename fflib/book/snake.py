@@ -22,7 +22,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
-from fflib import lifeline
+from fflib.book import lifeline
 from fflib.files import ROOT
 
 LOGGER = "snakemake_logger_plugin_fflib"

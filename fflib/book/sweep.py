@@ -12,8 +12,7 @@ import argparse
 import sys
 import time
 
-from fflib import lifeline
-from fflib.book import execute
+from fflib.book import execute, lifeline
 from fflib.book.execute import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, ChapterFailed
 from fflib.files import InputError
 from fflib.runs import cli, outlook, params, sweep_plan, times

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from fflib import display, vendor
-from fflib.book import take_home
+from fflib import display
+from fflib.book import take_home, vendor
 from fflib.book import try_it_files as files
 from fflib.data import batching, metrics, registry, splits
 from fflib.data.splits import TokenizedSplit

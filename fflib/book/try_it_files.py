@@ -17,7 +17,7 @@ import onnx
 from onnx import numpy_helper
 from transformers import PreTrainedTokenizerBase
 
-from fflib import vendor
+from fflib.book import vendor
 from fflib.data.splits import TokenizedSplit
 from fflib.engine import int8_graph
 from fflib.files import InputError

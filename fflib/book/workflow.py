@@ -13,8 +13,8 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 
-from fflib import environment, lifeline
-from fflib.book import execute, lock, snake
+from fflib import environment
+from fflib.book import execute, lifeline, lock, snake
 from fflib.book import sweep as sweeps
 from fflib.files import ROOT, InputError, outputs_dir, remove_partial, resolve, shown
 from fflib.measure import cores

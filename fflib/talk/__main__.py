@@ -10,8 +10,7 @@ import argparse
 import sys
 import webbrowser
 
-from fflib import vendor
-from fflib.book import execute
+from fflib.book import execute, vendor
 from fflib.book.execute import ChapterFailed
 from fflib.files import InputError, shown
 from fflib.runs import params

@@ -41,8 +41,9 @@ class Cast:
         requests = self.run.requests.tokens
         self._workers: list[Worker] = []
         try:
-            for models in [*([lane] for lane in self.run.lanes), [stop.model for stop in self.run.stops]]:
-                self._workers.append(Worker(models, requests if len(self._workers) < len(self.run.lanes) else None))
+            for lane in self.run.lanes:
+                self._workers.append(Worker([lane], requests))
+            self._workers.append(Worker([stop.model for stop in self.run.stops]))
             *self.lanes, self.ladder = self._workers
             for worker in self._workers:
                 worker.wait_until_loaded()

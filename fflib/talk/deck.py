@@ -23,7 +23,7 @@ import nbformat
 from nbconvert.filters import markdown2html
 from nbformat import NotebookNode
 
-from fflib import vendor
+from fflib.book import vendor
 from fflib.files import InputError, content_hash, shown, swapped_in, write_json
 from fflib.runs import params, records
 from fflib.talk import browser, recording

@@ -190,7 +190,7 @@ def main() -> int:
             raise InputError(f"seconds is {chosen.seconds:g}; a heat takes more than 0")
         folder = params.run_of(chosen).folder
         record(folder, folder / FOLDER, seconds=chosen.seconds)
-        print(f"recorded: {', '.join(shown(folder / 'recordings' / f'{name}.js') for name in NAMES)}")
+        print(f"recorded: {', '.join(shown(folder / FOLDER / f'{name}.js') for name in NAMES)}")
 
     return cli.ended(make)
 

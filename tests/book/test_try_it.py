@@ -12,8 +12,7 @@ import pytest
 import torch
 from nbformat.v4 import new_markdown_cell, new_notebook
 
-from fflib import vendor
-from fflib.book import render, try_it, try_it_files
+from fflib.book import render, try_it, try_it_files, vendor
 from fflib.data import registry, splits
 from fflib.data.metrics import Gold
 from fflib.engine import export, sessions
@@ -187,7 +186,7 @@ def test_a_run_below_its_rule_with_such_embeddings_has_no_page(run_folder, monke
 def test_without_front_end_files_the_book_says_so_in_a_sentence(run_folder, monkeypatch, capsys):
     monkeypatch.setattr(vendor, "there", lambda _: False)
     assert render._trial(run_folder) is None
-    said = 'the book has no page "try it": fetch its front-end files with python -m fflib.vendor\n'
+    said = 'the book has no page "try it": fetch its front-end files with python -m fflib.book.vendor\n'
     assert capsys.readouterr().out == said
 
 

@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from fflib.data import custom
+from fflib.data import custom, text_lengths
 from fflib.data.registry import get_task
 from fflib.data.splits import load_split
-from fflib.files import InputError
+from fflib.files import ROOT, InputError
 from fflib.runs import param_files, params, provenance
 
 ROWS = [
@@ -252,3 +252,7 @@ def test_a_task_of_one_s_own_has_its_own_source(describe):
     with pytest.raises(InputError, match="its file in params/ names the data, so data_source must be 'auto'"):
         load_split(describe(), "train", "hub")
     assert custom.is_description("params/mine.yaml") and not custom.is_description("BoolQ")
+
+
+def test_lengths_are_counted_by_the_teacher_that_chapter_1_takes_by_default():
+    assert f'teacher: str = "{text_lengths.TEACHER}"' in (ROOT / "notebooks" / "01_baseline.py").read_text()

@@ -12,8 +12,8 @@ import sys
 
 import pytest
 
-from fflib import environment, lifeline
-from fflib.book import snake, workflow
+from fflib import environment
+from fflib.book import lifeline, snake, workflow
 from fflib.files import ROOT
 
 VARIABLES = ("RUN", "SIZE", "HARDWARE", "SET", "SWEEP", "WITH", "MINUTES", "LIVE", "PORT")

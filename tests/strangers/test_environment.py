@@ -218,4 +218,4 @@ print(json.dumps([sys.argv[1:], kernel, os.environ["ORT_DISABLE_TELEMETRY"]]))
     done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, cwd=tmp_path)
     arguments, kernel, quiet = json.loads(done.stdout)
     assert "--LabApp.news_url=None" in arguments and quiet == "1"
-    assert kernel[:3] == [sys.executable, "-m", "fflib.kernel"]
+    assert kernel[:3] == [sys.executable, "-m", "fflib.book.kernel"]

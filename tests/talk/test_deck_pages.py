@@ -6,7 +6,7 @@ import pytest
 import small_deck
 import small_talk
 
-from fflib import vendor
+from fflib.book import vendor
 from fflib.talk import browser, deck, recording
 
 pytestmark = pytest.mark.skipif(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import small_deck
 
-from fflib import vendor
+from fflib.book import vendor
 from fflib.files import InputError, write_json
 from fflib.runs import params, provenance, records
 from fflib.talk import browser, deck, preflight, recording

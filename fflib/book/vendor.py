@@ -1,6 +1,6 @@
 """Front-end files of other people: pinned here, fetched from npm at set-up, read from the cache ever after.
 
-python -m fflib.vendor        fetches what the cache lacks; needs npm and a network
+python -m fflib.book.vendor        fetches what the cache lacks; needs npm and a network
 
 The slides and the book's page "try it" are made of them. Nothing else needs them, so nothing else fails without them.
 """
@@ -24,7 +24,7 @@ REVEAL, ONNXRUNTIME, TOKENIZERS = "reveal.js", "onnxruntime-web", "@huggingface/
 FONTS = "dist/theme/fonts/source-sans-pro"  # of reveal.js; SIL Open Font License
 SEMIBOLD = f"{FONTS}/source-sans-pro-semibold.woff"
 TIME_LIMIT_S = 300
-COMMAND = "python -m fflib.vendor"
+COMMAND = "python -m fflib.book.vendor"
 # npm would try for minutes where there is no network.
 NPM_OPTIONS = ["--loglevel=error", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
 
@@ -109,7 +109,9 @@ def fetch(package: str) -> bool:
         for path, sha256 in pin.sha256.items():
             content = _member(archive, path)
             if content is None or hashlib.sha256(content).hexdigest() != sha256:
-                raise InputError(f"{path} of {package} {pin.version} is not the file that is pinned in fflib/vendor.py")
+                raise InputError(
+                    f"{path} of {package} {pin.version} is not the file that is pinned in fflib/book/vendor.py"
+                )
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)
     return True

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fflib import vendor
+from fflib.book import vendor
 from fflib.files import InputError
 
 NPM = """#!{python}
@@ -84,7 +84,7 @@ def test_a_file_that_was_changed_in_the_cache_is_not_given_and_is_fetched_again(
     vendor.fetch("@some/thing")
     vendor.file("@some/thing", "dist/thing.js").write_text("1 + 2")
     assert not vendor.there("@some/thing")
-    with pytest.raises(InputError, match="is not here; fetch it with python -m fflib.vendor"):
+    with pytest.raises(InputError, match="is not here; fetch it with python -m fflib.book.vendor"):
         vendor.file("@some/thing", "dist/thing.js")
     assert vendor.fetch("@some/thing") and vendor.there("@some/thing")
 
