@@ -83,7 +83,7 @@ def test_what_is_imported_once_is_compiled_once():
     """Packages come without compiled files; images of containers forbid to write any, and each start took 10 s more."""
     rule = 'probe: ; @python -c "import sys; print(sys.dont_write_bytecode)"'
     done = subprocess.run(
-        ["make", "--eval", rule, "probe", f"VENV={sys.prefix}"],
+        ["make", "--no-print-directory", "--eval", rule, "probe", f"VENV={sys.prefix}"],
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
