@@ -360,7 +360,7 @@ Markdown(floor_report.verdict(found, bench.task, floor_report.description_of(tas
 #
 # Here $d$ is the width of a token's vector, $w_\ell$ the number of heads times the width of a head, and $f_\ell$ the width of the feed-forward part of
 # layer $\ell$. The bracket $4 d w_\ell + 2 d f_\ell$ counts the weights of a layer: four matrices for attention (query, key, value, output) and two for the
-# feed-forward part. Every weight costs each token one multiplication and one addition, so this part is *2 x weights x tokens*, a rule
+# feed-forward part. Every weight costs each token one multiplication and one addition, so this part is twice the weights times the tokens, a rule
 # of thumb worth remembering ([Kaplan et al., section 2.1](https://arxiv.org/abs/2001.08361)). The last term is attention itself: every token meets
 # every other, so it grows with $n^2$.
 #
