@@ -52,9 +52,10 @@ def card(machine: Mapping[str, Any], threads: int) -> Markdown:
     sets = ", ".join(machine["instruction_sets"]) or "none of those that matter here"
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     threads_each = "hyper-threads on" if machine["hyper_threads"] else "one thread a core"
+    in_use = f"{threads} thread{'s' * (threads != 1)} in use"
     rows = {
         "processor": machine["cpu"],
-        "cores": f"{machine['cores_available']} usable of {machine['cores']}, {threads_each}; {threads} threads in use",
+        "cores": f"{machine['cores_available']} usable of {machine['cores']}, {threads_each}; {in_use}",
         "instruction sets": sets,
         "memory": f"{machine['ram_gb']} GB",
         "system": f"{machine['system']}, Python {machine['python']}",

@@ -111,7 +111,8 @@ Image(str(figures / "waterfall.png"), alt=alternative)
 
 # %% [markdown]
 # Read the figure from top to bottom. Each bar is one technique. It begins where the one above it ended, and its length, on a scale of factors, is what
-# the technique multiplied the number of requests a second by. The diamond at the bottom is the end measured directly beside the start, with the range of
+# the technique multiplied the number of requests a second by. A red bar, should there be one, is a step that by itself makes the model slower and that later steps
+# build on. The diamond at the bottom is the end measured directly beside the start, with the range of
 # the rounds; it need not equal the product of the steps, and chapter 9 explains the difference.
 #
 # ## How to read this book
@@ -218,6 +219,8 @@ Image(str(figures / "ladder.png"), alt=alternative)
 #   keep of their teacher means something only where the teacher is clearly above the floors.
 #
 # ## What this run used
+#
+# The machine with its software, the task, which [chapter 1](01_baseline.ipynb) explains, and the teacher.
 
 # %% tags=["hide-input"]
 teacher, parameters = baseline["facts"]["teacher"], baseline["parameters"]

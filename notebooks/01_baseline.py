@@ -392,7 +392,7 @@ predicted_ms = {
 bench.facts["ceiling"] = vars(ceiling)
 gflop = {name: flops.forward_flop(config, max_length) / 1e9 for name, config in configs.items()}
 Markdown(
-    f"On {ceiling.threads} threads this machine reaches **{ceiling.fp32_gflop_per_s:.0f} billion operations a second** (GFLOP/s) in "
+    f"With {ceiling.threads} thread{'s' * (ceiling.threads != 1)} this machine reaches **{ceiling.fp32_gflop_per_s:.0f} billion operations a second** (GFLOP/s) in "
     f"fp32, and moves {ceiling.memory_gb_per_s:.0f} GB a second. A padded request of {max_length} tokens costs the reference "
     f"{gflop['reference']:.1f} billion operations and the teacher {gflop['teacher']:.1f} billion. The unpadded prediction is "
     f"for {tokens['unpadded']} tokens, the median of the test set."
@@ -511,12 +511,11 @@ for row in found["rows"]:  # one answer for all takes no time worth a clock
     fields = floors.SERVED_BY[name] | {"model": row["by"], "batching": "none"}
     bench.add_rung(ladder.FLOOR + name, timing, on="", scored=scored, **fields)
     row["throughput_per_s"] = timing and timing.throughput_per_s
-bench.rungs_table()
 
 # %% [markdown]
-# All rungs of this chapter in one table; the interval of the throughput tells how much the rounds differed. Note the floors:
-# some answer far more requests a second than any model here, and are of no use where their accuracy is that of guessing. Speed means
-# something only together with accuracy.
+# The table at the top of the chapter now has all of these rungs. Look at its last rows, the floors: some of them answer far more requests
+# a second than any model here, and they are of no use where their accuracy is that of guessing. Speed means something only together with
+# accuracy.
 #
 # ## 1.9 Anatomy: where does the time go?
 #
@@ -577,6 +576,10 @@ Markdown(
 # **Next:** [chapter 2](02_batching.ipynb) answers several requests at once.
 #
 # ## 1.12 Exercises
+#
+# Predict first, then open the answer; its numbers are those of the run that you are reading. A command such as `make book SET=...` measures again with other
+# parameters, this chapter and those that build on it, and `make plan SET=...` says beforehand how long that takes. With `SIZE=smoke` it takes minutes, and
+# the numbers mean little.
 #
 # **Exercise 1.** Section 1.10 shows the factor that padding costs. Predict it without a clock, from the lengths of the test requests and
 # the formula of section 1.6. Is your prediction above or below what was measured, and why? To measure again with more requests:

@@ -494,6 +494,8 @@ display.table(
 #
 # ## 2.8 Exercises
 #
+# As in chapter 1: predict, then open the answer. `make plan SET=...` says how long a command takes.
+#
 # **Exercise 1.** The figure of section 2.1 has batches of 16. Predict the waste of batches of 4 and of 64 requests, in order and sorted.
 # Which of the two grows faster with the size of the batch? Then measure such batches:
 #

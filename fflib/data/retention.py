@@ -137,8 +137,8 @@ def certificate(fact: Fact | None) -> str:
     }[fact["verdict"]]
     return (
         f"On test it keeps {_words(fact)} of its teacher's score (paired: both answered the same {fact['n']:,} "
-        f"examples; {fact['lost']:,} only the teacher got right, {fact['won']:,} only this model). The rule by which it "
-        f"was chosen on dev asks for {fact['min_retention']:.1%}. On test that is **{fact['verdict']}**: {meaning}."
+        f"examples; {fact['lost']:,} only the teacher got right, {fact['won']:,} only this model). The rule by which "
+        f"it was chosen on dev asks for {fact['min_retention']:.1%}. On test that is **{fact['verdict']}**: {meaning}."
     )
 
 
