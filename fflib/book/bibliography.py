@@ -19,11 +19,11 @@ NEEDED = ("author", "title", "year", "url")
 LINK = re.compile(r"(?<!!)\[(?P<text>(?:[^\[\]]|\\.)+)\]\((?P<address>https?://[^\s)]+)\)")
 CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)  # what stands in code is no link
 PAPER = re.compile(r"https?://(?:www\.)?(?:arxiv\.org|(?:dx\.)?doi\.org|aclanthology\.org|openreview\.net)/")
-TEXT = f"""# Bibliography
+TEXT = """# Bibliography
 
 What the chapters cite, in the order in which they do.
 
-```{{bibliography}}
+```{bibliography}
 ```
 """
 
@@ -51,7 +51,7 @@ def entries(path: Path = FILE) -> dict[str, dict[str, str]]:
 
 
 def keys(path: Path = FILE) -> dict[str, str]:
-    """Return each entry's key by its address as `plain` writes it. InputError: as `entries`, or two share an address."""
+    """Return each entry's key by its `plain` address. InputError: as `entries`, or two share an address."""
     found: dict[str, str] = {}
     for key, fields in entries(path).items():
         other = found.setdefault(plain(fields["url"]), key)
