@@ -95,7 +95,10 @@ rows = {
 }
 show(
     display.table(
-        [{"compared with": name, "requests a second": factor} for name, factor in rows.items()]
+        [
+            {"compared with": name, "times as many requests a second": factor}
+            for name, factor in rows.items()
+        ]
     )
 )
 Markdown(
@@ -136,7 +139,8 @@ Image(str(figures / "waterfall.png"), alt=alternative)
 
 # %% tags=["hide-input"]
 seconds = {name: record["seconds"] for name, record in by_chapter.items() if name != bench.name}
-display.table(chapter_map.rows(seconds))
+pages = [path.stem for path in bench.folder.glob("[0-9][0-9]_*.ipynb")]
+display.table(chapter_map.rows(seconds, pages if was_run_here else ()))
 
 # %% [markdown]
 # The minutes to run are those of the run shown on this page. Trainings and predictions that an earlier run has left on a machine are not repeated, so the same chapter can take

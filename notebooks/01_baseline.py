@@ -89,8 +89,8 @@ bench = Bench.open("01_baseline", globals())
 # ## 1.1 Idea: four ways to answer the same request
 #
 # A *request* is a short text, or a pair of texts. The answer is one of a few classes. The model reads a text as a list of *tokens*,
-# which are words or pieces of words, and some requests have many more of them than others. There are two ways to
-# hand such lists to a model:
+# which are words or pieces of words. Two special ones, `[CLS]` and `[SEP]`, mark its beginning and its end. Some requests have many more
+# tokens than others, and there are two ways to hand such lists to a model:
 #
 # ```text
 #            a request of 6 tokens                              positions computed
@@ -100,7 +100,7 @@ bench = Bench.open("01_baseline", globals())
 #
 # [Padding](glossary.md#padding) fills every request up to one fixed length with blank tokens. The model computes on the blanks just as it
 # computes on words, and a mask then keeps them out of the result. Both ways therefore give the same answer, but the first one does more
-# work. Suppose $B$ requests with $n_1, \dots, n_B$ tokens are each filled up to $n_{\max}$ positions. Then the share of all
+# work. Suppose $B$ requests with $n_1, \ldots, n_B$ tokens are each filled up to $n_{\max}$ positions. Then the share of all
 # computed positions that is wasted on blanks is
 #
 # $$\mathrm{waste} = 1 - \frac{\sum_{i=1}^{B} n_i}{B \, n_{\max}}$$
@@ -201,7 +201,7 @@ Markdown(reading.words(as_read, tokenizer, max_length, teacher))
 #
 # ## 1.3 The model
 #
-# A BERT-like encoder is a stack of equal layers. Each layer first lets every token look at all others, and then passes
+# A BERT-like encoder is a stack of layers. Each layer first lets every token look at all others, and then passes
 # every token through two matrices with a non-linear function between them (the *feed-forward* part). The looking is *attention*: for
 # every head of a layer,
 #
@@ -218,14 +218,15 @@ Markdown(reading.words(as_read, tokenizer, max_length, teacher))
 # ## 1.4 The teacher
 #
 # One training loop serves the whole book. It puts texts of similar length into the same batch, so that little is padding. The learning rate rises for
-# a short while and then falls. The loop keeps the weights that score best on *dev*.
+# a short while and then falls. The loop keeps the weights that score best on *dev*, and it stops when three scores in a row bring no gain
+# (`patience`). The vectors of the words stay as they are (`freeze_words`), since most words are too rare here to learn a better one.
 
 # %%
 recipe = training.Recipe(
     epochs, batch_size, learning_rate, dropout=dropout, freeze_words=True, patience=3
 )
 kept_file = shipped.file_for(bench.task, teacher) if shipped_teacher else None
-# Where the teacher comes with the book, this training chooses nothing: a part of dev is enough to watch it.
+# If the teacher comes with the book, a part of dev is enough to watch this training.
 watched = dev.take(range(min(len(dev), 400))) if kept_file else dev
 
 # %% tags=["hide-input"]
@@ -307,8 +308,17 @@ show(
         f"Accuracy on test **{teacher_scored.value:.1%}**, {interval}.{parts if len(by_metric) > 1 else ''}"
     )
 )
-heads = {"seed": "training seed", "dev": "score on dev", "test": "score on test"}
-display.table(seed_rows, decimals=3, heads=heads | {"minutes": "minutes of training"})
+display.table(
+    [
+        {
+            "training seed": row["seed"],
+            "score on dev": f"{row['dev']:.1%}",
+            "score on test": f"{row['test']:.1%}",
+            "minutes of training": f"{row['minutes']:.1f}",
+        }
+        for row in seed_rows
+    ]
+)
 
 # %% [markdown]
 # ## 1.5 The floors: what needs no fine-tuned transformer
@@ -406,7 +416,8 @@ Markdown(
 # it has both.
 #
 # We time a few requests whose lengths are spread as those of the whole test set. A padded request costs the
-# same whatever it holds, so fewer of those tell as much.
+# same whatever it holds, so we need fewer of those. A `Variant` is one way to serve: a model, the batches that it is given, and how far they
+# are padded.
 
 # %%
 stock = {"reference": reference_model, "teacher": checkpoints.to_transformers(teacher_model)}
@@ -476,8 +487,8 @@ display.table(rows, heads=heads)
 # is missing went into everything that is not a matrix product, and into products that are too small to keep all cores busy. That is why the share is
 # lower for the small model and for short requests.
 #
-# These four are the first rungs of the ladder. The floors are added to it as well. They answer the same requests, one by one and
-# *from text*, since they count words and read no token ids.
+# These four are the first rungs of the ladder. The floors are added to it as well. They answer the same requests, one by one. Their clock starts at the
+# text and not at the token ids, because most of them read no tokens.
 
 # %% tags=["hide-input"]
 stands_on = {"reference padded": "", "teacher padded": ladder.PADDED}
@@ -544,7 +555,7 @@ caption = f"{bench.caption}; time inside each operator, by PyTorch's profiler"
 bench.figure(figures.anatomy(profiles, caption), "anatomy")
 
 # %% [markdown]
-# Each bar is one request, and its length stands for all of the request's time; the milliseconds are on the left. Two things to see. Padding
+# Each bar is one request, and its length stands for all of the request's time; the milliseconds are on the left. There are two things to see. Padding
 # raises the share of attention, because its cost grows with the square of the length. And in the small model more of the time goes into
 # *other*: copying, reshaping, and calling many small operations. The next chapters attack these parts one by one. Distillation and pruning make the
 # matrices smaller, quantisation makes the numbers in them cheaper, and the runtime removes much of the rest.

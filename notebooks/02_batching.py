@@ -48,6 +48,7 @@ seed: int = 0  # of the arrivals
 
 # %% tags=["hide-input"]
 import numpy as np
+import pandas as pd
 from IPython.display import Markdown
 from IPython.display import display as show
 
@@ -121,7 +122,7 @@ bench.figure(figures.padding(lengths, tokens_computed, caption), "padding")
 # %% [markdown]
 # Each panel is a histogram of the requests by their length. The height of a bar is what the model computes for the requests of that length; its hatched part is
 # padding. On the left every request is filled up to the limit of the model. In the middle, a batch of sixteen requests almost always
-# contains a long one, and fifteen others pay for it. On the right, sorting leaves next to nothing.
+# contains a long one, and fifteen others pay for it. On the right, sorting leaves little; the more requests there are to sort, the less.
 #
 # ## 2.2 Predict
 #
@@ -133,6 +134,8 @@ bench.figure(figures.padding(lengths, tokens_computed, caption), "padding")
 # That is never above one: if this were all, batches could only lose. What a batch can win is what this formula leaves out. Every call of a model
 # has a fixed cost (Python, checks, dozens of small operations), and every call fetches all the weights from memory again. A batch
 # pays both once for all its requests. A big model hardly notices, since its products take much longer; a small model does.
+#
+# In code, a *plan* is a list of batches, and a batch is a list of request numbers. `grid` makes one plan for each way and size.
 
 # %%
 requests = test.take(batching.evenly_by_length(lengths, n_sweep_requests))
@@ -246,7 +249,7 @@ display.table(rows, heads=heads)
 #
 # The best of the table goes on the ladder. But whoever picks the best of many noisy numbers picks a lucky one. So we time the
 # winner again, in turn with one by one, and the ladder gets this second figure. The step on the ladder is the ratio of these two, so it does not matter whether the
-# machine has become slower or faster since chapter 1.
+# machine has become slower or faster since chapter 1. In the call of `add_rung` below, `on` names the rung that this one stands on, and `below` is that rung, timed again.
 
 # %%
 best = max(small_plans, key=lambda key: small[batching.words(*key)].throughput_per_s)
@@ -305,7 +308,9 @@ Markdown(
 # | **like lengths** | takes the oldest, and next to it those of the queue that are nearest to it in length, up to the budget |
 # | **patient** | as adaptive, but holds a lone request back for a while in the hope of company |
 #
-# Serving systems call the second adaptive and the last delayed batching ([Crankshaw et al.](https://arxiv.org/abs/1612.03079)). As code, a policy is a function that looks at the queue and says which requests to take now:
+# In the literature the second is known as adaptive batching and the last as delayed batching ([Crankshaw et al.](https://arxiv.org/abs/1612.03079)). In code, a
+# policy is a function that looks at the queue and says which requests to take now. `fitting` takes them one after the other while their rectangle
+# stays within the budget:
 
 # %% tags=["hide-input"]
 display.source(scheduling.adaptive, scheduling.like_lengths)
@@ -413,7 +418,7 @@ heads = {
     "mean batch": "requests in a batch, mean",
     "model busy": "model busy, share of the time",
 }
-display.table(rows, heads=heads)
+display.table(rows, decimals=1, heads=heads)
 
 # %% [markdown]
 # The requests *in the system* are those that wait or are being computed. There is a law that ties three of these columns together,
@@ -446,7 +451,7 @@ bench.table(
 # Where the two figures of a row are close, the winner is a matter of luck, for each test has few requests. [Chapter 7](07_serving.ipynb) repeats
 # the question with a real server, several copies of the final model, and many more requests.
 #
-# ## 2.6 Was the paper right that batches do not pay?
+# ## 2.6 The paper answers one by one: was that right?
 #
 # On a CPU the paper answers one by one on most of its tasks
 # ([Kim and Hassan Awadalla, section 6.2](https://arxiv.org/abs/2010.13382)), and its batches are in order. Here is this machine's answer:
@@ -473,10 +478,9 @@ heads = {
     "best of all": "best way of all",
     "its gain": "its speed-up over one by one ",
 }
-alone = {"batch 1": "1, one by one", "in order 1": "one by one"}
-display.table(
-    [{key: alone.get(value, value) for key, value in row.items()} for row in rows], heads=heads
-)
+shown = pd.DataFrame(rows).replace({"batch 1": "1, one by one", "in order 1": "one by one"})
+shown["best in order"] = shown["best in order"].str.removeprefix("batch ")
+display.table(shown, heads=heads)
 
 # %% [markdown]
 # If the second column says *one by one*, the paper was right about batches in order. If the fourth column names something else, then batches do pay once they
@@ -538,24 +542,30 @@ Markdown(
 )
 
 # %% [markdown]
-# **Exercise 3.** *Shortest first* takes the shortest request of the queue, whoever came first. Which policy of section 2.5 has the lower mean latency
-# at a high load, *adaptive* or this one? And which has the lower longest latency? Both are in `fflib/serving/scheduling.py`. To try one on your machine add it to `policies` in `make lab`.
+# **Exercise 3.** A server may also take the *shortest* request of the queue first, whoever came first. Suppose it answers one by one and is
+# busy nearly all the time. Which order has the lower mean latency, and which the lower longest latency? The policy is `short_first` in
+# `fflib/serving/scheduling.py`; to measure it, run this chapter in `make lab` with one more line in `policies`:
+#
+# ```text
+# "shortest first": scheduling.short_first(1, patience_s=60.0),
+# ```
 
 # %% tags=["answer"]
 rng, rows = np.random.default_rng(seed), []
-arrivals_s = queue_sim.poisson_arrivals(1.4 * capacity_per_s, len(arriving), rng)
-position_s = 1 / (capacity_per_s * arriving.lengths.mean())
-words = "Computed for load 1.4, with the same time for every position. Short requests no longer wait behind long ones, so the mean falls; the longest wait falls to the long ones."
+arrivals_s = queue_sim.poisson_arrivals(0.95 * capacity_per_s, 1000, rng)
+many = rng.choice(lengths, 1000)
+position_s = 1 / (capacity_per_s * many.mean())
+words = "Computed for a thousand requests at load 0.95, with the same time for every token. Short requests no longer wait behind long ones, so the mean falls. The long ones wait until nobody else is there, so the longest latency grows."
 
 
 def service(batch, _):
-    return batch, position_s * len(batch) * arriving.lengths[batch].max()
+    return batch, position_s * many[batch].sum()
 
 
-tried = policies["adaptive"], scheduling.short_first(online_budget, np.inf)
-for name, policy in zip(("adaptive", "shortest first"), tried, strict=True):
-    ms = queue_sim.replay(arrivals_s, arriving.lengths, policy, service).latency_ms
-    rows.append({"policy": name, "mean (ms)": ms.mean(), "longest (ms)": ms.max()})
+tried = scheduling.one_by_one, scheduling.short_first(1, np.inf)
+for name, policy in zip(("oldest first", "shortest first"), tried, strict=True):
+    ms = queue_sim.replay(arrivals_s, many, policy, service).latency_ms
+    rows.append({"order": name, "mean (ms)": ms.mean(), "longest (ms)": ms.max()})
 show(display.table(rows, decimals=0), Markdown(words))
 
 # %% [markdown]
@@ -571,9 +581,9 @@ patient = f"patient, {max_wait_ms:.0f} ms"
 better = [load for load in offered_loads if p95_ms[patient, load] < p95_ms["adaptive", load]]
 where = f"at load {', '.join(f'{load:g}' for load in better)}" if better else "at no load"
 Markdown(
-    f"In this run its p95 is lower {where}. A request that is held back can only lose itself; what it can gain is a fuller batch for those behind it. That needs "
-    "a queue, and where there is a queue *adaptive* finds company without waiting. So the two come together at high load, and a win of "
-    "*patient* in a test as short as this one is mostly chance."
+    f"In this run its p95 is lower {where}. Holding a request back never makes that request faster. It can only make the batch fuller, and so help those that come later. "
+    "That needs a queue, and where there is a queue *adaptive* finds company without waiting. So the two policies become alike at high load, and a "
+    "win of *patient* in a test as short as this one is mostly chance."
 )
 
 # %% tags=["hide-input"]

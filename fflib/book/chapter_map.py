@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from fflib.runs import params
 
@@ -30,15 +30,16 @@ def reading_minutes(chapter: str) -> int:
     return max(1, math.ceil(words / WORDS_A_MINUTE + code_lines / LINES_A_MINUTE))
 
 
-def rows(seconds_to_run: Mapping[str, float]) -> list[dict[str, str]]:
+def rows(seconds_to_run: Mapping[str, float], pages: Collection[str] = ()) -> list[dict[str, str]]:
     """Return a row for each chapter of a run: its title, the minutes to read it, and those it took to run.
 
-    ``seconds_to_run`` is by the name of the chapter. Of one that did not run the book has no page: it has no link, and
-    an empty cell.
+    Args:
+        seconds_to_run: by the name of the chapter; the cell of one that did not run is empty.
+        pages: the chapters that the book has a page of; their titles are links. Empty: all are.
     """
     listed = [
         {
-            "chapter": f"[{title(chapter)}]({chapter}.ipynb)" if chapter in seconds_to_run else title(chapter),
+            "chapter": f"[{title(chapter)}]({chapter}.ipynb)" if chapter in (pages or [chapter]) else title(chapter),
             "to read (minutes)": str(reading_minutes(chapter)),
             "to run (minutes)": f"{seconds_to_run[chapter] / 60:.1f}" if chapter in seconds_to_run else "",
         }

@@ -11,8 +11,9 @@ import torch
 from fflib import spent
 
 # The operators of PyTorch's profiler, by what they do; whatever is not named here is "other".
+PRODUCTS = "matrix products"
 OPERATORS = {
-    "matrix products": ("addmm", "mm", "bmm", "linear", "matmul", "mkldnn_linear", "baddbmm"),
+    PRODUCTS: ("addmm", "mm", "bmm", "linear", "matmul", "mkldnn_linear", "baddbmm"),
     "attention": ("_scaled_dot_product_flash_attention_for_cpu", "scaled_dot_product_attention", "softmax", "_softmax"),
     "LayerNorm": ("native_layer_norm", "layer_norm"),
     "GELU, tanh": ("gelu", "relu", "tanh"),

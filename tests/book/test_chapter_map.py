@@ -47,7 +47,8 @@ def test_words_and_visible_code_take_time_and_links_do_not(home):
 
 
 def test_the_map_has_every_chapter_but_its_own_and_what_did_not_run_is_empty(home):
-    rows = chapter_map.rows({"01_made_up": 90.0})
+    rows = chapter_map.rows({"01_made_up": 90.0}, pages=["01_made_up"])
     assert [row["chapter"] for row in rows[:2]] == ["[1 · Made up: a title](01_made_up.ipynb)", "1 · Made up: a title"]
+    assert chapter_map.rows({})[1]["chapter"].endswith("(02_long.ipynb)")
     assert [row["to run (minutes)"] for row in rows] == ["1.5", "", "2"]
     assert rows[-1]["to read (minutes)"] == "12"
