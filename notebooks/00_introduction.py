@@ -152,14 +152,14 @@ display.table(chapter_map.rows(seconds, pages if was_run_here else ()))
 #    and one that does not ([chapter 1](01_baseline.ipynb)).
 # 2. **Answer similar requests together.** Batches of texts of similar length compute hardly any padding. That changes no answer, but a request has to wait for its
 #    batch ([chapter 2](02_batching.ipynb)).
-# 3. **Let a small model learn from a large one.** The student imitates the teacher's answers and its inner states ([chapter 3](03_distillation.ipynb)), after
+# 3. **Let a small model learn from a large one.** The [student](glossary.md#student) imitates the teacher's answers and its inner states ([chapter 3](03_distillation.ipynb)), after
 #    TinyBERT ([Jiao et al.](https://arxiv.org/abs/1909.10351)).
 # 4. **Cut what is not needed.** Attention heads and neurons are removed, after DynaBERT ([Hou et al.](https://arxiv.org/abs/2004.04037)), and the clock rather
 #    than the number of weights decides which ([chapter 4](04_pruning.ipynb)).
 # 5. **Use smaller numbers.** Eight bits in place of thirty-two, by recipes that keep the answers; some popular ones quietly change them
 #    ([chapter 5](05_quantization.ipynb)).
-# 6. **Clean up the graph.** What a classifier never reads need not be computed, and engines differ in what they make of the rest ([chapter 6](06_runtime.ipynb)).
-# 7. **Share out the cores.** Several copies of the model, so that no core waits for another, behind a server that keeps its promise under load
+# 6. **Clean up the graph.** What a classifier never reads need not be computed, and [engines](glossary.md#engine) differ in what they make of the rest ([chapter 6](06_runtime.ipynb)).
+# 7. **Share out the cores.** Several copies of the model, called [instances](glossary.md#instance), so that no core waits for another, behind a server that keeps its promise under load
 #    ([chapter 7](07_serving.ipynb)).
 # 8. **Add it all up.** Start and end are measured side by side, each technique is left out once, and the result is set beside the paper and the limit of the
 #    processor ([chapter 9](09_story.ipynb)).
@@ -224,7 +224,7 @@ Image(str(figures / "ladder.png"), alt=alternative)
 #
 # ## What this run used
 #
-# The machine with its software, the task, which [chapter 1](01_baseline.ipynb) explains, and the teacher.
+# The machine with its software, the task, which [chapter 1](01_baseline.ipynb) explains, the teacher, and the [size](glossary.md#size) of the run.
 
 # %% tags=["hide-input"]
 teacher, parameters = baseline["facts"]["teacher"], baseline["parameters"]

@@ -10,8 +10,8 @@ import torch
 
 from fflib import spent
 
-# The operators of PyTorch's profiler, by what they do; whatever is not named here is "other".
 PRODUCTS = "matrix products"
+# The operators of PyTorch's profiler, by what they do; whatever is not named here is "other".
 OPERATORS = {
     PRODUCTS: ("addmm", "mm", "bmm", "linear", "matmul", "mkldnn_linear", "baddbmm"),
     "attention": ("_scaled_dot_product_flash_attention_for_cpu", "scaled_dot_product_attention", "softmax", "_softmax"),
