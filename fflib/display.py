@@ -52,9 +52,10 @@ def card(machine: Mapping[str, Any], threads: int) -> Markdown:
     sets = ", ".join(machine["instruction_sets"]) or "none of those that matter here"
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     threads_each = "hyper-threads on" if machine["hyper_threads"] else "one thread a core"
+    in_use = f"{threads} thread{'s' * (threads != 1)} in use"
     rows = {
         "processor": machine["cpu"],
-        "cores": f"{machine['cores_available']} usable of {machine['cores']}, {threads_each}; {threads} threads in use",
+        "cores": f"{machine['cores_available']} usable of {machine['cores']}, {threads_each}; {in_use}",
         "instruction sets": sets,
         "memory": f"{machine['ram_gb']} GB",
         "system": f"{machine['system']}, Python {machine['python']}",
@@ -64,10 +65,15 @@ def card(machine: Mapping[str, Any], threads: int) -> Markdown:
     return table([{"this machine": name, "": value} for name, value in rows.items()])
 
 
-def table(rows: pd.DataFrame | Sequence[Mapping[str, Any]], decimals: int = 2) -> Markdown:
-    """Show rows, {column: value}, as a table; floats with ``decimals`` digits; empty: not measured."""
-    text = pd.DataFrame(rows).map(lambda value: _cell(value, decimals)).to_markdown(index=False, disable_numparse=True)
-    return Markdown(text)
+def table(
+    rows: pd.DataFrame | Sequence[Mapping[str, Any]], decimals: int = 2, heads: Mapping[str, str] | None = None
+) -> Markdown:
+    """Show rows, {column: value}, as a table; floats with ``decimals`` digits; empty: not measured.
+
+    ``heads`` says what stands above a column where that is not its name in the record: {column: head}.
+    """
+    shown = pd.DataFrame(rows).map(lambda value: _cell(value, decimals)).rename(columns=heads or {})
+    return Markdown(shown.to_markdown(index=False, disable_numparse=True))
 
 
 def _cell(value: Any, decimals: int) -> str:

@@ -14,11 +14,8 @@
 # %% [markdown]
 # # Taming Transformers
 #
-# A transformer that classifies texts can be made many times faster on an ordinary processor. This book does it step by step, measures
-# every step **on the machine that runs it**, and shows what each step cost. Numbers come from cells, not from the text.
-#
-# Three words first. *Padding*: filling every text up to one length, with blanks that are computed like words. A *rung*: one measured way
-# to serve; the rungs of a run are its *ladder*. *Unpadded*: the same model without those blanks, one request at a time.
+# A transformer that classifies texts can answer hundreds of times as many requests on an ordinary processor, and this book shows
+# how, one step at a time. Each step is explained, predicted, measured **on the machine that runs the book**, and followed by what it cost.
 
 # %% tags=["parameters"]
 run: str = "docs-cpu"  # name of the run, a file in params
@@ -31,7 +28,7 @@ from IPython.display import Image, Markdown
 from IPython.display import display as show
 
 from fflib import display
-from fflib.book import reference
+from fflib.book import chapter_map, reference
 from fflib.book.bench import Bench
 from fflib.data import retention
 from fflib.runs import ladder as ladders
@@ -50,40 +47,65 @@ else:  # the results that came with the book
 by_chapter = {record["chapter"]: record for record in shown_records}
 baseline, story = by_chapter["01_baseline"], by_chapter["09_story"]["facts"]
 measured = [record for record in shown_records if "01" < record["chapter"] < "09"]
-told = headline_told.of_records(shown_records)  # None: of older code, which multiplied steps
-ladder = headline_told.in_ladder(factors.ladder_of(measured), told)
+headline = headline_told.of_records(shown_records)  # None: of older code, which multiplied steps
+ladder = headline_told.in_ladder(factors.ladder_of(measured), headline)
 last = factors.last_rung(measured)
 rung = ladder.set_index("rung")
 
 # %% tags=["hide-input"]
 speedups, certified = story["speedups"], story.get("retention")
 throughput = {against: f"{gain:.0f}x" for against, gain in speedups["throughput"].items()}
-if told:
+how = "They are the products of the steps"
+if headline:
     throughput |= {
-        against: headline_told.factor_words(row) for against, row in told["against"].items()
+        against: headline_told.factor_words(row) for against, row in headline["against"].items()
     }
-padded, unpadded, best_engine, own_teacher, _ = (throughput[against] for against in AGAINST)
-how = f"Measured side by side in {told['rounds']} rounds" if told else "By the product of the steps"
+    how = f"They were measured side by side in {headline['rounds']} rounds; in brackets the smallest and the largest of the rounds"
+padded, unpadded, best_engine, own_teacher, teacher_engine = (throughput[each] for each in AGAINST)
 one_ms, most_frequent = speedups["one_request_ms"], speedups["most_frequent_answer"]
 machine, threads = baseline["machine"], baseline["rungs"][0]["threads"]
-who = "This run" if was_run_here else f"*Nothing was run here yet. The reference run `{kept.name}`*"
-weak, untrained = "", ""
+where = f"{machine['cpu']} with {threads} threads"
+who = f"This is a run on {where}."
+if not was_run_here:
+    who = f"*Nothing was run here yet, so these are the results that came with the book:* the run `{kept.name}` on {where}."
+weak = ""
 if not records.teacher_is_clear(baseline["facts"]):
-    weak = " **The teacher is not clearly above the floors of chapter 1: nothing is told as kept.**"
+    weak = " **The teacher is not clearly above the floors of chapter 1, so no share of its accuracy counts as kept.**"
 elif rung.loc[last, "accuracy_low"] <= most_frequent:
     weak = " **That is not clearly more than guessing.**"
+untrained = ""
 if pd.isna(rung.loc[PADDED, "accuracy"]):
-    untrained = " (Its weights are untrained here, so it has a speed and no accuracy.)"
+    untrained = " It was not trained for the task here, so it has a speed and no accuracy."
+
+# %% tags=["hide-input"]
+show(
+    Markdown(
+        f"{who} The model at the end of the book answers **{own_teacher}** as many requests a second as the model that it learned "
+        f"from, its *teacher*. It is right on **{speedups['accuracy']:.1%}** of the test examples, the teacher on "
+        f"{speedups['teacher_accuracy']:.1%}, and always giving the most frequent answer would be right on {most_frequent:.1%}"
+        f"{retention.missed(certified)}.{weak} {retention.certificate(certified)}"
+    )
+)
+rows = {
+    "its own teacher, without padding": own_teacher,
+    "its own teacher on ONNX Runtime, without padding": teacher_engine,
+    "the reference with padding": f"**{padded}**",
+    "the reference without padding": f"**{unpadded}**",
+    "the reference on the best engine that was tried, without padding": best_engine,
+}
+show(
+    display.table(
+        [
+            {"compared with": name, "times as many requests a second": factor}
+            for name, factor in rows.items()
+        ]
+    )
+)
 Markdown(
-    f"{who}, on {machine['cpu']} with {threads} threads, ended **{own_teacher}** as fast as "
-    f"its own teacher, unpadded, with an accuracy of {speedups['accuracy']:.1%} where the teacher has "
-    f"{speedups['teacher_accuracy']:.1%} (always the most frequent answer: {most_frequent:.1%}), on texts that took no "
-    f"part in training or in any choice{retention.missed(certified)}.{weak} {retention.certificate(certified)}\n\n"
-    f"Against `{baseline['parameters']['reference']}`, the larger stock model that such stories start from: **{padded}** as fast when "
-    f"that one pads, **{unpadded}** when it does not, {best_engine} when it runs on the best engine tried.{untrained} "
-    f"{how}. "
-    f"One request alone takes {one_ms['padded']:,.0f} ms there padded, {one_ms['unpadded']:,.0f} ms "
-    f"unpadded, and {one_ms['end']:.1f} ms at the end."
+    f"The *reference* is `{baseline['parameters']['reference']}`, the larger standard model that such stories start from.{untrained} "
+    f"*Padding* means filling every text up to one length, with blanks that the model computes like words. Speed-ups are given with and without it, "
+    f"because the two tell different stories. {how}. One request alone takes {one_ms['padded']:,.0f} ms on the reference with padding, "
+    f"{one_ms['unpadded']:,.0f} ms without, and {one_ms['end']:.1f} ms at the end."
 )
 
 # %% tags=["hide-input"]
@@ -91,45 +113,93 @@ alternative = "The steps from the padded reference to the last rung, as factors 
 Image(str(figures / "waterfall.png"), alt=alternative)
 
 # %% [markdown]
+# Read the figure from top to bottom. Each bar is one technique. It begins where the one above it ended, and its length, on a scale of factors, is what
+# the technique multiplied the number of requests a second by. A red bar, should there be one, is a step that by itself makes the model slower and that later steps
+# build on. The diamond at the bottom is the end measured directly beside the start, with the range of
+# the rounds; it need not equal the product of the steps, and chapter 9 explains the difference.
+#
+# ## How to read this book
+#
+# **You need** basic natural language processing: what a transformer such as BERT is, what fine-tuning means, some Python. Nothing about
+# processors, compression or serving is assumed. A formula always comes with the names of its symbols and an example.
+#
+# **Three ways through it.** Read the pages in order, without running anything: every table and figure is there. Or run the book, with
+# `make book`, and compare your numbers with ours. Or open a chapter in JupyterLab, with `make lab`, and do its exercises; each has a folded answer.
+#
+# **Every chapter has the same form.** It states its claim and its cost, explains the idea, predicts a number where one can be predicted, does the step,
+# checks that the answers are still right, measures, and says when the step does not pay. Numbers come from cells and never from the text, so
+# they are always those of the machine that is named. Where two numbers are compared, an interval says how far chance could have moved them.
+#
+# **A few words have a meaning of their own here.** A [rung](glossary.md#rung) is one measured way to serve the model, and the rungs of a run are its
+# [ladder](glossary.md#ladder). The [teacher](glossary.md#teacher) is the fine-tuned model whose accuracy has to be kept. The
+# [padded](glossary.md#padded-reference) and the [unpadded reference](glossary.md#unpadded-reference) are the two baselines. The other special words are in the
+# [glossary](glossary.md), and the first use of each in a chapter is a link to it.
+#
+# ## The chapters
+
+# %% tags=["hide-input"]
+seconds = {name: record["seconds"] for name, record in by_chapter.items() if name != bench.name}
+pages = [path.stem for path in bench.folder.glob("[0-9][0-9]_*.ipynb")]
+display.table(chapter_map.rows(seconds, pages if was_run_here else ()))
+
+# %% [markdown]
+# The minutes to run are those of the run shown on this page. Trainings and predictions that an earlier run has left on a machine are not repeated, so the same chapter can take
+# longer the first time. Besides these there is chapter 10: it closes a *sweep*, many runs over several tasks, and sets all of them side by side.
+#
 # ## The story in one page
 #
-# Much of a famous speed-up is decided before any trick is used, by what it is compared with; so the book starts with **two
-# baselines**, one that pads and one that does not ([chapter 1](01_baseline.ipynb)). Then requests of like length go together: that
-# changes no answer, but a request waits for its batch ([2](02_batching.ipynb)). A **small model learns what the large one computes**,
-# its answers and its inner states ([3](03_distillation.ipynb)). Heads and neurons that it can do without are **cut**, in a shape that
-# is judged by the clock and not by the count of weights ([4](04_pruning.ipynb)). Its numbers shrink to **eight bits**, by recipes that keep the
-# answers and not by those that quietly change them ([5](05_quantization.ipynb)). The **graph** is rid of what a classifier never reads,
-# and engines run it side by side ([6](06_runtime.ipynb)). The **cores** are divided so that none waits for another, and a
-# server keeps its promise under load ([7](07_serving.ipynb)). At the end the start and the last rung are measured side by side, the stack is
-# taken apart again, and set beside the paper and the limit of the processor ([9](09_story.ipynb)).
+# 1. **Choose what to compare with.** Much of a famous speed-up is decided before any trick is used. So the book begins with two baselines, one that pads
+#    and one that does not ([chapter 1](01_baseline.ipynb)).
+# 2. **Answer similar requests together.** Batches of texts of similar length compute hardly any padding. That changes no answer, but a request has to wait for its
+#    batch ([chapter 2](02_batching.ipynb)).
+# 3. **Let a small model learn from a large one.** The [student](glossary.md#student) imitates the teacher's answers and its inner states ([chapter 3](03_distillation.ipynb)), after
+#    TinyBERT ([Jiao et al.](https://arxiv.org/abs/1909.10351)).
+# 4. **Cut what is not needed.** Attention heads and neurons are removed, after DynaBERT ([Hou et al.](https://arxiv.org/abs/2004.04037)), and the clock rather
+#    than the number of weights decides which ([chapter 4](04_pruning.ipynb)).
+# 5. **Use smaller numbers.** Eight bits in place of thirty-two, by recipes that keep the answers; some popular ones quietly change them
+#    ([chapter 5](05_quantization.ipynb)).
+# 6. **Clean up the graph.** What a classifier never reads need not be computed, and [engines](glossary.md#engine) differ in what they make of the rest ([chapter 6](06_runtime.ipynb)).
+# 7. **Share out the cores.** Several copies of the model, called [instances](glossary.md#instance), so that no core waits for another, behind a server that keeps its promise under load
+#    ([chapter 7](07_serving.ipynb)).
+# 8. **Add it all up.** Start and end are measured side by side, each technique is left out once, and the result is set beside the paper and the limit of the
+#    processor ([chapter 9](09_story.ipynb)).
 #
-# What each step brought here, and what was left of the accuracy after it. *So far* is the product of the steps; the last row is measured:
+# The order and most of the techniques are those of FastFormers ([Kim and Hassan Awadalla](https://arxiv.org/abs/2010.13382)).
+#
+# What each step brought in this run, and what was left of the accuracy after it:
 
 # %% tags=["hide-input"]
 rungs_taken = ladders.stack(ladder, last)
-rows = [{"rung": PADDED, "so far": "1x"}]
+rows = [{"rung": PADDED, "what it does": "where it starts", "all steps so far": "1x"}]
 rows += [
     {
         "rung": step["rung"],
-        "what": step["what"],
-        "step": f"{step['factor']:.2f}x",
-        "so far": f"{step['total']:,.0f}x",
+        "what it does": step["what"],
+        "this step": f"{step['factor']:.2f}x",
+        "all steps so far": f"{step['total']:,.0f}x",
     }
     for step in factors.factors(ladder, rungs_taken)
 ]
 for row in rows:
     accuracy = rung.loc[row["rung"], "accuracy"]
-    row["accuracy"] = "" if pd.isna(accuracy) else f"{accuracy:.1%}"
-if told:
-    measured_row = {"rung": f"{last}, side by side with the start", "what": "measured"}
-    rows.append(measured_row | {"so far": throughput[AGAINST[0]], "accuracy": rows[-1]["accuracy"]})
-columns = ["rung", "what", "step", "so far", "accuracy"]
+    row["accuracy on test"] = "" if pd.isna(accuracy) else f"{accuracy:.1%}"
+if headline:
+    end = {"rung": last, "what it does": "measured side by side with the start"}
+    end |= {
+        "all steps so far": throughput[AGAINST[0]],
+        "accuracy on test": rows[-1]["accuracy on test"],
+    }
+    rows.append(end)
+columns = ["rung", "what it does", "this step", "all steps so far", "accuracy on test"]
 display.table(pd.DataFrame(rows, columns=columns))
+
+# %% [markdown]
+# *All steps so far* multiplies the steps; only the last row was measured as a whole. An empty cell was not measured: the reference may be there for its speed alone.
 
 # %% [markdown]
 # ## The ladder
 #
-# Every rung; the names of those that the story did not take stand in brackets.
+# These are all the rungs of the run. Where a name stands in brackets, the story did not go on from that rung: it is an alternative that lost, or a floor.
 
 # %% tags=["hide-input"]
 show(Markdown(ladders.ladder_markdown(factors.mark_alternatives(ladder, rungs_taken))))
@@ -139,56 +209,32 @@ Image(str(figures / "ladder.png"), alt=alternative)
 # %% [markdown]
 # ## How to read the ladder
 #
-# - The first row is the stock model as many tutorials run it: every request padded to the longest length it can take.
-#   The second leaves the padding out. **Both are baselines**, and every rung shows its speed-up against both, because
-#   they tell different stories.
-# - *step* compares a rung with the one it stands on. *vs padded* and *vs unpadded* are products of steps; those of the last rung are
-#   measured, where a run has done so.
-# - *p50* and *p95* are the latency of a single request; *requests/s* is the throughput of the whole machine. Some steps
-#   raise one and hurt the other.
-# - *below the rule*: a rung that is faster, but keeps less of the teacher's score on dev than the rule of this book asks for
-#   ([chapter 3](03_distillation.ipynb)). No choice goes on from there.
-# - Accuracy is measured on texts that took no part in training or in any choice; its 95 % interval stands beside it.
-#   An empty cell was not measured.
-# - A rung called *floor* has no fine-tuned transformer behind it: words are counted, or embeddings averaged. What the other rungs
-#   keep of their teacher means something only where the teacher is clearly above these.
+# - **Both first rows are baselines.** The first is the standard model as many tutorials run it, with every request padded to the longest length. The second
+#   leaves the padding out. Each rung shows its speed-up against both, *vs padded* and *vs unpadded*.
+# - ***step*** compares a rung with the one that it stands on. *vs padded* and *vs unpadded* multiply the steps, except on the last rung, where both were measured
+#   directly.
+# - ***p50* and *p95*** are the [latency](glossary.md#latency) of a single request: half of the requests take at most p50, and 95 % at most p95. *requests/s* is the
+#   [throughput](glossary.md#throughput) of the whole machine. Some steps improve one and worsen the other.
+# - ***accuracy*** is measured on texts that took no part in training or in any choice. Its 95 % interval stands beside it.
+# - ***MB*** is the size of the model's file, and ***USD/100M*** the price of a hundred million answers at the hourly price of the machine in the run's parameters.
+# - ***below the rule*** marks a rung that is faster but keeps too little: [the rule](glossary.md#the-rule) says what share of the teacher's score a model must keep on
+#   *dev*. No later step starts from such a rung.
+# - **A [floor](glossary.md#floor)** has no fine-tuned transformer behind it: it counts words or averages embeddings. It may be very fast. What the other rungs
+#   keep of their teacher means something only where the teacher is clearly above the floors.
 #
 # ## What this run used
+#
+# The machine with its software, the task, which [chapter 1](01_baseline.ipynb) explains, the teacher, and the [size](glossary.md#size) of the run.
 
 # %% tags=["hide-input"]
 teacher, parameters = baseline["facts"]["teacher"], baseline["parameters"]
 low, high = teacher["accuracy_interval"]
-origin = "fine-tuned here" if parameters["epochs"] else "taken as it is"
+origin = "fine-tuned for it" if parameters["epochs"] else "taken as it is"
 show(display.card(machine, threads))
-Markdown(
-    f"**Task** {parameters['task']}. **Teacher** `{teacher['name']}`, {origin}: "
-    f"{teacher['accuracy']:.1%} on the test set ({low:.1%} to {high:.1%}). **Size** {parameters['size']}."
+show(
+    Markdown(
+        f"The task is **{parameters['task']}**. The teacher is `{teacher['name']}`, {origin}; it scores {teacher['accuracy']:.1%} on the test set "
+        f"(95 % interval {low:.1%} to {high:.1%}). The size of the run is **{parameters['size']}**."
+    )
 )
-
-# %% [markdown]
-# ## The chapters
-#
-# 1. [The baseline](01_baseline.ipynb): what we are faster than, and where the time goes.
-# 2. [Batching](02_batching.ipynb): padding, sorted batches, and requests that arrive at random.
-# 3. [Distillation](03_distillation.ipynb): small students that learn from what the teacher computes.
-# 4. [Pruning](04_pruning.ipynb): heads, neurons, layers and words that are not needed, and a shape chosen by the clock.
-# 5. [Quantisation](05_quantization.ipynb): eight bits in place of thirty-two, and how to keep the answers.
-# 6. [Runtime](06_runtime.ipynb): the graph that is served, and the engine that runs it.
-# 7. [Serving](07_serving.ipynb): the cores divided, and a server that keeps its promise under load.
-#
-# Two chapters close the book: [9, the story](09_story.ipynb), all rungs together, each technique left out once, beside the paper's;
-# and [10, the tables](10_tables.ipynb), with which a sweep over several tasks ends, all of them side by side.
-#
-# The techniques are those of FastFormers (Kim and Hassan Awadalla, arXiv 2010.13382), with TinyBERT's distillation
-# (1909.10351) and DynaBERT's pruning (2004.04037).
-#
-# ## How long it took
-
-# %% tags=["hide-input"]
-rows = [
-    {"chapter": name, "minutes": record["seconds"] / 60, "rungs": len(record["rungs"])}
-    for name, record in by_chapter.items()
-    if name != bench.name
-]
-show(display.table(rows, decimals=1))
 bench.save()

@@ -14,13 +14,15 @@
 # %% [markdown]
 # # 1 · The baseline: what are we faster than?
 #
-# **Claim.** Half of the famous speed-ups are decided before any trick is used: by what they are compared with. This
-# chapter fixes two baselines and a teacher, and shows where the time of a request goes.
+# **Claim.** A large part of a published speed-up is decided before any optimisation begins: by the model, and by the way of
+# serving it, that the result is compared with. This chapter fixes two [baselines](glossary.md#baseline), prepares the model that all later chapters
+# start from, and shows where the time of one request goes.
 #
-# **Cost.** None in accuracy. A teacher is trained for a task, the one expensive step of the book; that of the default task comes with it.
+# **Cost.** None in accuracy. Training that model is the one slow step of the book, and for the default task a trained one comes
+# with the book, so you need not wait for it.
 #
-# **Needs** nothing before it. **Leaves** the trained teacher, the first four rungs of the ladder, and the floors below all
-# of them.
+# **Needs** nothing before it. **Leaves** the trained model, the first four [rungs](glossary.md#rung) of the
+# [ladder](glossary.md#ladder), and the [floors](glossary.md#floor): what can be reached without fine-tuning a transformer.
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
@@ -79,7 +81,6 @@ from fflib.model import (
     training,
 )
 from fflib.model import figures as training_figures
-from fflib.model.encoder import Attention
 from fflib.runs import ladder
 
 bench = Bench.open("01_baseline", globals())
@@ -87,27 +88,53 @@ bench = Bench.open("01_baseline", globals())
 # %% [markdown]
 # ## 1.1 Idea: four ways to answer the same request
 #
-# A request is a short text, or a pair of texts; the answer is a class. The paper that this book follows, FastFormers,
-# starts from a model that **pads every request to the longest length it can take**. Transformers compute on padding as
-# they compute on words, and then mask it out. Whoever stops doing that is several times faster, and has compressed
-# nothing. So every ladder in this book shows its speed-up twice:
+# A *request* is a short text, or a pair of texts. The answer is one of a few classes. The model reads a text as a list of *tokens*,
+# which are words or pieces of words. Two special ones, `[CLS]` and `[SEP]`, mark its beginning and its end. Some requests have many more
+# tokens than others, and there are two ways to hand such lists to a model:
 #
-# - against the **padded** reference, the paper's baseline, and
-# - against the **unpadded** reference, the same model served one request at a time without padding.
+# ```text
+#            a request of 6 tokens                              positions computed
+# padded     [CLS] is it late ? [SEP] ░ ░ ░ ░ ░ ░ ... ░ ░       512, whatever the text
+# unpadded   [CLS] is it late ? [SEP]                             6, those of the text
+# ```
 #
-# Both are the stock `transformers` class, in fp32, as a user would call it. Below them stands the *teacher*: the model
-# whose accuracy everything later has to keep.
-
-# %% [markdown]
+# [Padding](glossary.md#padding) fills every request up to one fixed length with blank tokens. The model computes on the blanks just as it
+# computes on words, and a mask then keeps them out of the result. Both ways therefore give the same answer, but the first one does more
+# work. Suppose $B$ requests with $n_1, \ldots, n_B$ tokens are each filled up to $n_{\max}$ positions. Then the share of all
+# computed positions that is wasted on blanks is
+#
+# $$\mathrm{waste} = 1 - \frac{\sum_{i=1}^{B} n_i}{B \, n_{\max}}$$
+#
+# Why does this matter for a speed-up? FastFormers, the paper that this book follows, starts its table from a model that pads, and the
+# first step of that table is to stop padding
+# ([Kim and Hassan Awadalla, Table 3](https://arxiv.org/abs/2010.13382)). That step makes the model several times as fast, and
+# nothing was made smaller. Whoever starts from the unpadded model cannot count it. So this book always gives two
+# speed-ups, one against each baseline, and it times two models in both ways:
+#
+# | | padded to the longest length | unpadded, one request at a time |
+# |:--|:--|:--|
+# | **reference**: the larger standard model | the [padded reference](glossary.md#padded-reference), where the paper starts | the [unpadded reference](glossary.md#unpadded-reference), what a careful user would run |
+# | **teacher**: the model that is fine-tuned for the task | the same step with a smaller model | what all later chapters have to beat, and whose accuracy they have to keep |
+#
+# In the default run the reference is BERT-base, with 12 layers of width 768 ([Devlin et al.](https://arxiv.org/abs/1810.04805)). The
+# [teacher](glossary.md#teacher) is a MiniLM with 6 layers of width 384
+# ([Wang et al.](https://arxiv.org/abs/2002.10957)), which was trained further to compare sentences
+# ([Reimers and Gurevych](https://arxiv.org/abs/1908.10084)). All four are the standard class of the `transformers` library, with
+# 32-bit floating-point numbers (*fp32*), as a user would call it.
+#
 # ## 1.2 The task
 #
-# Every number of the run is about this task. *Dev*, for every choice on the way, shares no source file, passage or description
-# with *train*; *test* is what is reported, and nothing is chosen by it.
+# Every number of a run belongs to one task. Its examples come in three parts: the model learns from *train*, every choice on the way
+# looks at *dev*, and what is reported is measured on *test* ([dev and test](glossary.md#dev-and-test)). The parts share no source
+# file and no passage, and nothing is ever chosen by looking at *test*.
 #
-# The default task is made here, from the documentation of the installed packages: a parameter's name with a description, a
-# function, and the question whether they belong together. Where they do not, the description is that of *another parameter of
-# the same function*. So both texts are always about the same thing, and shared words tell little; a model that answers
-# finds documentation that has drifted from its code.
+# The default task is made on your machine, from the documentation of the Python packages that are installed with the book. An
+# example is a pair: the name of a parameter with a description, and a function that has this parameter. The
+# question is whether the description belongs to this parameter. If the answer is no, the description was taken from *another parameter of the same
+# function*. For example, `axis: the number of rows to return`, beside a function that has both an `axis` and an `n`, is a no. Both
+# texts are always about the same thing, so counting the words they share tells little, and a model has to read. A model that can do
+# this finds documentation that no longer fits its code. The book also runs on the tasks of SuperGLUE
+# ([Wang et al.](https://arxiv.org/abs/1905.00537)) and on your own data.
 
 # %%
 examples = {
@@ -119,27 +146,32 @@ examples = {
 # %% tags=["hide-input"]
 bench.facts["data_fingerprint"] = {name: split.fingerprint for name, split in examples.items()}
 bench.facts["n_examples"] = {name: len(split) for name, split in examples.items()}
-scored_by = " and ".join(bench.task.metrics) + (
-    ", the mean of them" if len(bench.task.metrics) > 1 else ""
+scored_by = " and ".join(bench.task.metrics)
+if len(bench.task.metrics) > 1:
+    scored_by = f"the mean of {scored_by}"
+about = (
+    ""
+    if scored_by == "accuracy"
+    else f" Where this book says *accuracy*, this task has {scored_by}."
 )
-show(
-    Markdown(f"**{bench.task.name}.** {bench.task.description} *Accuracy* stands for {scored_by}.")
-)
+show(Markdown(f"The task **{bench.task.name}**: {bench.task.description}{about}"))
 bench.table(
     [
         {
-            "split": name,
-            "examples": len(split),
-            "always the same answer scores": f"{metrics.chance(bench.task, split.gold):.1%}",
-            "fingerprint": split.fingerprint,
+            "part": name,
+            "examples": f"{len(split):,}",
+            "score of always the same answer": f"{metrics.chance(bench.task, split.gold):.1%}",
+            "fingerprint of the data": split.fingerprint,
         }
         for name, split in examples.items()
     ]
 )
 
 # %% [markdown]
-# The tokenizer cuts words into pieces of its vocabulary; a model sees their numbers. What a model has to compute depends
-# on how many there are, and requests differ a lot:
+# The third column is what a model scores that ignores the texts. The fingerprint changes when a single character of the
+# data changes, and later chapters refuse to go on with other data.
+#
+# Next the texts become tokens. How much a model has to compute depends on how many tokens there are:
 
 # %%
 tokenizer = checkpoints.load_tokenizer(teacher)
@@ -152,69 +184,83 @@ test = splits.tokenize(examples["test"], tokenizer, max_length)
 statistics = {
     "mean": test.lengths.mean(),
     "median": np.median(test.lengths),
-    "95th percentile": np.percentile(test.lengths, 95),
+    "95 % have at most": np.percentile(test.lengths, 95),
     "longest": test.lengths.max(),
-    "padded to": max_length,
+    "what padding fills up to": max_length,
 }
 rows = [
-    {"tokens of a test request": name, "": f"{value:.0f}"} for name, value in statistics.items()
+    {"length of a test request": name, "tokens": f"{value:.0f}"}
+    for name, value in statistics.items()
 ]
 show(bench.table(rows))
 as_read = {"train": train, "dev": dev, "test": test}
 Markdown(reading.words(as_read, tokenizer, max_length, teacher))
 
 # %% [markdown]
+# Compare the first row with the last: their ratio tells roughly how much work padding adds.
+#
 # ## 1.3 The model
 #
-# The book has its own encoder, small enough to read, because the stock one cannot hold the pruned shapes of later
-# chapters. Its heart is attention:
-
-# %% tags=["hide-input"]
-display.source(Attention.forward)
-
-# %% [markdown]
-# We train in our encoder and serve the baseline in the stock class: the same weights, which the check below asserts.
+# A BERT-like encoder is a stack of layers. Each layer first lets every token look at all others, and then passes
+# every token through two matrices with a non-linear function between them (the *feed-forward* part). The looking is *attention*: for
+# every head of a layer,
+#
+# $$\mathrm{Attention}(Q, K, V) = \mathrm{softmax}\left( \frac{Q K^{T}}{\sqrt{d_k}} \right) V$$
+#
+# where $Q$, $K$ and $V$ (query, key and value) are three matrices with one row a token, each a product of the tokens' vectors
+# with a matrix of weights, and $d_k$ is the width of a head ([Vaswani et al., eq. 1](https://arxiv.org/abs/1706.03762)). The mask adds a
+# very large negative number to $Q K^{T}$ at the blanks, so their share after the softmax is zero.
+#
+# The book has its own encoder, in `fflib/model/encoder.py`. It is short enough to read, and it can have another number of heads and neurons in
+# every layer, which the standard class cannot and which later chapters need. We train in our encoder and serve the baselines in the
+# standard class. Both hold the same weights, and section 1.8 checks that they give the same answers.
 #
 # ## 1.4 The teacher
 #
-# One loop trains everything in this book. Batches hold texts of like length, so that little of the work is padding; the
-# learning rate warms up and decays; the best weights on *dev* are kept. *Test* is not looked at until the end.
+# One training loop serves the whole book. It puts texts of similar length into the same batch, so that little is padding. The learning rate rises for
+# a short while and then falls. The loop keeps the weights that score best on *dev*, and it stops when three scores in a row bring no gain
+# (`patience`). The vectors of the words stay as they are (`freeze_words`): in a MiniLM they are about half of all weights, and the layers above can learn
+# the task without them.
 
 # %%
 recipe = training.Recipe(
     epochs, batch_size, learning_rate, dropout=dropout, freeze_words=True, patience=3
 )
 kept_file = shipped.file_for(bench.task, teacher) if shipped_teacher else None
-models_folder = bench.folder / "models"
-# Where the teacher comes with the book, this training chooses nothing: a part of dev is enough to watch it.
+# If the teacher comes with the book, a part of dev is enough to watch this training.
 watched = dev.take(range(min(len(dev), 400))) if kept_file else dev
+
+# %% tags=["hide-input"]
+models_folder = bench.folder / "models"
 if epochs:
     trained = models_folder / "trained"
     plan = finetuning.fit_into(minutes, train, watched, recipe, teacher, bench.task, trained)
     train, recipe = train.take(range(plan.rows)), replace(recipe, epochs=plan.epochs)
-    show(Markdown(f"Training on {plan}, fewer if *dev* stops gaining."))
+    show(Markdown(f"Training on {plan}. It stops earlier if the score on *dev* no longer rises."))
 
 
-# %%
 def fine_tune(seed):
     folder = models_folder / f"{'begun' if kept_file else 'teacher'}-{seed}"
     data = bench.task, train, watched
     return finetuning.fine_tune(teacher, *data, recipe, bench.score, folder, tokenizer, seed)
 
 
+# %%
 tuned = {seed: fine_tune(seed) for seed in seeds}
 best_seed = max(seeds, key=lambda seed: tuned[seed][1].best_score)
 teacher_model, history = tuned[best_seed]
 
 # %% [markdown]
-# The default task is hard: a model that has seen a thousand pairs still guesses, and the one that this book goes on with saw all
-# of train. That takes longer than a reader should wait, so its training was done once, by this very loop, and **what it
-# changed comes with the book**: for each matrix of the layers a product of two thin ones, the best there is of that size, added to
-# the public weights as [LoRA](https://arxiv.org/abs/2106.09685) does, in under a megabyte. It costs a little accuracy, which the
-# record beside the file tells. `python -m fflib.model.shipped` makes it anew; with `shipped_teacher=False`, and for every other task, the
-# teacher is the model that was trained above. The figure shows both trainings: yours, and the long one from its record.
+# The default task is hard: a model that has seen a thousand pairs still guesses. The teacher of this book saw all of *train*, which takes longer than a
+# reader should wait. So it was trained once, by this very loop, and **what the training changed comes with the book**. For every matrix of
+# the layers that is a product of two thin matrices, added to the public weights as
+# [Hu et al.](https://arxiv.org/abs/2106.09685) do in LoRA. The file has less than a megabyte. Making it that small costs a little accuracy,
+# which the record beside the file states. `.venv/bin/python -m fflib.model.shipped` makes it again.
+#
+# With `shipped_teacher=False`, and for every other task, the teacher is the model that was trained above. Where there are two trainings, the figure
+# shows both: the short one of this run, and the long one as its record tells it.
 
-# %%
+# %% tags=["hide-input"]
 begun = None
 if kept_file:
     begun, folder = history, models_folder / f"teacher-{best_seed}"
@@ -222,16 +268,20 @@ if kept_file:
 training_figures.training(history, metrics.chance(bench.task, dev.gold), begun)
 
 # %% [markdown]
-# What the teacher scores on texts it was neither trained nor selected on, with a 95 % bootstrap interval:
+# On the left the loss on *train*, which the training lowers. On the right the score on *dev*: it counts only as far as it rises above
+# the dashed line, which is what guessing scores.
+#
+# The teacher's score on *test*, texts that it was neither trained nor selected on, comes with a 95 % *bootstrap interval*
+# ([Efron](https://doi.org/10.1214/aos/1176344552)). To get it, we draw as many test examples as there are, at random and with repetition, score
+# this draw, and do so many times over. The [interval](glossary.md#bootstrap-interval) holds the middle 95 % of these scores. It says how much
+# the score would move with other test examples of the same kind. It does not say how much it would move with another training.
 
-# %%
+# %% tags=["hide-input"]
 teachers = {best_seed: teacher_model}
 if not kept_file:
     teachers = {seed: model for seed, (model, _) in tuned.items()}
 test_logits = {seed: cache.predict_cached(model, test) for seed, model in teachers.items()}
 teacher_scored = bench.scored(test_logits[best_seed], test.gold)
-
-# %% tags=["hide-input"]
 seed_rows = [
     {
         "seed": seed,
@@ -251,32 +301,51 @@ bench.facts["teacher"] = {
     "seeds": seed_rows,
     "shipped": shipped.record_of(kept_file) if kept_file else None,
 }
+
+# %% tags=["hide-input"]
+interval = f"95 % interval {teacher_scored.low:.1%} to {teacher_scored.high:.1%}"
 by_metric = bench.facts["teacher"]["metrics"]
-each_metric = "".join(f" {name} {value:.3f}." for name, value in by_metric.items())
-words = f"Test accuracy **{teacher_scored.value:.1%}**, 95 % interval {teacher_scored.low:.1%} to {teacher_scored.high:.1%}."
-show(Markdown(words + (each_metric if len(by_metric) > 1 else "")))
-bench.table(seed_rows, decimals=3)
+parts = "".join(f" {name}: {value:.3f}." for name, value in by_metric.items())
+show(
+    Markdown(
+        f"Accuracy on test **{teacher_scored.value:.1%}**, {interval}.{parts if len(by_metric) > 1 else ''}"
+    )
+)
+display.table(
+    [
+        {
+            "training seed": row["seed"],
+            "score on dev": f"{row['dev']:.1%}",
+            "score on test": f"{row['test']:.1%}",
+            "minutes of training": f"{row['minutes']:.1f}",
+        }
+        for row in seed_rows
+    ]
+)
 
 # %% [markdown]
 # ## 1.5 The floors: what needs no fine-tuned transformer
 #
-# "It keeps nearly all of its teacher" is no praise where counting words keeps as much. So here is what stays below the ladder, each
-# made in seconds from the same training examples and by nobody's cleverness:
+# Later chapters will say that a small model keeps nearly all of its teacher's accuracy. That is no achievement where counting words
+# reaches the same. So here are simple competitors, each made in seconds from the same training examples. We call them *floors*, since they lie below the ladder:
 #
-# - **one answer for all**, the best there is;
-# - **words**: which words the texts hold and, of a pair, which they share, in a linear model and in boosted trees;
-# - **untrained encoder**: the public model before anything was tuned, one mean vector a text; of a pair their cosine;
-# - **static embeddings**: the mean of the encoder's word embeddings, without any layer, in a small classifier.
+# - **one answer for all**: the one class that scores best as the answer to everything;
+# - **words**: which words the texts hold, rare words weighing more (TF-IDF, after [Spärck Jones](https://doi.org/10.1108/eb026526)), and which words two
+#   texts share; a linear model or boosted trees decide;
+# - **untrained encoder**: the public model before any fine-tuning. Each text becomes the mean of its token vectors; for a pair, the cosine
+#   between the two decides;
+# - **static embeddings**: the mean of the model's word vectors, with no layer applied, in a small classifier.
 #
-# Where a floor comes in variants, dev chooses, as it chooses the best floor. They see at most as many examples as leave them
-# seconds (`floors.ROWS`), and texts are encoded to their first tokens only. **A teacher is worth compressing if it is
-# clearly above the best of them**: on dev, asked the same examples, the whole interval of the difference lies above zero.
-# Else no page of this run shows a share of its accuracy as kept.
+# Where a floor has several variants, *dev* chooses one, and *dev* also says which floor is the best. A teacher is worth compressing only if
+# it is clearly above that floor: both answer the same *dev* examples, and the whole interval of the difference must lie
+# above zero. If it does not, no page of this run claims that a share of the accuracy was kept.
 
 # %%
 public = teacher if epochs else ""  # an encoder that is fine-tuned already is no floor
 floor_train = bench.split("train", n_floor)
 fitted = floors.fit(bench.task, floor_train, examples["dev"], public, tokenizer)
+
+# %% tags=["hide-input"]
 best_floor = floors.best(fitted)
 answers = {
     "test": {name: floor.logits(examples["test"]) for name, floor in fitted.items()},
@@ -284,24 +353,37 @@ answers = {
 }
 answers["test"]["teacher"] = test_logits[best_seed]
 answers["dev"]["teacher"] = cache.predict_cached(teacher_model, dev)
-
-# %% tags=["hide-input"]
 golds = {"dev": dev.gold, "test": test.gold}
 found = floor_report.fact(bench.task, fitted, answers, golds, n_resamples)
 bench.facts["floors"] = found
 bench.facts["teacher_is_clear"] = found["teacher_is_clear"]
-own_data = floor_report.description_of(task)
 show(bench.table(floor_report.table(found, teacher_scored, teacher)))
-Markdown(floor_report.verdict(found, bench.task, own_data))
+Markdown(floor_report.verdict(found, bench.task, floor_report.description_of(task)))
 
 # %% [markdown]
+# In the last row is the teacher, above it the floors. *How* names the variant that *dev* chose. The sentence below the table gives
+# the difference that counts, with its interval.
+#
 # ## 1.6 Predict: how long should a request take?
 #
-# A forward pass is mostly matrix products, so its operations can be counted from the shapes alone, and the processor's
-# rate can be measured in a second with one large product. Operations over rate is a lower bound for the time:
-
-# %% tags=["hide-input"]
-display.source(flops.forward_flop)
+# Before we measure, we predict. A forward pass consists mostly of matrix products, so its arithmetic operations can be counted
+# from the shapes alone. For $n$ tokens and $L$ layers they are
+#
+# $$F(n) = \sum_{\ell=1}^{L} \left( 2 n \, (4 d w_\ell + 2 d f_\ell) + 4 n^2 w_\ell \right)$$
+#
+# Here $d$ is the width of a token's vector, $w_\ell$ the number of heads times the width of a head, and $f_\ell$ the width of the feed-forward part of
+# layer $\ell$. The bracket $4 d w_\ell + 2 d f_\ell$ counts the weights of a layer: four matrices for attention (query, key, value, output) and two for the
+# feed-forward part. Every weight costs each token one multiplication and one addition, so this part is twice the weights times the tokens, a rule
+# of thumb worth remembering ([Kaplan et al., section 2.1](https://arxiv.org/abs/2001.08361)). The last term is attention itself: every token meets
+# every other, so it grows with $n^2$.
+#
+# A processor can do only so many operations a second, $P$, and can fetch only so many bytes a second from memory, $B$. If the pass
+# needs $M$ bytes, above all its weights, then it takes at least
+#
+# $$t \ge \max\left( \frac{F(n)}{P}, \frac{M}{B} \right)$$
+#
+# This is the [roofline](glossary.md#roofline) model ([Williams et al.](https://doi.org/10.1145/1498765.1498785)). We measure $P$ with one large matrix product and $B$ with one large copy. For
+# requests as long as ours the first term is the larger one, so we take it as the prediction. Exercise 3 asks when the second one wins.
 
 # %%
 reference_model = checkpoints.untrained_classifier(
@@ -321,27 +403,30 @@ predicted_ms = {
 
 # %% tags=["hide-input"]
 bench.facts["ceiling"] = vars(ceiling)
+gflop = {name: flops.forward_flop(config, max_length) / 1e9 for name, config in configs.items()}
 Markdown(
-    f"This machine reaches **{ceiling.fp32_gflop_per_s:.0f} GFLOP/s** in fp32 on {ceiling.threads} threads "
-    f"and moves {ceiling.memory_gb_per_s:.0f} GB/s. The unpadded prediction is for {tokens['unpadded']} tokens, the median."
+    f"With {ceiling.threads} thread{'s' * (ceiling.threads != 1)} this machine reaches **{ceiling.fp32_gflop_per_s:.0f} billion operations a second** (GFLOP/s) in "
+    f"fp32, and moves {ceiling.memory_gb_per_s:.0f} GB a second. A padded request of {max_length} tokens costs the reference "
+    f"{gflop['reference']:.1f} billion operations and the teacher {gflop['teacher']:.1f} billion. The unpadded prediction is "
+    f"for {tokens['unpadded']} tokens, the median of the test set."
 )
 
 # %% [markdown]
-# ## 1.7 Do it: the stock models
+# ## 1.7 Do it: the standard models
 #
-# Where the reference is the very model that was fine-tuned above, it is the teacher itself. Else it is timed with untrained
-# weights, for a matrix product takes as long whatever its numbers are: it has a speed then, and no accuracy, and its accuracy
-# cells stay empty.
+# In the default run the reference is not trained for the task. For its speed this does not matter, since a product takes as long whatever
+# numbers it multiplies. It has no accuracy, though, and its accuracy cells stay empty. If you name the same model as reference and as teacher,
+# it has both.
+#
+# We time a few requests whose lengths are spread as those of the whole test set. A padded request costs the
+# same whatever it holds, so we need fewer of those. A `Variant` is one way to serve: a model, the batches that it is given, and how far they
+# are padded.
 
 # %%
 stock = {"reference": reference_model, "teacher": checkpoints.to_transformers(teacher_model)}
 reference_is_teacher = reference.partition("@")[0] == teacher.partition("@")[0]
 if reference_is_teacher:
     stock["reference"] = stock["teacher"]
-
-# %% [markdown]
-# The timed requests are spread over the lengths as the whole test set is. Padded, every request costs the same whatever
-# it holds, so fewer of them tell as much.
 
 # %%
 timed_at = batching.evenly_by_length(test.lengths, n_requests)
@@ -356,12 +441,15 @@ for name, model in stock.items():
     ways[f"{name} unpadded"] = Variant(f"{name} unpadded", predict, one_by_one)
 
 # %% [markdown]
-# ## 1.8 Check; then Measure
+# ## 1.8 Check, then Measure
 #
-# Nothing is timed before its logits were compared with those of the model it stands for. Here: the stock classes, one by
-# one and padded, against the same weights in sorted batches; the teacher's in our own encoder, so this also shows that the
-# stock class and ours compute the same. Then every variant is timed in every round, in a new random order, so that a machine
-# that slows down for a while slows them all. From token ids to logits, padding included.
+# Nothing in this book is timed before its answers were checked. Here each of the four ways must give the same *logits* (the raw scores of the
+# classes) as the same weights give in another arrangement: the reference in batches, the teacher in our own encoder. So this also
+# shows that our encoder computes what the standard one does.
+#
+# Then the four are timed in several rounds. Each round times all of them, in a new random order, so that a machine that
+# slows down for a while slows down all four. The clock runs from token ids to logits. Padding is included, turning text into
+# tokens is not.
 
 # %%
 expected = {
@@ -371,12 +459,8 @@ expected = {
 race = bench.compare(ways, requests, {name: expected[name.split()[0]] for name in ways})
 Markdown(f"Largest difference of a logit: {race.largest_difference:.1e}; {race.labels_kept}.")
 
-# %% [markdown]
-# Prediction and measurement, side by side. *Share of ceiling* is how much of the processor's rate the model reaches; what
-# is missing went into everything that is not a matrix product, and into products too small to fill the cores.
-
 # %% tags=["hide-input"]
-rows = [
+bench.facts["predictions"] = rows = [
     {
         "variant": name,
         "predicted ms": predicted_ms[name],
@@ -388,9 +472,28 @@ rows = [
     }
     for name, timing in race.items()
 ]
-bench.table(rows, keep="predictions")
+heads = {
+    "variant": "model and way",
+    "predicted ms": "predicted (ms)",
+    "p50 ms": "median latency, p50 (ms)",
+    "share of ceiling": "share of the processor's rate",
+    "p95 ms": "p95 (ms)",
+    "timed": "times measured",
+    "requests/s": "throughput (requests/s)",
+}
+display.table(rows, heads=heads)
 
-# %%
+# %% [markdown]
+# [Latency](glossary.md#latency) is how long one request takes. Half of the requests take at most [p50](glossary.md#p50-and-p95), the median, and 95 %
+# take at most p95. [Throughput](glossary.md#throughput) is how many requests a second the machine answers. Compare
+# the first two columns of numbers: their ratio, predicted over measured, is the *share of the processor's rate* that the model reaches. What
+# is missing went into everything that is not a matrix product, and into products that are too small to keep all cores busy. That is why the share is
+# lower for the small model and for short requests.
+#
+# These four are the first rungs of the ladder. The floors are added to it as well. They answer the same requests, one by one. Their clock starts at the
+# text and not at the token ids, because most of them read no tokens.
+
+# %% tags=["hide-input"]
 stands_on = {"reference padded": "", "teacher padded": ladder.PADDED}
 for name, timing in race.items():
     model, kind = name.split()
@@ -407,11 +510,7 @@ for name, timing in race.items():
         scored=teacher_scored if has_learned else None,
     )
 
-# %% [markdown]
-# The floors answer the same requests, one by one and **from text**: a word is counted and no token id is looked up before
-# the clock starts. One answer for all takes no time worth a clock.
-
-# %%
+# %% tags=["hide-input"]
 timed_texts = examples["test"].take(timed_at)
 served = {name: floor for name, floor in fitted.items() if floor.served}
 floor_race = bench.compare_at_once(
@@ -420,7 +519,7 @@ floor_race = bench.compare_at_once(
     {name: floor.served(timed_texts) for name, floor in served.items()},
     plans=one_by_one,
 )
-for row in found["rows"]:
+for row in found["rows"]:  # one answer for all takes no time worth a clock
     name, timing = row["floor"], floor_race.get(row["floor"])
     scored = Scored(row["test"], row["low"], row["high"])
     fields = floors.SERVED_BY[name] | {"model": row["by"], "batching": "none"}
@@ -428,10 +527,13 @@ for row in found["rows"]:
     row["throughput_per_s"] = timing and timing.throughput_per_s
 
 # %% [markdown]
+# The table at the top of the chapter now has all of these rungs. Look at its last rows, the floors: some of them answer far more requests
+# a second than any model here, and they are of no use where their accuracy is that of guessing. Speed means something only together with
+# accuracy.
+#
 # ## 1.9 Anatomy: where does the time go?
 #
-# PyTorch's profiler adds up the time inside each operator, for one request. What later chapters attack can be seen here:
-# smaller matrices (distillation, pruning), cheaper numbers in them (quantisation), and everything else (the runtime).
+# PyTorch's profiler adds up the time inside each operator, for one request of median length:
 
 
 # %%
@@ -452,42 +554,114 @@ profiles = {
 bench.facts["anatomy_ms"] = {
     name: operators.group_operators(profile) for name, profile in profiles.items()
 }
-caption = f"{bench.caption}; self time of operators, PyTorch profiler"
+caption = f"{bench.caption}; time inside each operator, by PyTorch's profiler"
 bench.figure(figures.anatomy(profiles, caption), "anatomy")
 
 # %% [markdown]
+# Each bar is one request, and its length stands for all of the request's time; the milliseconds are on the left. There are two things to see. Padding
+# raises the share of attention, because its cost grows with the square of the length. And in the small model more of the time goes into
+# *other*: copying, reshaping, and calling many small operations. The next chapters attack these parts one by one. Distillation and pruning make the
+# matrices smaller, quantisation makes the numbers in them cheaper, and the runtime removes much of the rest.
+#
 # ## 1.10 What it cost, and what it did not buy
 #
-# Leaving the padding out costs nothing: the check asserts the same logits. It also teaches the first lesson about
-# speed-ups, printed from this run:
+# Leaving the padding out costs nothing: the check above found the same answers. And here is the first lesson about
+# speed-ups, from this run:
 
 # %% tags=["hide-input"]
 speedup = race.speedup("reference unpadded", "reference padded")
 paper = 734.35 / 209.29  # FastFormers, Table 3, first two rows
-nothing = "That is no gain: all texts are nearly as long as the limit, or this machine was busy. "
+nothing = "That is no gain: all texts are nearly as long as the limit, or the machine was busy. "
 Markdown(
-    f"Not padding made the reference **{speedup:.2f} times** as fast here (the paper: {paper:.2f} times). "
+    f"Without padding the reference answers **{speedup:.2f} times** as many requests a second here; in the paper it was {paper:.2f} times. "
     f"{'' if speedup > 1 else nothing}"
-    f"Any ladder that starts from the padded model owes that factor to its choice of a baseline."
+    f"Every speed-up that is measured from the padded model contains this factor, whatever was done to the model."
 )
 
 # %% [markdown]
 # ## 1.11 When it does not pay
 #
-# - When all requests are nearly as long as the limit, there is no padding to leave out.
-# - Some engines compile for one fixed shape and are faster for it; chapter 6 weighs that.
-# - PyTorch's fp32 matrix product is slower than it could be on some AMD processors, which flatters everything that is
-#   compared with it; the *share of ceiling* above is relative to PyTorch's own product. The runtime chapter adds the
-#   comparison with the best fp32 engine.
+# - When all requests are nearly as long as the limit, there is little padding to leave out.
+# - Some engines compile a model for one fixed shape and are faster for it. [Chapter 6](06_runtime.ipynb) weighs that against the padding.
+# - On some AMD processors PyTorch's own matrix product in fp32 is slower than it could be. That flatters everything that is
+#   compared with it, and the share of the processor's rate does not show it, since that rate was measured with the same product. Chapter 6 therefore adds a
+#   comparison with the best fp32 engine that was tried.
+#
+# **Next:** [chapter 2](02_batching.ipynb) answers several requests at once.
 #
 # ## 1.12 Exercises
 #
-# 1. Predict the padded time for a limit of 256 tokens, then measure it (`bench.task.max_length`).
-# 2. At which length do the products between pairs of tokens overtake the others? Ask `flops.forward_flop`.
-# 3. Which words does the best floor go by? Look at the weights of its linear variant in `floor_features.of_words`.
-# 4. Train with `train_length` twice as long. What does it cost, and what does it buy on dev?
+# Predict first, then open the answer; its numbers are those of the run that you are reading. A command such as `make book SET=...` measures again with other
+# parameters, this chapter and those that build on it, and `make plan SET=...` says beforehand how long that takes. With `SIZE=smoke` it takes minutes, and
+# the numbers mean little.
 #
-# **Next:** [chapter 2](02_batching.ipynb) serves several requests at once.
+# **Exercise 1.** Section 1.10 shows the factor that padding costs. Predict it without a clock, from the lengths of the test requests and
+# the formula of section 1.6. Is your prediction above or below what was measured, and why? To measure again with more requests:
+#
+# ```text
+# make book SET="n_requests=64 n_padded_requests=16"
+# ```
+
+# %% tags=["answer"]
+flop = [flops.forward_flop(configs["reference"], n) for n in (*requests.lengths, max_length)]
+by_count = flop[-1] / np.mean(flop[:-1])
+why = "what is no product, the softmax of attention for one, grows with the padding as well"
+if by_count > speedup:
+    why = "short requests reach a smaller share of the processor's rate, so leaving the padding out saves less time than work"
+Markdown(
+    f"By the operations alone, leaving the padding out is worth **{by_count:.2f} times** the throughput. Measured: {speedup:.2f} times. "
+    f"The likely reason for the difference: {why}."
+)
+
+# %% [markdown]
+# **Exercise 2.** In the formula of section 1.6 the last term grows with $n^2$. From which length on do the products between pairs of tokens cost more than
+# all products with weights? Solve it on paper for both models, then ask the book's own count in `make lab`: open this chapter, run it, and type
+# `flops.forward_flop(configs["teacher"], 2304)`.
+
+# %% tags=["answer"]
+crossing = {}
+for name, config in configs.items():
+    layer = config.layers[0]
+    width = layer.num_heads * layer.head_size
+    weights = 4 * config.hidden_size * width + 2 * config.hidden_size * layer.intermediate_size
+    crossing[name] = weights / (2 * width)  # 2 n weights = 4 n n width
+words = " and ".join(f"{n:,.0f} tokens for the {name}" for name, n in crossing.items())
+Markdown(
+    f"Setting both terms equal gives $n = 2d + d f / w$, that is {words}. The longest test request has {test.lengths.max()}: "
+    "at such lengths the weights decide, so this book makes the weights fewer and does not touch how attention works."
+)
+
+# %% [markdown]
+# **Exercise 3.** The roofline has two terms. How short would a request have to be for fetching the weights to take longer than computing with
+# them? Take the two rates printed in section 1.6 and four bytes a weight. Then try what the other rate looks like with one core:
+# `make book SIZE=smoke SET=threads=1`.
+
+# %% tags=["answer"]
+# 2 n weights / P = 4 weights / B, so the number of weights cancels out
+balance = 2 * ceiling.fp32_gflop_per_s / ceiling.memory_gb_per_s
+Markdown(
+    f"From $2 n N / P = 4 N / B$ follows $n = 2 P / B$, here about **{balance:.0f} tokens**, whatever the number of weights $N$. "
+    f"The median request has {np.median(test.lengths):.0f}. Below that length a model that does not fit in the cache waits for its weights; "
+    "language models that write one token at a time live there, classifiers hardly ever."
+)
+
+# %% [markdown]
+# **Exercise 4.** Train a teacher yourself instead of taking the one that comes with the book. Predict what it scores on *dev* after the examples
+# and minutes of the default run, then look. How much longer would it have to learn?
+#
+# ```text
+# make book SET="shipped_teacher=false n_train=8000 epochs=2 minutes=30"
+# ```
+
+# %% tags=["answer"]
+own = tuned[best_seed][1].best_score
+guess = metrics.chance(bench.task, dev.gold)
+beside = f" The one that comes with the book scores {history.best_score:.1%}, after {history.seconds / 60:.0f} minutes."
+Markdown(
+    f"The training of this run used {len(train):,} examples and scored **{own:.1%}** on dev, where guessing scores {guess:.1%} "
+    f"and the best floor {fitted[best_floor].dev_score:.1%}.{beside if kept_file else ''} In the figure of section 1.4 look for "
+    "the step at which the long training leaves the dashed line: up to there, more time seems to buy nothing."
+)
 
 # %% tags=["hide-input"]
 bench.save()

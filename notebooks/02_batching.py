@@ -12,24 +12,24 @@
 # ---
 
 # %% [markdown]
-# # 2 · Batching: who shares a rectangle with whom
+# # 2 · Batching: which requests to answer together
 #
-# **Claim.** On a CPU a batch is worth what it saves in overhead, minus what it wastes on padding. Sorting by length
-# takes the waste away; whether the rest pays depends on the size of the model.
+# **Claim.** On a CPU a batch saves the overhead of single calls, and it wastes work on [padding](glossary.md#padding). Grouping requests of similar
+# length takes most of the waste away. Whether the rest pays depends on the size of the model.
 #
-# **Cost.** No accuracy: the answers are asserted to be the same. But a request now waits for its batch, so the latency of
-# a single request goes up.
+# **Cost.** No accuracy: the answers are checked to be the same. But a request now waits for the others of its batch, so its
+# [latency](glossary.md#latency) goes up while the [throughput](glossary.md#throughput) of the machine does too.
 #
-# **Needs** [chapter 1](01_baseline.ipynb). **Leaves** the batching rung.
+# **Needs** [chapter 1](01_baseline.ipynb). **Leaves** one [rung](glossary.md#rung) of the ladder, *best batching*.
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
 batch_sizes: list[int] = [1, 4]  # of the small model's sweep
-big_batch_sizes: list[int] = [1, 4]  # of the big model's sweep
+big_batch_sizes: list[int] = [1, 2]  # of the big model's sweep
 token_budgets: list[int] = [256, 1024]  # padded tokens in a batch, small model
 offered_loads: list[float] = [0.5, 1.2]  # arrivals, in multiples of the one-by-one capacity
 online_budget: int = 512  # padded tokens an online batch may hold
-max_wait_ms: float = 50.0  # how long the patient batcher holds a request back
+max_wait_ms: float = 50.0  # how long the patient policy holds a request back
 n_sweep_requests: int = 16  # requests in the sweep of the small model
 n_online_requests: int = 16  # requests of each load test
 rounds: int = 2  # interleaved timing rounds
@@ -48,7 +48,9 @@ seed: int = 0  # of the arrivals
 
 # %% tags=["hide-input"]
 import numpy as np
+import pandas as pd
 from IPython.display import Markdown
+from IPython.display import display as show
 
 from fflib import display
 from fflib.book.bench import Bench
@@ -64,20 +66,43 @@ bench = Bench.open("02_batching", globals())
 # %% [markdown]
 # ## 2.1 Idea: a batch is a rectangle
 #
-# A model computes a batch as one rectangle of tokens, as wide as its longest member. Everything shorter is filled up
-# with padding, which costs as much as words do. Three ways to decide who shares a rectangle:
+# A model computes a batch as one rectangle of token positions: a row for each request, as wide as the longest of them. Shorter requests
+# are filled up with blanks, and a blank costs as much as a word. So it matters which requests share a rectangle. Take six requests, of
+# 2, 9, 3, 8, 2 and 9 tokens, in batches of two (`#` is a token, `.` a blank):
 #
-# - **in order**: as requests come; the paper's batches. One long request makes all its neighbours long.
-# - **sorted**: neighbours in length share a batch; hardly any padding is left.
-# - **token budget**: sorted, and every rectangle holds about as many *tokens*; many short requests or a few long ones.
+# ```text
+#  in order of arrival            sorted by length
+#  ## .......                     ##
+#  #########                      ##            nothing wasted
+#
+#  ### .....                      ### .....
+#  ########                       ########      five blanks
+#
+#  ## .......                     #########
+#  #########                      #########     nothing wasted
+#
+#  19 blanks, 33 tokens           5 blanks, 33 tokens
+# ```
+#
+# With $n_i$ the tokens of request $i$ and $B_b$ the number of requests in batch $b$, the share of all positions that is blank is
+#
+# $$\mathrm{waste} = 1 - \frac{\sum_{i} n_i}{\sum_{b} B_b \, \max_{i \in b} n_i}$$
+#
+# In the sketch that is 19 of 52 positions in order, and 5 of 38 sorted. In common data sets up to half of all tokens
+# are padding ([Krell et al.](https://arxiv.org/abs/2107.02027)). This chapter compares three ways to form batches:
+#
+# - **in order**: the requests as they come, a fixed number in each batch. This is what the paper does. One long request makes all its neighbours long.
+# - **sorted**: sorted by length first, then a fixed number in each batch.
+# - **token budget**: sorted as well, but each batch holds about the same number of *tokens*, many short requests or a few long ones. The
+#   [budget](glossary.md#token-budget) is the size of the rectangle, blanks included.
+#
+# As code, sorted batches and a token budget are these few lines:
 
 # %% tags=["hide-input"]
-display.source(batching.sorted_by_length, batching.token_budget, batching.collate)
+display.source(batching.sorted_by_length, batching.token_budget)
 
 # %% [markdown]
-# The same test requests and the same teacher as in chapter 1. Where the padding is, drawn over the histogram of lengths: a
-# bar's height is what the model computes for the requests of that length; the hatched part is padding. *Sorted* has next to
-# none.
+# We use the same test requests and the same [teacher](glossary.md#teacher) as in chapter 1. First, where is the padding?
 
 # %%
 teacher, test = bench.load("teacher"), bench.texts("test")
@@ -91,15 +116,26 @@ tokens_computed = {
 }
 
 # %% tags=["hide-input"]
-caption = f"{len(test)} test requests of {bench.task.name}"
+caption = f"{len(test):,} test requests of the task {bench.task.name}"
 bench.figure(figures.padding(lengths, tokens_computed, caption), "padding")
 
 # %% [markdown]
+# Each panel is a histogram of the requests by their length. The height of a bar is what the model computes for the requests of that length; its hatched part is
+# padding. On the left every request is filled up to the limit of the model. In the middle, a batch of sixteen requests almost always
+# contains a long one, and fifteen others pay for it. On the right, sorting leaves little; the more requests there are to sort, the less.
+#
 # ## 2.2 Predict
 #
-# If time went with the number of tokens, padding would decide alone: the speed-up over one-by-one serving would be the
-# ratio of the tokens computed, so *below* one for anything with padding. What a batch can win beside that is the overhead
-# of each call, which a big model hardly notices and a small one does.
+# Suppose for a moment that time goes with the number of positions and nothing else. Answering one by one computes no blanks, so the
+# speed-up of any batch over it would be
+#
+# $$s = \frac{\sum_{i} n_i}{\sum_{b} B_b \, \max_{i \in b} n_i} = 1 - \mathrm{waste}$$
+#
+# That is never above one: if this were all, batches could only lose. What a batch can win is what this formula leaves out. Every call of a model
+# has a fixed cost (Python, checks, dozens of small operations), and every call fetches all the weights from memory again. A batch
+# pays both once for all its requests. A big model hardly notices, since its products take much longer; a small model does.
+#
+# In code, a *plan* is a list of batches, and a batch is a list of request numbers. `grid` makes one plan for each way and size.
 
 # %%
 requests = test.take(batching.evenly_by_length(lengths, n_sweep_requests))
@@ -111,14 +147,15 @@ small_plans = batching.grid(requests.lengths, sizes)
 big_plans = batching.grid(big_requests.lengths, big_sizes)
 
 # %%
-tokens = {key: batching.padded_tokens(requests.lengths, plan) for key, plan in small_plans.items()}
-predicted_speedup = {key: tokens["in order", 1] / count for key, count in tokens.items()}
+waste = {key: batching.padding_share(requests.lengths, plan) for key, plan in small_plans.items()}
+predicted_speedup = {key: 1 - share for key, share in waste.items()}
 
 # %% [markdown]
 # ## 2.3 Do it, Check, Measure
 #
-# Both models as in chapter 1. Batching must not change an answer: the logits of every plan are compared with those of
-# serving one by one, up to the rounding of another order of additions. Then all plans of a model are timed in turn.
+# We time the small teacher and the big reference of chapter 1. A batch must not change an answer. So the logits of every
+# way to form batches are compared with those of answering one by one; they may differ by a rounding error only, since a computer
+# adds numbers in another order in another rectangle. Then all ways are timed in turn, in several rounds.
 
 # %%
 models = {
@@ -129,7 +166,6 @@ models = {
 }
 
 
-# %%
 def sweep(model, requests, plans, rounds):
     predict = predictors.torch_predictor(model)
     alone = Variant("alone", predict, plans["in order", 1]).logits(requests)
@@ -137,20 +173,23 @@ def sweep(model, requests, plans, rounds):
     return bench.compare(ways, requests, alone, rounds=rounds)
 
 
+# %%
 small = sweep(models["teacher"], requests, small_plans, rounds)
 big = sweep(models["reference"], big_requests, big_plans, max(2, rounds - 1))
 
 # %% tags=["hide-input"]
 worst = max(small.largest_difference, big.largest_difference)
-Markdown(
-    f"Largest difference of a logit between any batch and one by one: {worst:.1e}; {small.labels_kept}."
+show(
+    Markdown(
+        f"Largest difference of a logit between any batch and one by one: {worst:.1e}; {small.labels_kept}."
+    )
 )
 
 
-# %% tags=["hide-input"]
 def curve(race, sizes, kind):
-    sizes = [size for size in sizes[kind] if batching.words(kind, size) in race]
-    return sizes, [race[batching.words(kind, size)].throughput_per_s for size in sizes]
+    names = {1: "in order 1"}  # a batch of one is the same in every order
+    names |= {size: batching.words(kind, size) for size in sizes[kind] if size > 1}
+    return list(names), [race[name].throughput_per_s for name in names.values()]
 
 
 panels = {
@@ -162,20 +201,27 @@ panels = {
         ("big: the reference", "reference", big, big_sizes),
     )
 }
-title = "What a batch buys, with padding and without"
-labels = "batch size", "requests per second", title
+labels = (
+    "requests in a batch",
+    "requests per second",
+    "Throughput by batch size, in order and sorted",
+)
 bench.figure(figures.curves(panels, *labels, log_x=True, caption=bench.caption), "batch_size")
 
 # %% [markdown]
-# The small model's sweep in full. *Predicted* counts tokens only; what is measured above it is overhead saved, what is
-# below it is overhead added (larger rectangles leave the cache).
+# A line that falls says that larger batches are slower. Watch how far *in order* falls below its own first point, which is
+# answering one by one, and how much of that *sorted* wins back. The distance between the two lines at the same batch size is the padding.
+# With only a few timed requests, large batches are not sorted well: their lengths still differ. Had we timed thousands of requests, as in the figure of section
+# 2.1, *sorted* would waste less. In the size `full` many more are timed.
+#
+# The table has every way for the small model, predicted and measured:
 
 # %% tags=["hide-input"]
-rows = [
+bench.facts["sweep"] = rows = [
     {
         "batching": kind,
         "batch size or tokens": size,
-        "padding": f"{batching.padding_share(requests.lengths, plan):.0%}",
+        "padding": f"{waste[kind, size]:.0%}",
         "predicted speed-up": predicted_speedup[kind, size],
         "measured speed-up": small.speedup(batching.words(kind, size), "in order 1"),
         "requests/s": small[batching.words(kind, size)].throughput_per_s,
@@ -183,14 +229,27 @@ rows = [
     }
     for (kind, size), plan in small_plans.items()
 ]
-bench.table(rows, keep="sweep")
+heads = {
+    "batching": "batches",
+    "batch size or tokens": "requests, or tokens, in a batch",
+    "padding": "waste",
+    "predicted speed-up": "speed-up, predicted",
+    "measured speed-up": "speed-up, measured",
+    "requests/s": "throughput (requests/s)",
+    "batch p50 ms": "median latency (ms)",
+}
+display.table(rows, heads=heads)
 
 # %% [markdown]
+# Both speed-ups are against the first row, one by one. Where the measured one is above the predicted one, the batch saved overhead. Where it is below, the batch
+# added some: a large rectangle no longer fits in the processor's cache, so more has to be fetched from memory. The last column is the price: a
+# request gets its answer only when its whole batch is done.
+#
 # ## 2.4 The rung
 #
-# The best of the sweep goes on the ladder. Picking the best of many noisy numbers flatters it, so it is timed again,
-# beside serving one by one; that second figure is what the ladder gets. The step is the ratio of the two, so what the machine
-# has drifted since chapter 1 is left out of it.
+# The best of the table goes on the ladder. But whoever picks the best of many noisy numbers picks a lucky one. So we time the
+# winner again, in turn with one by one, and the ladder gets this second figure. The step on the ladder is the ratio of these two, so it does not matter whether the
+# machine has become slower or faster since chapter 1. In the call of `add_rung` below, `on` names the rung that this one stands on, and `below` is that rung, timed again.
 
 # %%
 best = max(small_plans, key=lambda key: small[batching.words(*key)].throughput_per_s)
@@ -198,10 +257,10 @@ finalists = {key: small_plans[key] for key in [("in order", 1), best]}
 again = sweep(models["teacher"], requests, finalists, rounds)
 
 # %% [markdown]
-# Batches must not change an answer. So test texts of all lengths go through the very batches of the rung; where their logits are
-# those of chapter 1, so is the accuracy on all of test.
+# The rung also carries an accuracy. We need not score all of *test* again: it is enough that test texts of all lengths, in the very batches of this rung, get the
+# logits of chapter 1. Then the accuracy is the same too.
 
-# %%
+# %% tags=["hide-input"]
 logits = cache.predict_cached(teacher, test)  # chapter 1's
 chosen = batching.evenly_by_length(test.lengths, min(len(test), 400))
 plan = batching.PLANS[best[0]](test.lengths[chosen], best[1])
@@ -223,29 +282,51 @@ rung = bench.add_rung(
 # %% tags=["hide-input"]
 drift = again["in order 1"].throughput_per_s / bench.rung("teacher unpadded")["throughput_per_s"]
 bench.facts["best"], bench.facts["drift_since_baseline"] = list(best), drift
+gain = again.speedup(batching.words(*best), "in order 1")
+won = (
+    f"**{rung.batching}**, {gain:.2f} times the throughput of one by one when both were timed again"
+)
+if best == ("in order", 1):
+    won = "**one by one**: on this machine no batch of this model pays"
 Markdown(
-    f"Best: **{rung.batching}**. One by one, this machine now runs at {drift:.2f} times its speed in chapter 1. "
-    f"In its batches no logit of {len(chosen)} texts differs by more than {checked.max_abs_difference:.1e}; accuracy {rung.accuracy:.1%}."
+    f"The best: {won}. In its batches no logit of {len(chosen)} texts differs by more than "
+    f"{checked.max_abs_difference:.1e}, so the accuracy is still {rung.accuracy:.1%}. (One by one, the machine now runs at "
+    f"{drift:.2f} times its speed in chapter 1. The step on the ladder does not depend on that.)"
 )
 
 # %% [markdown]
-# ## 2.5 Online: requests that do not wait to be sorted
+# ## 2.5 Online: requests that arrive one at a time
 #
-# So far all requests were there at once. A server sees them arrive at random, and has to choose: answer the one it has,
-# or hold it back for company. Four policies in front of the same model:
+# So far all requests were there at once. A server sees them arrive one at a time and cannot sort what has not arrived. Whenever the model is
+# free, the server has to choose: answer the request it has, or hold it back until there is company? We compare four such
+# rules, called [policies](glossary.md#policy), in front of the same model:
 #
-# - **one by one**, the paper's choice for most of its tasks;
-# - **adaptive**: whenever the model is free, it takes those that wait, oldest first, up to a token budget. Light traffic
-#   therefore runs one by one, and a queue turns into batches by itself;
-# - **like lengths**: the same, but next to the oldest it takes those of the queue that are nearest to it in length;
-# - **patient**: adaptive, but it holds a lone request back for a while in the hope of company.
+# | policy | what it does when the model is free |
+# |:--|:--|
+# | **one by one** | takes the oldest request; the paper's choice for most of its tasks |
+# | **adaptive** | takes all that wait, oldest first, up to a token budget. In light traffic that is one request; when a queue builds up, batches form by themselves |
+# | **like lengths** | takes the oldest, and next to it those of the queue that are nearest to it in length, up to the budget |
+# | **patient** | as adaptive, but holds a lone request back for a while in the hope of company |
+#
+# In the literature the second is known as adaptive batching and the last as delayed batching ([Crankshaw et al.](https://arxiv.org/abs/1612.03079)). In code, a
+# policy is a function that looks at the queue and says which requests to take now. `fitting` takes them one after the other while their rectangle
+# stays within the budget:
 
 # %% tags=["hide-input"]
 display.source(scheduling.adaptive, scheduling.like_lengths)
 
 # %% [markdown]
-# Arrivals are a seeded Poisson process. Each batch is really computed and its time measured; only the waiting between
-# arrivals is skipped. *Load 1* is the rate that one-by-one serving can just answer, measured on these very requests.
+# For the arrivals we draw the gaps between requests at random and independently (a *Poisson process*). That is how the requests of many users look
+# who do not know of each other. How busy that makes the server is its [load](glossary.md#load)
+#
+# $$\rho = \frac{\lambda}{\mu}$$
+#
+# where $\lambda$ is the number of requests that arrive a second, and $\mu$ the number that one-by-one serving can answer a second when it never has
+# to wait for one. We measure $\mu$ on these very requests. Below load 1 a queue comes and goes. Above it, one by one cannot keep up, the
+# queue grows as long as the test lasts, and the latencies there say more about the length of the test than about the server.
+#
+# Every batch is really computed and its time measured. Only the idle waiting between two arrivals is skipped: the clock of the test
+# jumps over it.
 
 # %%
 repeats = n_online_requests > len(test)
@@ -285,9 +366,9 @@ answers = np.array(
 assert np.abs(answers - answers[0]).max() <= 1e-3, "a batch changed an answer"
 labels = answers.argmax(-1)
 n_unlike = int((labels != labels[0]).any(axis=0).sum())
-but = f" but {n_unlike}, which lie so near the border that a sum in another order tips them"
+but = f", but for {n_unlike} whose two classes score so nearly the same that the rounding decides"
 Markdown(
-    f"All {len(served)} load tests gave the same {len(arriving)} answers{but if n_unlike else ''}, none lost and none twice."
+    f"All {len(served)} load tests gave the same {len(arriving)} answers{but if n_unlike else ''}. None was lost and none given twice."
 )
 
 
@@ -298,33 +379,58 @@ def percentiles(name, q):
 
 panels = {
     title: {name: (offered_loads, percentiles(name, q)) for name in policies}
-    for title, q in (("median latency", 50), ("95th percentile", 95))
+    for title, q in (("half of the requests take at most", 50), ("95 % take at most", 95))
 }
 labels = (
-    "offered load (1: all that one by one can answer)",
+    "load (1: all that one by one can answer)",
     "latency, waiting included (ms)",
-    "When a queue builds up, does a batcher help?",
+    "How long requests take, by load and policy",
 )
 caption = f"{bench.caption}; {len(arriving)} requests a point, Poisson arrivals"
 bench.figure(figures.curves(panels, *labels, log_y=True, caption=caption), "online")
 
+# %% [markdown]
+# The lower a line, the sooner requests get their answer; the vertical axis is logarithmic. On the left of each panel the server is mostly idle: there the policies that do
+# not wait look alike, and *patient* pays its waiting time for nothing. Towards the right a queue builds up. Compare *adaptive* with *like lengths* there:
+# both form batches of the same budget, and only the second one avoids the padding. The same tests as numbers:
+
 # %% tags=["hide-input"]
-rows = [
+bench.facts["online"] = rows = [
     {
         "load": load,
         "policy": name,
         "answered/s": outcome.throughput_per_s,
         "p50 ms": float(np.percentile(outcome.latency_ms, 50)),
         "p95 ms": float(np.percentile(outcome.latency_ms, 95)),
+        "mean ms": float(outcome.latency_ms.mean()),
+        "in the system": float(outcome.latency_ms.sum() / 1e3 / outcome.span_s),
         "mean batch": float(outcome.batch_sizes.mean()),
         "model busy": f"{outcome.utilisation:.0%}",
     }
     for (name, load), outcome in served.items()
 ]
-bench.table(rows, keep="online")
+heads = {
+    "answered/s": "answered a second",
+    "p50 ms": "p50 (ms)",
+    "p95 ms": "p95 (ms)",
+    "mean ms": "mean latency (ms)",
+    "in the system": "requests in the system, mean",
+    "mean batch": "requests in a batch, mean",
+    "model busy": "model busy, share of the time",
+}
+display.table(rows, decimals=1, heads=heads)
 
 # %% [markdown]
-# The verdict for each load: which policy has the lowest 95th percentile?
+# The requests *in the system* are those that wait or are being computed. There is a law that ties three of these columns together,
+# whatever the policy and however the requests arrive ([Little](https://doi.org/10.1287/opre.9.3.383)):
+#
+# $$L = \lambda W$$
+#
+# On average, the number $L$ of requests in the system is the number $\lambda$ that are answered a second, times the mean latency $W$ in seconds. Take
+# any row and check it. The law is useful for reasoning backwards: whoever wants short latencies at a given traffic has to keep
+# few requests in the system, so a policy that lets requests wait for company raises the latency unless its batches are that much faster.
+#
+# For each load, which policy has the lowest p95?
 
 # %% tags=["hide-input"]
 p95_ms = {key: float(np.percentile(outcome.latency_ms, 95)) for key, outcome in served.items()}
@@ -333,18 +439,22 @@ bench.table(
     [
         {
             "load": load,
-            "lowest p95": name,
-            "its p95 ms": p95_ms[name, load],
-            "one by one's p95 ms": p95_ms["one by one", load],
+            "policy with the lowest p95": name,
+            "its p95 (ms)": p95_ms[name, load],
+            "p95 of one by one (ms)": p95_ms["one by one", load],
         }
         for load, name in lowest.items()
     ]
 )
 
 # %% [markdown]
-# ## 2.6 Was the paper right that batch 1 is best?
+# Where the two figures of a row are close, the winner is a matter of luck, for each test has few requests. [Chapter 7](07_serving.ipynb) repeats
+# the question with a real server, several copies of the final model, and many more requests.
 #
-# The paper found batch 1 the fastest on most of its tasks, on a CPU, with batches in order. Here is this machine's answer:
+# ## 2.6 The paper answers one by one: was that right?
+#
+# On a CPU the paper answers one by one on most of its tasks
+# ([Kim and Hassan Awadalla, section 6.2](https://arxiv.org/abs/2010.13382)), and its batches are in order. Here is this machine's answer:
 
 
 # %% tags=["hide-input"]
@@ -361,25 +471,120 @@ def verdict(model, race):
     }
 
 
-bench.table([verdict("small", small), verdict("big", big)], keep="batch_1")
+bench.facts["batch_1"] = rows = [verdict("small", small), verdict("big", big)]
+heads = {
+    "best in order": "best batch size, in order",
+    "its gain over one by one": "its speed-up over one by one",
+    "best of all": "best way of all",
+    "its gain": "its speed-up over one by one ",
+}
+shown = pd.DataFrame(rows).replace({"batch 1": "1, one by one", "in order 1": "one by one"})
+shown["best in order"] = shown["best in order"].str.removeprefix("batch ")
+display.table(shown, heads=heads)
 
 # %% [markdown]
+# If the second column says *one by one*, the paper was right about batches in order. If the fourth column names something else, then batches do pay once they
+# hold requests of similar length.
+#
 # ## 2.7 When it does not pay
 #
-# - **Where one request already fills the cores.** A GPU needs a batch to be busy; two CPU cores do not. What a batch can
-#   win here is the overhead of a call, and a mixed batch pays more than that for its longest member.
-# - **Where a large rectangle leaves the cache**: see whether the sweep's largest batches are slower than their padding
-#   explains.
-# - **In light traffic**: the adaptive batcher never sees two requests, and *patient* costs every one its full wait.
-# - Sorting needs many requests at once: an offline job, or a long queue.
+# - **Where one request already keeps all cores busy.** A GPU needs a batch to be busy, a few CPU cores do not. All that a batch can win
+#   here is the overhead of calls.
+# - **Where a large rectangle no longer fits in the cache.** Look in the table of section 2.3 for large batches that are slower than their waste predicts.
+# - **In light traffic.** There is nobody to share a batch with, and the *patient* policy makes everyone wait for nothing.
+# - **Where requests come one at a time.** Sorting needs many at once: a job that works through a file, or a long queue.
+#
+# **Next:** [chapter 3](03_distillation.ipynb) makes the model itself smaller.
 #
 # ## 2.8 Exercises
 #
-# 1. Write a policy that takes the shortest requests first. What happens to the longest one under heavy load?
-# 2. Set `max_wait_ms` to the service time of one request. Is there a load at which *patient* beats *adaptive*?
-# 3. Which token budget fits your processor's cache? Compare the sweep with its size.
+# As in chapter 1: predict, then open the answer. `make plan SET=...` says how long a command takes.
 #
-# **Next:** [chapter 3](03_distillation.ipynb) makes the model itself smaller.
+# **Exercise 1.** The figure of section 2.1 has batches of 16. Predict the waste of batches of 4 and of 64 requests, in order and sorted.
+# Which of the two grows faster with the size of the batch? Then measure such batches:
+#
+# ```text
+# make book SET="batch_sizes=[1,4,16,64] n_sweep_requests=128"
+# ```
+
+
+# %% tags=["answer"]
+rows = []
+for size in (4, 16, 64):
+    plans = batching.in_order(lengths, size), batching.sorted_by_length(lengths, size)
+    mixed, alike = (f"{batching.padding_share(lengths, plan):.0%}" for plan in plans)
+    rows.append({"requests in a batch": size, "waste in order": mixed, "waste sorted": alike})
+show(display.table(rows))
+Markdown(
+    "In order, a larger batch is more likely to hold a long request, and all its others pay for that one. "
+    "Sorted, only the spread of the lengths within a batch is wasted, so the waste stays small while there are many requests to sort."
+)
+
+# %% [markdown]
+# **Exercise 2.** At the highest load of section 2.5, how many requests are in the system on average with *one by one*, and how many with *like lengths*? Work
+# it out from two columns of the table with Little's law, then look at the column that counts them. Then predict both for twice that load and run
+#
+# ```text
+# make book SET="offered_loads=[0.5,1.0,2.8]"
+# ```
+
+# %% tags=["answer"]
+highest, rows = max(offered_loads), []
+for row in bench.facts["online"]:
+    if row["load"] == highest:
+        law = row["answered/s"] * row["mean ms"] / 1e3
+        rows.append({"policy": row["policy"], "by the law": law, "counted": row["in the system"]})
+show(display.table(rows))
+left = 1 - 1 / (2 * highest)  # of all requests, when the last one arrives
+Markdown(
+    f"At load {2 * highest:g} one by one has answered a share of {1 / (2 * highest):.2f} when the last request arrives. The other "
+    f"{left:.2f} of {len(arriving)} wait then, and about half as many on average over the test: {left / 2 * len(arriving):.0f}."
+)
+
+# %% [markdown]
+# **Exercise 3.** A server may also take the *shortest* request of the queue first, whoever came first. Suppose it answers one by one and is
+# busy nearly all the time. Which order has the lower mean latency, and which the lower longest latency? The policy is `short_first` in
+# `fflib/serving/scheduling.py`; to measure it, run this chapter in `make lab` with one more line in `policies`:
+#
+# ```text
+# "shortest first": scheduling.short_first(1, patience_s=60.0),
+# ```
+
+# %% tags=["answer"]
+rng, rows = np.random.default_rng(seed), []
+arrivals_s = queue_sim.poisson_arrivals(0.95 * capacity_per_s, 1000, rng)
+many = rng.choice(lengths, 1000)
+position_s = 1 / (capacity_per_s * many.mean())
+words = "Computed for a thousand requests at load 0.95, with the same time for every token. Short requests no longer wait behind long ones, so the mean falls. The long ones wait until nobody else is there, so the longest latency grows."
+
+
+def service(batch, _):
+    return batch, position_s * many[batch].sum()
+
+
+tried = scheduling.one_by_one, scheduling.short_first(1, np.inf)
+for name, policy in zip(("oldest first", "shortest first"), tried, strict=True):
+    ms = queue_sim.replay(arrivals_s, many, policy, service).latency_ms
+    rows.append({"order": name, "mean (ms)": ms.mean(), "longest (ms)": ms.max()})
+show(display.table(rows, decimals=0), Markdown(words))
+
+# %% [markdown]
+# **Exercise 4.** Is there a load at which *patient* beats *adaptive*? Say first which latency it can improve and which it cannot. Then let it wait
+# only as long as one request takes:
+#
+# ```text
+# make book SET="max_wait_ms=20.0 n_online_requests=200"
+# ```
+
+# %% tags=["answer"]
+patient = f"patient, {max_wait_ms:.0f} ms"
+better = [load for load in offered_loads if p95_ms[patient, load] < p95_ms["adaptive", load]]
+where = f"at load {', '.join(f'{load:g}' for load in better)}" if better else "at no load"
+Markdown(
+    f"In this run its p95 is lower {where}. Holding a request back never makes that request faster. It can only make the batch fuller, and so help those that come later. "
+    "That needs a queue, and where there is a queue *adaptive* finds company without waiting. So the two policies become alike at high load, and a "
+    "win of *patient* in a test as short as this one is mostly chance."
+)
 
 # %% tags=["hide-input"]
 bench.save()

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from fflib.measure.operators import OPERATORS, OTHER, group_operators
+from fflib.measure.operators import OPERATORS, OTHER, PRODUCTS, group_operators
 from fflib.plotting import BLUE, GREEN, LINES, ORANGE, SKY, VERMILION, YELLOW, put_caption, styled
 
 
@@ -34,7 +34,10 @@ def anatomy(profiles: Mapping[str, Mapping[str, float]], caption: str = "") -> F
     axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
     axes.invert_yaxis()
     axes.grid(False)
-    axes.set_title("Matrix products take most of the time", pad=30)
+    products = min(groups[PRODUCTS] / sum(groups.values()) for groups in grouped.values())
+    axes.set_title(
+        "Matrix products take most of the time" if products > 0.5 else "Where the time of a request goes", pad=30
+    )
     axes.legend(ncols=7, loc="lower left", bbox_to_anchor=(-0.15, 1.0), fontsize=8, columnspacing=0.9, handlelength=1)
     put_caption(figure, caption)
     return figure
@@ -91,7 +94,7 @@ def curves(
             panel.yaxis.set_major_formatter("{x:g}")
             panel.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         else:
-            panel.set_ylim(bottom=0)
+            panel.set_ylim(0, 1.08 * max(value for _, y in lines.values() for value in y))
         if len(panels) > 1:
             panel.set_title(name, fontsize=10, weight="normal")
         panel.legend(fontsize=8)

@@ -10,9 +10,10 @@ import torch
 
 from fflib import spent
 
+PRODUCTS = "matrix products"
 # The operators of PyTorch's profiler, by what they do; whatever is not named here is "other".
 OPERATORS = {
-    "matrix products": ("addmm", "mm", "bmm", "linear", "matmul", "mkldnn_linear", "baddbmm"),
+    PRODUCTS: ("addmm", "mm", "bmm", "linear", "matmul", "mkldnn_linear", "baddbmm"),
     "attention": ("_scaled_dot_product_flash_attention_for_cpu", "scaled_dot_product_attention", "softmax", "_softmax"),
     "LayerNorm": ("native_layer_norm", "layer_norm"),
     "GELU, tanh": ("gelu", "relu", "tanh"),

@@ -75,7 +75,12 @@ def table(found: Fact, teacher: Scored, teacher_name: str) -> list[dict[str, str
 
     def row(name: str, by: str, dev: float, scored: Scored) -> dict[str, str]:
         interval = f"{scored.low:.1%} to {scored.high:.1%}"
-        return {"": name, "how": by, "dev": f"{dev:.1%}", "test": f"{scored.value:.1%}", "95 % interval": interval}
+        scores = {
+            "score on dev": f"{dev:.1%}",
+            "score on test": f"{scored.value:.1%}",
+            "95 % interval on test": interval,
+        }
+        return {"": name, "how": by} | scores
 
     rows = []
     for each in found["rows"]:

@@ -16,6 +16,13 @@ def test_operators_are_grouped_and_nothing_is_lost():
     assert sum(groups.values()) == pytest.approx(sum(profile.values()))
 
 
+def test_the_title_says_that_products_take_most_of_the_time_only_where_they_do():
+    profile = {"aten::addmm": 6.0, "aten::gelu": 1.0}
+    assert "Matrix products take most" in texts(figures.anatomy({"a": profile}))
+    other = profile | {"aten::unheard_of": 9.0}
+    assert "Matrix products take most" not in texts(figures.anatomy({"a": profile, "b": other}))
+
+
 def test_the_padding_share_stands_over_each_panel():
     lengths = np.array([10, 20, 30, 40])
     figure = figures.padding(lengths, {"fixed": np.full(4, 50.0), "none": lengths.astype(float)})

@@ -65,7 +65,7 @@ def test_skewed_classes_are_told_with_the_parameter():
 
 def test_the_table_ends_with_the_teacher():
     rows = floor_report.table(found(0.9), metrics.Scored(0.9, 0.87, 0.93), "MiniLM")
-    assert [row["test"] for row in rows] == ["50.0%", "70.0%", "90.0%"]
+    assert [row["score on test"] for row in rows] == ["50.0%", "70.0%", "90.0%"]
     assert rows[1][""].endswith("the best on dev") and rows[-1]["how"] == "MiniLM"
 
 
