@@ -49,16 +49,17 @@ def page_key() -> str:
     found = (path for folder in ("theme", "template/try_it") for path in (book / folder).rglob("*"))
     shaping = sorted(path for path in found if path.is_file() and path.suffix != ".pyc")
     modules = ("render", "redaction", "stops", "try_it", "try_it_files")
-    return content_hash(*shaping, *(book / f"{name}.py" for name in modules))
+    pages = [*sorted((book / "pages").glob("*.py")), *sorted((ROOT / "outputs" / "reference").rglob("about.json"))]
+    return content_hash(*shaping, *(book / f"{name}.py" for name in modules), *pages)
 
 
-def chapter_key(chapter: str, values: Mapping[str, Any]) -> str:
+def chapter_key(chapter: str, values: Mapping[str, Any], card: Mapping[str, Any] | None = None) -> str:
     """Hash everything a chapter's result depends on but the chapters before it: code, parameters, versions, machine.
 
     Data that stand in files, the reader's own and SuperGLUE's, count with all they say. Where the run's folder and the
-    data lie does not matter.
+    data lie does not matter. ``card`` is the machine, see `hardware.card`; None is this one.
     """
-    card = hardware.card()
+    card = card or hardware.card()
     machine = [card[name] for name in ("cpu", "cores_available", "system", "python", "versions")]
     decisive = {name: value for name, value in values.items() if name not in ("run_dir", "data_source")}
     if "task" in values and "data_source" in values:
