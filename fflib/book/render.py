@@ -112,6 +112,8 @@ def stage(notebooks: list[Path], staging: Path, trial: try_it.Page | None = None
 
     ``trial`` is the page after the chapters on which the model answers.
     """
+    from fflib.book.pages import home, staged  # only now: they read ladders and draw, and that takes time to import
+
     staging.mkdir(parents=True)
     figures = notebooks[0].parent / "figures"
     if figures.is_dir():
@@ -120,13 +122,16 @@ def stage(notebooks: list[Path], staging: Path, trial: try_it.Page | None = None
     pages = {path.stem: "index" if path.stem == INTRODUCTION else path.stem for path in notebooks}
     if trial:
         (staging / f"{TRIAL}.md").write_text(trial.text, encoding="utf-8")
+    further = staged.write(notebooks[0].parent, staging)
     contents = _contents([page for page in pages.values() if page != "index"] + [TRIAL] * bool(trial))
+    contents += "\n\n" + staged.contents(further)
     if INTRODUCTION not in pages:
         (staging / "index.md").write_text(f"# {TITLE}\n\n{contents}\n", encoding="utf-8")
     for path in notebooks:
         notebook = _prepared(_read(path), pages)
         redaction.without_places(notebook, remove)
         if path.stem == INTRODUCTION:
+            home.make_ready(notebook, staged.links(further))
             _with_stops(notebook, path.parent)
             notebook.cells.append(nbformat.v4.new_markdown_cell(contents))
         nbformat.write(notebook, staging / f"{pages[path.stem]}.ipynb")

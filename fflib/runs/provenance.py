@@ -46,7 +46,7 @@ def code_of(chapter: str) -> list[Path]:
 def page_key() -> str:
     """Hash what shapes the rendered book."""
     book = PACKAGE / "book"
-    found = (path for folder in ("theme", "template/try_it") for path in (book / folder).rglob("*"))
+    found = (path for folder in ("theme", "template/try_it", "template/pages") for path in (book / folder).rglob("*"))
     shaping = sorted(path for path in found if path.is_file() and path.suffix != ".pyc")
     modules = ("render", "redaction", "stops", "try_it", "try_it_files")
     pages = [*sorted((book / "pages").glob("*.py")), *sorted((ROOT / "outputs" / "reference").rglob("about.json"))]
