@@ -56,8 +56,8 @@ def _entry(book: Book, told: Told) -> str:
 
 def _left_out(told: list[Told]) -> list[str]:
     """Say what is not on the page: what nobody measured, and what came true wherever it was measured."""
-    unknown = [each.finding.title for each in told if not each.failed_somewhere and not each.here]
-    fine = [each.finding.title for each in told if not each.failed_somewhere and each.here]
+    unknown = [each.finding.title for each in told if not each.measured]
+    fine = [each.finding.title for each in told if each.measured and not each.failed_somewhere]
     parts = []
     if unknown:
         parts.append(f"Neither this run nor a kept one measured: {'; '.join(unknown)}.")

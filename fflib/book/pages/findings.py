@@ -38,14 +38,15 @@ class Finding:
 class Told:
     """A finding with what is shown of it.
 
-    ``here`` is what this run measured, ``kept`` a kept run in which it failed, ``label`` that run's name. Both are None
-    where nobody measured it.
+    ``here`` is what this run measured, ``kept`` a kept run in which it failed, ``label`` that run's name. ``measured``
+    says whether any run measured it at all.
     """
 
     finding: Finding
     here: Outcome | None
     kept: Outcome | None = None
     label: str = ""
+    measured: bool = True
 
     @property
     def failed_here(self) -> bool:
@@ -77,11 +78,11 @@ def _told(book: Book, finding: Finding) -> Told:
     here = outcome(finding, book.here)
     if here and here.failed:
         return Told(finding, here)
-    for source in book.kept:
-        found = outcome(finding, source)
-        if found and found.failed:
+    elsewhere = [(source, found) for source in book.kept if (found := outcome(finding, source))]
+    for source, found in elsewhere:
+        if found.failed:
             return Told(finding, here, found, source.label)
-    return Told(finding, here)
+    return Told(finding, here, measured=bool(here or elsewhere))
 
 
 def outcome(finding: Finding, source: Source) -> Outcome | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,7 @@ from fflib.story.factors import AGAINST
 
 FIGURE = "other_machines"
 HERE = "this run"
-ABOUT = ("run", "task", "processor", "cores", "eight bits by", "date, commit", "code")
-HEADS = (*ABOUT, "vs padded", "vs unpadded", "kept")
+HEADS = ("run", "machine", "measured", "vs padded", "vs unpadded", "kept")
 
 
 def page_of(book: Book, figures: Path) -> str:
@@ -46,30 +46,26 @@ def page_of(book: Book, figures: Path) -> str:
 
 
 def row_of(source: Source) -> dict[str, Any]:
-    """Return a run's row of the table, its columns being those of `HEADS`."""
-    first = source.by_name["baseline"]
-    machine, about = first["machine"], source.about
-    last = source.stack().iloc[-1]
-    kept = rungs.kept_words(last["retention"])
+    """Return a run's row of the table: the columns of `HEADS`, each with one line or two, and its ``version``."""
+    first, last = source.by_name["baseline"], source.stack().iloc[-1]
+    machine, version = first["machine"], sources.version(source.side.records)
     written = max(record["written"] for record in source.side.records)
-    return dict(
-        zip(
-            HEADS,
-            (
-                about.get("name", HERE),
-                first["parameters"]["task"],
-                machine["cpu"],
-                machine["cores_available"],
-                instructions(source),
-                f"{written[:10]}, {machine.get('commit') or 'not in git'}",
-                sources.version(source.side.records).removeprefix("of "),
-                _factor(source, last, "padded", AGAINST[0]),
-                _factor(source, last, "unpadded", AGAINST[1]),
-                kept,
-            ),
-            strict=True,
-        )
+    cores = f"{machine['cores_available']} cores"
+    by = instructions(source)
+    cells = (
+        [source.about.get("name", HERE), f"task {first['parameters']['task']}"],
+        [short(machine["cpu"]), f"{cores}, eight bits by {by}" if by else cores],
+        [f"{written[:10]}, {version}", f"commit {machine['commit']}" if machine.get("commit") else "not in git"],
+        _factor(source, last, "padded", AGAINST[0]),
+        _factor(source, last, "unpadded", AGAINST[1]),
+        [rungs.kept_words(last["retention"])],
     )
+    return dict(zip(HEADS, cells, strict=True)) | {"version": version}
+
+
+def short(cpu: str) -> str:
+    """Return the name of a processor without marks and the word that says what it is: it goes into a narrow cell."""
+    return re.sub(r"\((?:R|TM)\)| (?:Processor|CPU)\b", "", cpu)
 
 
 def instructions(source: Source) -> str:
@@ -91,7 +87,7 @@ def steps_of(source: Source) -> list[dict[str, Any]]:
 
 def machine_of(source: Source) -> str:
     """Name a run's machine, with its integer instructions, which tell most about it here."""
-    cpu, by = source.by_name["baseline"]["machine"]["cpu"], instructions(source)
+    cpu, by = short(source.by_name["baseline"]["machine"]["cpu"]), instructions(source)
     return f"{cpu}: {by}" if by else cpu
 
 
@@ -100,24 +96,25 @@ def caption(runs: Sequence[dict[str, Any]]) -> str:
     return f"{len(runs)} runs; each factor is of two rungs that one machine timed in the same rounds"
 
 
-def _factor(source: Source, last: pd.Series, kind: str, against: str) -> str:
-    """Write the measured factor with its range; of a run that measured none, the product of its steps."""
+def _factor(source: Source, last: pd.Series, kind: str, against: str) -> list[str]:
+    """Write the measured factor, and below it its range; of a run that measured none, the product of its steps."""
     headline = headline_told.of_records(source.side.records)
-    if headline:
-        return headline_told.factor_words(headline["against"][against])
-    return f"{times(last[f'speedup_vs_{kind}'])}, product of steps"
+    if not headline:
+        return [times(last[f"speedup_vs_{kind}"]), "product of steps"]
+    factor = headline["against"][against]
+    return [times(factor["factor"]), f"{times(factor['low'])} to {times(factor['high'])}"]
 
 
 def _table(runs: Sequence[dict[str, Any]]) -> str:
     heads = "".join(f'<th scope="col">{head}</th>' for head in HEADS)
-    lines = ["".join(f"<td>{html.escape(str(run[head]))}</td>" for head in HEADS) for run in runs]
+    lines = ["".join(f"<td>{'<br>'.join(map(html.escape, run[head]))}</td>" for head in HEADS) for run in runs]
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table>"
     return f'<div class="wide-table words">{table}</div>'
 
 
 def _versions(runs: Sequence[dict[str, Any]]) -> str:
-    older = sum(run["code"] == sources.OLDER.removeprefix("of ") for run in runs)
+    older = sum(run["version"] == sources.OLDER for run in runs)
     if not older:
         return "None of these runs is of an older version."
     return (
@@ -127,7 +124,10 @@ def _versions(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def _notes(kept: Sequence[Source]) -> str:
-    notes = {source.about["name"]: source.about["note"].rstrip(".") for source in kept if source.about.get("note")}
-    if not notes:
-        return "No run has a note."
-    return "Notes on the kept runs. " + " ".join(f"*{name}*: {note}." for name, note in notes.items())
+    """Return what was noted of the kept runs, each note once."""
+    names: dict[str, list[str]] = {}
+    for source in kept:
+        if note := source.about.get("note", "").rstrip("."):
+            names.setdefault(note, []).append(source.about["name"])
+    lines = [f"  - {', '.join(dict.fromkeys(those))}: {note}." for note, those in names.items()]
+    return "\n".join(["What was noted of the kept runs:", *lines]) if lines else "Nothing was noted of the kept runs."

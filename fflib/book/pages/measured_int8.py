@@ -41,6 +41,8 @@ def four_bits(source: Source) -> Outcome:
     """Weights in four bits: the speed of each model, and its size beside eight bits."""
     found = source.fact(QUANTIZATION, "recipes")
     rows = [each for each in found if each["recipe"] == "int4 weights"]
+    if not rows:
+        raise Missing("no weights in four bits")
     told = []
     for each in rows:
         eight = row(found, model=each["model"], recipe="dynamic")
@@ -48,7 +50,7 @@ def four_bits(source: Source) -> Outcome:
             f"{each['model']}: {ratio(each['speed-up'])} times the speed of fp32 and {number(each['MB'])} MB "
             f"(eight bits: {ratio(eight['speed-up'])} times, {number(eight['MB'])} MB)"
         )
-    return Outcome(bool(rows) and all(each["speed-up"] < 1 for each in rows), "; ".join(told) + ".")
+    return Outcome(all(each["speed-up"] < 1 for each in rows), "; ".join(told) + ".")
 
 
 def static_scales(source: Source) -> Outcome:
@@ -102,9 +104,10 @@ def peer(source: Source) -> Outcome:
 
 
 def learned_rounding(source: Source) -> Outcome:
-    """Whether training with the rounding was taken."""
-    _ = source.fact(QUANTIZATION, "quantized_training")
-    learned = source.fact(QUANTIZATION, "quantised")["learned"]
-    return Outcome(
-        not learned, f"The file that was chosen on dev was {'' if learned else 'not '}trained with the rounding."
+    """What training with the rounding gains on dev, and whether its file was taken."""
+    found, chosen = source.fact(QUANTIZATION, "quantized_training"), source.fact(QUANTIZATION, "quantised")
+    told = (
+        f"Rounded to eight bits, the model scores {found['before']:.1f} % on dev before this training and "
+        f"{found['after']:.1f} % after it. The chosen file was {'' if chosen['learned'] else 'not '}trained so."
     )
+    return Outcome(found["after"] <= found["before"] or not chosen["learned"], told)

@@ -61,7 +61,7 @@ def contents(names: list[str]) -> str:
     """Return the part of the navigation that lists the pages; '' where there are none."""
     if not names:
         return ""
-    return "\n".join(["```{toctree}", ":maxdepth: 1", ":caption: From the records", "", *names, "```"])
+    return "\n".join(["```{toctree}", ":maxdepth: 1", ":caption: Pages from this run", "", *names, "```"])
 
 
 def links(names: list[str]) -> str:

@@ -21,7 +21,7 @@ from fflib.runs.ladder import BELOW, FLOOR
 from fflib.story import front
 
 SCRIPT, STYLE = "_static/which_one.js", "_static/pages.css"
-MARK = "★"
+MARK, BATCHED, UNRULY = "★", " †", " ‡"
 NEEDED = ("throughput_per_s", "latency_p50_ms", "accuracy", "speedup_vs_padded")
 # What a reader may ask for: name of the field, of the row's data, what stands beside it, unit, whether more is better.
 FIELDS = (
@@ -31,10 +31,8 @@ FIELDS = (
     ("kept", "Kept of the teacher's score, at least", "%", True),
     ("mb", "Size of the model, at most", "MB", False),
 )
-IN_BATCHES = (
-    "*In batches* says that a rung was timed in its batches only, so its time includes the others of the batch."
-)
-HEADS = ("", "rung", "one request, ms", "requests/s", "vs padded", "accuracy (95 %)", "points lost", "kept", "MB", "")
+IN_BATCHES = "† marks a time in batches: the rung was timed in no other way, so the time is that of the whole batch."
+HEADS = ("", "rung", "one request, ms", "requests/s", "vs padded", "accuracy, % (95 %)", "points lost", "kept, %", "MB")
 
 
 def page_of(book: Book) -> str:
@@ -43,7 +41,7 @@ def page_of(book: Book) -> str:
     if not rows:
         raise InputError("no rung of this run has both a time and an accuracy")
     baseline = book.here.by_name["baseline"]
-    below = f" *{BELOW}*: on dev it keeps less than this book's own rule asks for, so no chapter went on from it."
+    below = f" ‡ marks a rung *{BELOW}*: on dev it keeps less than this book asks for, so no chapter went on from it."
     return template("which_one").format(
         machine=baseline["machine"]["cpu"],
         cores=baseline["machine"]["cores_available"],
@@ -148,17 +146,16 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 def _line(row: Mapping[str, Any]) -> str:
     data = " ".join(f'data-{name}="{row[name]:.6g}"' for name, *_ in FIELDS if row[name] is not None)
-    low, high = row["interval"]
+    low, high = (100 * end for end in row["interval"])
     cells = (
         MARK if row["unbeaten"] else "",
-        html.escape(row["rung"]),
-        f"{row['ms']:,.1f}" + " in batches" * row["in_batches"],
+        html.escape(row["rung"]) + UNRULY * row["below"],
+        f"{row['ms']:,.1f}" + BATCHED * row["in_batches"],
         f"{row['per_s']:,.1f}",
         times(row["factor"]),
-        f"{row['accuracy']:.1%} ({low:.1%} to {high:.1%})",
+        f"{100 * row['accuracy']:.1f} ({low:.1f} to {high:.1f})",
         "" if row["lost"] is None else f"{row['lost']:.1f}",
-        "" if row["kept"] is None else f"{row['kept']:.1f} %",
+        "" if row["kept"] is None else f"{row['kept']:.1f}",
         "" if row["mb"] is None else f"{row['mb']:,.0f}",
-        BELOW if row["below"] else "",
     )
     return f"<tr {data}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

@@ -29,7 +29,7 @@
     } else if (!limits.length) {
       answer.textContent = `All ${rows.length} rungs, best first.`;
     } else if (fit.length) {
-      answer.textContent = `${many(fit.length)} fit. The first one, ${fit[0].cells[1].textContent}, is the fastest of them.`;
+      answer.textContent = `${many(fit.length)} fit. The first one, ${fit[0].cells[1].firstChild.textContent.replace(/ [†‡]/g, "")}, is the fastest of them.`;
     } else {
       const alone = limits.map((field) => `${words(field)} (${many(rows.filter((row) => keeps(row, field)).length)})`);
       answer.textContent = `No rung of this run fits. Each limit alone is kept by: ${alone.join("; ")}.`;
