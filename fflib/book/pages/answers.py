@@ -5,6 +5,7 @@ Each returns what stands between the braces of template/pages/questions.yaml. Lo
 
 from __future__ import annotations
 
+from fflib.book.pages.measured_beyond import BEYOND
 from fflib.book.pages.measured_int8 import KEPT, QUANTIZATION
 from fflib.book.pages.measured_models import BATCHING
 from fflib.book.pages.measured_runtime import RUNTIME, SERVING
@@ -126,11 +127,15 @@ def batching(source: Source) -> Values:
 
 
 def tokenizer(source: Source) -> Values:
-    """The last rung from token ids and from the text."""
-    found = source.fact(SERVING, "from_text")
-    from_ids, from_text = found["from token ids, requests/s"], found["from text, requests/s"]
-    share = 1 - from_text / from_ids
-    return {"from_ids": number(from_ids), "from_text": number(from_text), "share": f"{share:.0%}"}
+    """What the tokenizer takes beside the served model, and what is left of the speed from token ids."""
+    found = source.fact(BEYOND, "from_text")
+    words, model = found["tokenizing_core_ms"], found["model_core_ms"]
+    return {
+        "tokenizing": f"{words:.2f}",
+        "model": f"{model:.2f}",
+        "share": f"{words / (words + model):.0%}",
+        "ratio": ratio(found["the model, from text"]["of the speed from token ids"]),
+    }
 
 
 def shapes(source: Source) -> Values:

@@ -11,11 +11,11 @@ from functools import partial
 
 import yaml
 
-from fflib.book.pages import measured_int8, measured_models, measured_pruning, measured_runtime
+from fflib.book.pages import measured_beyond, measured_int8, measured_models, measured_pruning, measured_runtime
 from fflib.book.pages.outcomes import Outcome
 from fflib.book.pages.sources import TEMPLATES, Book, Source
 
-MEASURED = (measured_models, measured_pruning, measured_int8, measured_runtime)
+MEASURED = (measured_models, measured_pruning, measured_int8, measured_runtime, measured_beyond)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from fflib.story import factors, headline_told
 from fflib.story.factors import AGAINST
 
 FIGURE = "other_machines"
-HERE = "this run"
+HERE, MULTIPLIED = "this run", "multiplied"
+VERSIONS = {sources.SAME: "this version", sources.OLDER: "older version", sources.UNKNOWN: "version unknown"}
 HEADS = ("run", "machine", "measured", "vs padded", "vs unpadded", "kept")
 
 
@@ -55,7 +56,10 @@ def row_of(source: Source) -> dict[str, Any]:
     cells = (
         [source.about.get("name", HERE), f"task {first['parameters']['task']}"],
         [short(machine["cpu"]), f"{cores}, eight bits by {by}" if by else cores],
-        [f"{written[:10]}, {version}", f"commit {machine['commit']}" if machine.get("commit") else "not in git"],
+        [
+            f"{written[:10]}, {VERSIONS[version]}",
+            f"commit {machine['commit']}" if machine.get("commit") else "not in git",
+        ],
         _factor(source, last, "padded", AGAINST[0]),
         _factor(source, last, "unpadded", AGAINST[1]),
         [rungs.kept_words(last["retention"])],
@@ -100,7 +104,7 @@ def _factor(source: Source, last: pd.Series, kind: str, against: str) -> list[st
     """Write the measured factor, and below it its range; of a run that measured none, the product of its steps."""
     headline = headline_told.of_records(source.side.records)
     if not headline:
-        return [times(last[f"speedup_vs_{kind}"]), "product of steps"]
+        return [times(last[f"speedup_vs_{kind}"]), MULTIPLIED]
     factor = headline["against"][against]
     return [times(factor["factor"]), f"{times(factor['low'])} to {times(factor['high'])}"]
 

@@ -32,7 +32,8 @@ FIELDS = (
     ("mb", "Size of the model, at most", "MB", False),
 )
 IN_BATCHES = "† marks a time in batches: the rung was timed in no other way, so the time is that of the whole batch."
-HEADS = ("", "rung", "one request, ms", "requests/s", "vs padded", "accuracy, % (95 %)", "points lost", "kept, %", "MB")
+HEADS = ("", "rung", "one<br>request, ms", "requests<br>a second", "vs<br>padded", "accuracy, %<br>(95 %)")
+HEADS += ("points<br>lost", "kept,<br>%", "MB")
 
 
 def page_of(book: Book) -> str:

@@ -26,8 +26,8 @@ def test_a_row_a_run_in_factors_with_the_age_of_its_code(tmp_path, versions):
     lines = re.findall(r"<tr>(<td>.*?)</tr>", page)
     assert len(lines) == 2 and (tmp_path / "figures" / "other_machines.png").stat().st_size > 10_000
     assert "444x<br>364x to 510x" in lines[0] and "this run" in lines[0] and "3 cores, eight bits by AMX" in lines[0]
-    assert "2026-01-02, of this version<br>commit abc1234" in lines[0]
-    assert "product of steps" in lines[1] and "Intel Core (family 3)" in lines[1] and "of an older version" in lines[1]
+    assert "2026-01-02, this version<br>commit abc1234" in lines[0]
+    assert "<br>multiplied" in lines[1] and "Intel Core (family 3)" in lines[1] and "older version" in lines[1]
     assert "1 of these 2 runs are of an older version" in page and "  - old: A note." in page
     assert not re.search(r"\d\s*(ms|s|requests/s)\b", page)
 

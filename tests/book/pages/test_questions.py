@@ -66,3 +66,13 @@ def test_the_verdict_on_graphs_of_one_length_follows_the_numbers():
 def test_a_page_without_a_number_is_refused():
     with pytest.raises(InputError, match="no run holds a number"):
         questions.page_of(book({}))
+
+
+def test_the_share_of_the_tokenizer_is_of_the_whole_request():
+    found = {
+        "tokenizing_core_ms": 0.5,
+        "model_core_ms": 2.0,
+        "the model, from text": {"of the speed from token ids": 0.81},
+    }
+    values = answers.tokenizer(source({"08_beyond": {"from_text": found}}))
+    assert values == {"tokenizing": "0.50", "model": "2.00", "share": "20%", "ratio": "0.81"}
