@@ -48,9 +48,11 @@ def page_key() -> str:
     book = PACKAGE / "book"
     found = (path for folder in ("theme", "template/try_it", "template/pages") for path in (book / folder).rglob("*"))
     shaping = sorted(path for path in found if path.is_file() and path.suffix != ".pyc")
-    modules = ("render", "redaction", "stops", "try_it", "try_it_files")
-    pages = [*sorted((book / "pages").glob("*.py")), *sorted((ROOT / "outputs" / "reference").rglob("about.json"))]
-    return content_hash(*shaping, *(book / f"{name}.py" for name in modules), *pages)
+    modules = ("render", "cells", "fold", "numbered", "masthead", "bibliography", "glossary", "redaction", "stops")
+    modules += ("try_it", "try_it_files")
+    texts = (params.NOTEBOOKS / "references.bib", params.NOTEBOOKS / "glossary.md")
+    made = [*sorted((book / "pages").glob("*.py")), *sorted((ROOT / "outputs" / "reference").rglob("about.json"))]
+    return content_hash(*shaping, *(book / f"{name}.py" for name in modules), *texts, *made)
 
 
 def chapter_key(chapter: str, values: Mapping[str, Any], card: Mapping[str, Any] | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from fflib.book import numbered
 from fflib.book.pages import findings, sections
 from fflib.book.pages.findings import Told
 from fflib.book.pages.sources import Book
@@ -40,7 +41,7 @@ def _count(failed: list[Told]) -> str:
 def _title(book: Book, chapter: str) -> str:
     """Return the title of a chapter as its notebook has it, else its number."""
     first = next((cell["source"] for cell in book.chapters.get(chapter, []) if cell["cell_type"] == "markdown"), "")
-    return sections.last_heading(first.strip().partition("\n")[0]) or f"Chapter {int(chapter[:2])}"
+    return numbered.last_heading(first.strip().partition("\n")[0]) or f"Chapter {int(chapter[:2])}"
 
 
 def _entry(book: Book, told: Told) -> str:

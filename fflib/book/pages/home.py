@@ -7,7 +7,9 @@ import re
 import nbformat
 from nbformat import NotebookNode
 
-IMAGES = ("image/png", "image/svg+xml")
+from fflib.book import fold
+from fflib.book.numbered import IMAGES
+
 NO_CODE = "remove-input"
 SECTION = re.compile(r"^## ", re.MULTILINE)
 
@@ -20,7 +22,7 @@ def make_ready(notebook: NotebookNode, links: str) -> None:
     """
     notebook.cells = [cell for cell in notebook.cells if cell.cell_type != "code" or cell.get("outputs")]
     for cell in notebook.cells:
-        if cell.cell_type == "code":
+        if cell.cell_type == "code" and not fold.is_answer(cell):
             cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), NO_CODE} - {"hide-input"})
     if links:
         _insert(notebook, links)

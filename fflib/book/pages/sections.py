@@ -6,17 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fflib.book.numbered import last_heading
+
 if TYPE_CHECKING:
     from fflib.book.pages.sources import Book
-
-FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
-HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
-
-
-def last_heading(source: str) -> str:
-    """Return the last heading of a Markdown text as it is read, '' where it has none."""
-    found = HEADING.findall(FENCED.sub("", source))
-    return re.sub(r"[*_`]", "", found[-1]) if found else ""
 
 
 def link(book: Book, chapter: str, fact: str = "") -> str:

@@ -16,6 +16,7 @@ TITLES = {  # page -> what the first page says of it
     "what_did_not_work": "**What did not work**: what one expects to help, and what was measured.",
     "other_machines": "**The same ladder on other machines**, from the runs that are kept with the book.",
 }
+CAPTION = "Pages from this run"  # of the navigation
 BOLD = re.compile(r"\*\*(.+?)\*\*")
 LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<page>\w+)\.md\)")
 
@@ -55,13 +56,6 @@ def _made(name: str, make: Callable[[Book], str], book: Book) -> str:
 def _link(match: re.Match[str], texts: Mapping[str, str]) -> str:
     """Keep a link to a page of this folder that is there, and only its words otherwise."""
     return match[0] if match["page"] in texts or match["page"] not in TITLES else match["text"]
-
-
-def contents(names: list[str]) -> str:
-    """Return the part of the navigation that lists the pages; '' where there are none."""
-    if not names:
-        return ""
-    return "\n".join(["```{toctree}", ":maxdepth: 1", ":caption: Pages from this run", "", *names, "```"])
 
 
 def links(names: list[str]) -> str:
