@@ -14,11 +14,11 @@
 # %% [markdown]
 # # 3 · Distillation: small students that keep the teacher's accuracy
 #
-# **Claim.** A model with a fraction of the layers can give nearly the same answers as a large one, if it learns from what
-# the large one computes and not from labels alone. In the [ladder](glossary.md#ladder) of FastFormers
-# [(Kim and Hassan Awadalla, Table 3)](https://arxiv.org/abs/2010.13382) distillation brings the largest single factor, 9.3.
-# The teacher of the default run is [MiniLM](https://arxiv.org/abs/2002.10957), which is itself small and distilled, so there
-# is less left to gain here.
+# **Claim.** A model with a fraction of the layers can give nearly the same answers as a large one, if it learns from
+# what the large one computes and not from labels alone. In the [ladder](glossary.md#ladder) of FastFormers [(Kim and
+# Hassan Awadalla, Table 3)](https://arxiv.org/abs/2010.13382) distillation brings the largest single factor, 9.3. The
+# teacher of the default run is [MiniLM](https://arxiv.org/abs/2002.10957), which is itself small and distilled, so
+# there is less left to gain here.
 #
 # **Cost.** Training time, paid once, and usually a little accuracy. Both are measured below.
 #
@@ -30,24 +30,13 @@
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
 n_distil: int = 64  # training examples that the teacher answers; 0 takes all
 student_from: str = "teacher"  # teacher: its own layers; else the hub name of a small general model
-students_tried: list[str] = [
-    "3x192@last",
-    "teacher",
-]  # from small to large; section 3.4 explains the names
-learn_from: str = (
-    "uniform"  # which teacher layers teach: uniform, last, first, or their numbers: "3,6"
-)
+students_tried: list[str] = ["3x192@last", "teacher"]  # from small to large; names: see 3.4
+learn_from: str = "uniform"  # the teacher's layers that teach: uniform, last, first or such as 3,6
 match: list[str] = ["hidden"]  # what stage one compares: embedding, hidden, attention, relations
 stage_epochs: list[int] = [1, 1]  # passes over the texts in stage one and in stage two
 temperature: float = 1.0  # of the soft labels
-min_retention: float = (
-    0.98  # the rule: a chosen model keeps this share of the teacher's score on dev
-)
-routes_tried: list[str] = [
-    "labels",
-    "one stage",
-    "augmented",
-]  # other ways to train it; section 3.10
+min_retention: float = 0.98  # the rule: keep this share of the teacher's score on dev
+routes_tried: list[str] = ["labels", "one stage", "augmented"]  # other ways to learn; see 3.10
 # Seldom changed:
 run: str = "docs-cpu"  # name of the run, a file in params
 run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
@@ -63,9 +52,7 @@ batch_size: int = 16  # of training
 dropout: float = 0.0  # of training; drawing its random numbers takes time on a CPU
 seed: int = 0  # of the training
 try_every_student: bool = False  # do not stop at the first student that keeps the rule
-logits_only: bool = (
-    False  # allow a named student with another vocabulary; only answers are compared
-)
+logits_only: bool = False  # allow a named student of another vocabulary; compare answers alone
 stage_rates: list[float] = [1.0e-3, 2.0e-4]  # peak learning rates of the two stages
 weak_teacher: str = "warn"  # what to do with a teacher not clearly above the floors: warn or refuse
 teacher_cache_gb: float = 4.0  # disk for the teacher's hidden states; above it they are recomputed
@@ -115,12 +102,12 @@ kept_tables = kept_runs.opened(bench.kept)
 # ## 3.1 Idea: who teaches whom, and what
 #
 # Why should a large model help when the labels are there already? A label says *yes*. The large model, the
-# [teacher](glossary.md#teacher), says *yes, but barely*, which tells more about the text. Its layers also show **how** it came
-# to that answer: what each of them made of every token. A small model, the [student](glossary.md#student), can imitate both.
-# That is [distillation](glossary.md#distillation).
+# [teacher](glossary.md#teacher), says *yes, but barely*, which tells more about the text. Its layers also show
+# **how** it came to that answer: what each of them made of every token. A small model, the
+# [student](glossary.md#student), can imitate both. That is [distillation](glossary.md#distillation).
 #
-# This is what is compared with what, for a teacher of six layers and a student of three. The same text goes into both. An arrow
-# means that training pulls the right side towards the left side; the teacher never changes.
+# This is what is compared with what, for a teacher of six layers and a student of three. The same text goes into
+# both. An arrow means that training pulls the right side towards the left side; the teacher never changes.
 #
 # ```text
 #   teacher                               student
@@ -136,29 +123,32 @@ kept_tables = kept_runs.opened(bench.kept)
 #        +----------- the same text -----------+
 # ```
 #
-# [TinyBERT](https://arxiv.org/abs/1909.10351) works in these two stages: the student first learns what the layers compute, here
-# called the *inside*, and then the *answers*. FastFormers learns answers and a little of the inside at once, in one stage.
+# [TinyBERT](https://arxiv.org/abs/1909.10351) works in these two stages: the student first learns what the layers
+# compute, here called the *inside*, and then the *answers*. FastFormers learns answers and a little of the inside at
+# once, in one stage.
 #
-# There are two routes to a small model for a task, as the figure below shows. On route A somebody distils a large model on
-# *general* text, before the task is known; [DistilBERT](https://arxiv.org/abs/1910.01108) and MiniLM were made so. The small
-# model is then fine-tuned on the task's labels. On route B the large model is fine-tuned on the task first and then teaches the
-# small one *that task*. FastFormers tries both and reports the better; its headline student took route B. This chapter takes
-# route B too. Its student starts either from some layers of the teacher, as in the default run, or from a small general model
-# that `student_from` names, as in FastFormers. Route A is that general model with the route *labels* of section 3.10.
+# There are two routes to a small model for a task, as the figure below shows. On route A somebody distils a large
+# model on *general* text, before the task is known; [DistilBERT](https://arxiv.org/abs/1910.01108) and MiniLM were
+# made so. The small model is then fine-tuned on the task's labels. On route B the large model is fine-tuned on the
+# task first and then teaches the small one *that task*. FastFormers tries both and reports the better; its headline
+# student took route B. This chapter takes route B too. Its student starts either from some layers of the teacher, as
+# in the default run, or from a small general model that `student_from` names, as in FastFormers. Route A is that
+# general model with the route *labels* of section 3.10.
 
 # %% tags=["hide-input"]
 bench.figure(figures.routes(), "routes")
 
 # %% [markdown]
-# The figure reads from left to right: blue boxes are large models, orange ones small, and the filled orange box at the end is what is
-# served. The numbers give the order. Both routes end at the same kind of model; they differ in *when* the task comes in.
+# Read the figure from left to right, in the order of the numbers. Large models are blue and small ones orange; the
+# box at the right end with a black rim is what is served. Both routes end at the same kind of model; they differ in
+# *when* the task comes in.
 #
 # ## 3.2 The teacher
 #
-# The teacher is the model of chapter 1, with the very [dev and test](glossary.md#dev-and-test) examples on which it was chosen
-# and scored. A teacher that was never fine-tuned answers at random. Its students then learn to answer at random as well, without
-# any error message. So the teacher must score clearly above the [floors](glossary.md#floor) of chapter 1. The parameter
-# `weak_teacher` says whether the chapter warns or stops where it does not.
+# The teacher is the model of chapter 1, with the very [dev and test](glossary.md#dev-and-test) examples on which it
+# was chosen and scored. A teacher that was never fine-tuned answers at random. Its students then learn to answer at
+# random as well, without any error message. So the teacher must score clearly above the [floors](glossary.md#floor)
+# of chapter 1. The parameter `weak_teacher` says whether the chapter warns or stops where it does not.
 
 # %%
 teacher_model = bench.load("teacher")
@@ -176,18 +166,19 @@ own_data = floor_report.description_of(task)
 Markdown(check_teacher(bench.task, beside_floors, weak_teacher, own_data))
 
 # %% [markdown]
-# The sentence above compares the teacher with the best floor on the same dev texts. Read the interval: only if both of its ends are
-# above zero has the teacher learnt the task.
+# The sentence above compares the teacher with the best floor on the same dev texts. Read the interval: only if both
+# of its ends are above zero has the teacher learnt the task.
 #
 # ## 3.3 Four losses
 #
-# A loss measures how far the student is from its teacher; training makes it small. Each of the four below compares one thing.
-# Padding is left out of all of them. In the formulas $S$ stands for the student, which has $M$ layers, and $T$ for the teacher,
-# which has $N$. Layer $m$ of the student learns from layer $g(m)$ of the teacher; section 3.4 says which that is.
+# A loss measures how far the student is from its teacher; training makes it small. Each of the four below compares
+# one thing. Padding is left out of all of them. In the formulas $S$ stands for the student, which has $M$ layers, and
+# $T$ for the teacher, which has $N$. Layer $m$ of the student learns from layer $g(m)$ of the teacher; section 3.4
+# says which that is.
 #
 # **1. Answers** (the part *logits*): *what* does the teacher answer? A model gives each class $k$ a number $z_k$, its
-# [logit](glossary.md#logit). A softmax with the [temperature](glossary.md#temperature) $\tau$ turns logits into probabilities
-# [(Hinton et al., eq. 1)](https://arxiv.org/abs/1503.02531):
+# [logit](glossary.md#logit). A softmax with the [temperature](glossary.md#temperature) $\tau$ turns logits into
+# probabilities [(Hinton et al., eq. 1)](https://arxiv.org/abs/1503.02531):
 #
 # $$p_k(\tau)=\frac{e^{z_k/\tau}}{\sum_j e^{z_j/\tau}}$$
 #
@@ -196,37 +187,45 @@ Markdown(check_teacher(bench.task, beside_floors, weak_teacher, own_data))
 #
 # $$L_{\mathrm{answers}}=-\tau^2\sum_k p_k^{T}(\tau)\,\log p_k^{S}(\tau)$$
 #
-# It differs from the KL divergence only by the entropy of the teacher's probabilities, which no training of the student changes. An example:
-# the logits 2 and 1 give probabilities 0.73 and 0.27 at $\tau=1$, and 0.62 and 0.38 at $\tau=2$. So a higher temperature makes the
-# unlikely classes count more. Gradients shrink with $\tau^2$ at the same time, and the factor in front makes up for that
-# [(Hinton et al., section 2)](https://arxiv.org/abs/1503.02531). TinyBERT and the default run use $\tau=1$.
+# It differs from the KL divergence only by the entropy of the teacher's probabilities, which no training of the
+# student changes. An example: the logits 2 and 1 give probabilities 0.73 and 0.27 at $\tau=1$, and 0.62 and 0.38 at
+# $\tau=2$. So a higher temperature makes the unlikely classes count more. It also shrinks the gradients, by about
+# $\tau^2$, and the factor in front makes up for that [(Hinton et al., section 2)](https://arxiv.org/abs/1503.02531).
+# TinyBERT and the default run use $\tau=1$.
 #
 # **2. Hidden states** (the parts *hidden* and *embedding*): *what did a layer make of each token?* $H_m$ holds a
-# [hidden state](glossary.md#hidden-state) for each token, as layer $m$ returns it, and $E$ the embeddings that go into the first layer. The
-# loss is the mean squared difference [(Jiao et al., eq. 8 and 9)](https://arxiv.org/abs/1909.10351):
+# [hidden state](glossary.md#hidden-state) for each token, as layer $m$ returns it, and $E$ the embeddings that go
+# into the first layer. The loss is the mean squared difference [(Jiao et al., eq. 8 and
+# 9)](https://arxiv.org/abs/1909.10351):
 #
-# $$L_{\mathrm{hidden}}=\sum_{m=1}^{M}\mathrm{MSE}\left(H_m^{S}W_h,\;H_{g(m)}^{T}\right),\qquad L_{\mathrm{embedding}}=\mathrm{MSE}\left(E^{S}W_e,\;E^{T}\right)$$
+# $$L_{\mathrm{hidden}}=\sum_{m=1}^{M}\mathrm{MSE}\left(H_m^{S}W_h,\;H_{g(m)}^{T}\right)$$
 #
-# $W_h$ and $W_e$ are matrices that are learnt along and thrown away after training. They are needed only where the student is narrower
-# than its teacher; else they are left out. [PKD](https://arxiv.org/abs/1908.09355) had compared the state of the first token alone.
+# $$L_{\mathrm{embedding}}=\mathrm{MSE}\left(E^{S}W_e,\;E^{T}\right)$$
 #
-# **3. Attention**: *which token looks at which?* $A_i$ holds the scores of head $i$ for each pair of tokens, **before** the softmax, and $h$ is the
-# number of heads [(Jiao et al., eq. 7)](https://arxiv.org/abs/1909.10351):
+# $W_h$ and $W_e$ are matrices that are learnt along and thrown away after training. They are needed only where the
+# student is narrower than its teacher; else they are left out. [PKD](https://arxiv.org/abs/1908.09355) had compared
+# the state of the first token alone.
+#
+# **3. Attention**: *which token looks at which?* $A_i$ holds the scores of head $i$ for each pair of tokens,
+# **before** the softmax, and $h$ is the number of heads [(Jiao et al., eq. 7)](https://arxiv.org/abs/1909.10351):
 #
 # $$L_{\mathrm{attention}}=\sum_{m=1}^{M}\frac{1}{h}\sum_{i=1}^{h}\mathrm{MSE}\left(A_{m,i}^{S},\;A_{g(m),i}^{T}\right)$$
 #
-# Both models need the same number of heads. FastFormers' code can compare the probabilities after the softmax instead, by their cosine (here
-# *attention_cosine*); by default it compares no attention.
+# Both models need the same number of heads. FastFormers' code can compare the probabilities after the softmax
+# instead, by their cosine (here *attention_cosine*); by default it compares no attention.
 #
-# **4. Relations**: *which tokens resemble each other?* [MiniLMv2 (Wang et al., section 3)](https://arxiv.org/abs/2012.15828) compares the
-# tokens' queries with each other, their keys with each other and their values with each other. Let $B$ be one of these three, cut
-# into $r$ parts $B_a$ of $d$ numbers a token, and $n$ the number of tokens:
+# **4. Relations**: *which tokens resemble each other?* [MiniLMv2 (Wang et al., section
+# 3)](https://arxiv.org/abs/2012.15828) compares the tokens' queries with each other, their keys with each other and
+# their values with each other. Let $B$ be one of these three, cut into $r$ parts $B_a$ of $d$ numbers a token, and
+# $n$ the number of tokens:
 #
-# $$R_a=\mathrm{softmax}\left(\frac{B_a B_a^{\top}}{\sqrt{d}}\right),\qquad L_{\mathrm{relations}}=\sum_{B}\frac{1}{r\,n}\sum_{a=1}^{r}\sum_{t=1}^{n}\mathrm{KL}\left(R_{a,t}^{T}\,\Vert\,R_{a,t}^{S}\right)$$
+# $$R_a=\mathrm{softmax}\left(\frac{B_a B_a^{\top}}{\sqrt{d}}\right)$$
 #
-# $R_{a,t}$ is a row of $R_a$: how token $t$ spreads over all tokens. Each $R_a$ has one number for each pair of tokens, so neither
-# the heads nor the width of the two models need be equal. The loss also serves the pruned models of chapter 4. Only the
-# student's last layer is compared.
+# $$L_{\mathrm{relations}}=\sum_{B}\frac{1}{r\,n}\sum_{a=1}^{r}\sum_{t=1}^{n}\mathrm{KL}\left(R_{a,t}^{T}\,\Vert\,R_{a,t}^{S}\right)$$
+#
+# $R_{a,t}$ is a row of $R_a$: how token $t$ spreads over all tokens. Each $R_a$ has one number for each pair of
+# tokens, so neither the heads nor the width of the two models need be equal. The loss also serves the pruned models
+# of chapter 4. Only the student's last layer is compared.
 #
 # The code below is these four formulas, in this order.
 
@@ -248,26 +247,27 @@ display.source(
 # | *384* | its width: a hidden state has so many numbers for each token |
 # | *@2,4,6* | before training it is a copy of the teacher's layers 2, 4 and 6, counted from 1 at the bottom |
 #
-# In place of numbers, *@first*, *@last* and *@uniform* name the teacher's bottom layers, its top layers, and layers at even
-# distances. Without an *@* a student starts from the first. *@kept* is a student that comes with the book and is taught
-# already (below). *teacher* is the teacher as it is. A student with the name of a hub model comes as it is published.
+# In place of numbers, *@first*, *@last* and *@uniform* name the teacher's bottom layers, its top layers, and layers
+# at even distances. Without an *@* a student starts from the first. *@kept* is a student that comes with the book and
+# is taught already (below). *teacher* is the teacher as it is. A student with the name of a hub model comes as it is
+# published.
 #
-# A student that is narrower than its teacher keeps those heads, neurons and hidden units without which the loss would change most,
-# estimated from its gradient on training texts. Chapter 4 explains this estimate.
+# A student that is narrower than its teacher keeps those heads, neurons and hidden units without which the loss would
+# change most, estimated from its gradient on training texts. Chapter 4 explains this estimate.
 #
-# **Where a student starts and what it learns from are two questions.** The first is asked once, before training: whose weights does
-# it copy? The second is asked at each step of stage one: which teacher layer $g(m)$ does its layer $m$ imitate? The parameter
-# `learn_from` answers it. *uniform* is the default and TinyBERT's choice, $g(m)=mN/M$, rounded down. *last* takes the top $M$ layers and
-# *first* the bottom $M$. The figure below shows all three. The start in the name of the default run's student was chosen on dev
-# once, among several.
+# **Where a student starts and what it learns from are two questions.** The first is asked once, before training:
+# whose weights does it copy? The second is asked at each step of stage one: which teacher layer $g(m)$ does its layer
+# $m$ imitate? The parameter `learn_from` answers it. *uniform* is the default and TinyBERT's choice, $g(m)=mN/M$,
+# rounded down. *last* takes the top $M$ layers and *first* the bottom $M$. The figure below shows all three. The
+# start in the name of the default run's student was chosen on dev once, among several.
 #
-# **The student that comes with the book**, *3x384@kept*, is a *3x384@2,4,6* that went through the same two stages on all
-# training texts, which takes longer than a reader should wait. Its teaching is a kept result like any other: it lies in `fflib/model/kept` with its
-# record, and `python -m fflib.distillation.make_student 3x384@2,4,6` makes it anew. TinyBERT and FastFormers too begin with a
-# small model that somebody had distilled for long.
+# **The student that comes with the book**, *3x384@kept*, is a *3x384@2,4,6* that went through the same two stages on
+# all training texts, which takes longer than a reader should wait. Its teaching is a kept result like any other: it
+# lies in `fflib/model/kept` with its record, and `python -m fflib.distillation.make_student 3x384@2,4,6` makes it
+# anew. TinyBERT and FastFormers too begin with a small model that somebody had distilled for long.
 #
-# Operations can be counted before anything is trained, and the first guess is that time follows them. What a student will know
-# cannot be counted.
+# Operations can be counted before anything is trained, and the first guess is that time follows them. What a student
+# will know cannot be counted.
 
 # %%
 init = StudentInit(student_from, teacher_model, tokenizer, logits_only, train, bench.task)
@@ -297,17 +297,18 @@ maps = {kind: losses.layer_map(kind, depth, n_layers) for kind in ("uniform", "l
 bench.figure(figures.layer_maps(maps, n_layers), "layer_maps")
 
 # %% [markdown]
-# The table gives how many times fewer operations each student needs than the teacher, for a request of median length. Compare it with
-# the measured speed-up in section 3.8. In the figure, follow a line from a student layer to the teacher layer that it imitates; grey
-# layers teach nobody directly. Under *uniform* and *last* the student's top layer imitates the teacher's top layer, which is the one that the
-# answer is read from.
+# The table gives how many times fewer operations each student needs than the teacher, for a request of median length.
+# Compare it with the measured speed-up in section 3.8. In the figure, follow a line from a student layer to the
+# teacher layer that it imitates; grey layers teach nobody directly. Under *uniform* and *last* the student's top
+# layer imitates the teacher's top layer, which is the one that the answer is read from.
 #
 # ## 3.5 Do it: two stages
 #
-# The two stages are TinyBERT's. Stage one, *inside*, compares what `match` names; it gives no answers, so there is nothing to
-# score yet. Stage two, *answers*, compares the answers. TinyBERT's stage one compares embeddings, hidden states and attention together. The default
-# run compares hidden states alone, for each further comparison takes time on two cores. The word embeddings stay
-# frozen, as in chapter 1. Both stages run through the training loop of chapter 1; only the loss and the learning rate differ.
+# The two stages are TinyBERT's. Stage one, *inside*, compares what `match` names; it gives no answers, so there is
+# nothing to score yet. Stage two, *answers*, compares the answers. TinyBERT's stage one compares embeddings, hidden
+# states and attention together. The default run compares hidden states alone, for each further comparison takes time
+# on two cores. The word embeddings stay frozen, as in chapter 1. Both stages run through the training loop of chapter
+# 1; only the loss and the learning rate differ.
 
 # %%
 recipe = training.Recipe(batch_size=batch_size, dropout=dropout, freeze_words=True, seed=seed)
@@ -327,12 +328,13 @@ answers = DistillationStage(
 stages = [answers] if logits_only or not match else [inside, answers]
 
 # %% [markdown]
-# The teacher computes what the losses need only once, with its dropout off. The result stays on disk and serves every student. A
-# *study* holds what all students share: where they start, the stages, the teacher's outputs, and the texts that score them.
-# The first cell below makes one student and scores it on dev before and after its two stages.
+# The teacher computes what the losses need only once, with its dropout off. The result stays on disk and serves every
+# student. A *study* holds what all students share: where they start, the stages, the teacher's outputs, and the texts
+# that score them. The first cell below makes one student and scores it on dev before and after its two stages.
 #
-# The second cell teaches the others in the same way, **from small to large, until one keeps the rule** that section 3.6
-# explains. The teacher itself is the last in the list, so something always keeps it. With `try_every_student` all are tried.
+# The second cell teaches the others in the same way, **from small to large, until one keeps the rule** that section
+# 3.6 explains. The teacher itself is the last in the list, so something always keeps it. With `try_every_student` all
+# are tried.
 
 # %%
 outputs = TeacherOutputs(teacher_model, train, teacher_cache_gb)
@@ -371,25 +373,26 @@ tried = until_one_holds(candidates, keeps_the_rule, every=try_every_student)
 bench.figure(figures.losses(study.losses(distilled), bench.caption), "distillation_losses")
 
 # %% [markdown]
-# **What this shows.** Before it is taught, a student is only a copy of a few layers with those between cut out, and usually scores no better
-# than guessing. What it gains in the two stages is the work of its teacher. In the figure, look at the left end and the right end of each line: a loss that
-# still falls at its end would fall further with more passes (`stage_epochs`). The two panels have different scales, since they
-# add up different things. A student that comes with the book was taught elsewhere and has no line.
+# **What this shows.** Before it is taught, a student is only a copy of a few layers with those between cut out, and
+# usually scores no better than guessing. What it gains in the two stages is the work of its teacher. In the figure,
+# look at the left end and the right end of each line: a loss that still falls at its end would fall further with more
+# passes (`stage_epochs`). The two panels have different scales, since they add up different things. A student that
+# comes with the book was taught elsewhere and has no line.
 #
 # ## 3.6 Choose on dev, report on test
 #
-# **One rule holds for the whole ladder.** Whatever goes on to the next chapter keeps the share `min_retention` of the *teacher's* score
-# on dev: this chapter's student, and all that later chapters make of it. What the student does not use up of this allowance is
-# left for pruning and for eight bits. Test takes no part in the choice.
+# **One rule holds for the whole ladder.** Whatever goes on to the next chapter keeps the share `min_retention` of the
+# *teacher's* score on dev: this chapter's student, and all that later chapters make of it. What the student does not
+# use up of this allowance is left for pruning and for eight bits. Test takes no part in the choice.
 #
-# The share that is kept is called [retention](glossary.md#retention): the student's score divided by the teacher's. Both answer
-# the same examples, and only those that exactly one of them gets right tell them apart. The interval of the retention is therefore drawn from pairs, and
-# is much narrower than the intervals of two separate scores. On dev the value itself decides. On test the interval says
-# whether the rule was held (all of it above the rule), held within the interval (it has both sides of the rule), or missed (all of it
-# below).
+# The share that is kept is called [retention](glossary.md#retention): the student's score divided by the teacher's.
+# Both answer the same examples, and only those that exactly one of them gets right tell them apart. The interval of
+# the retention is therefore drawn from pairs, and is much narrower than the intervals of two separate scores. On dev
+# the value itself decides. On test the interval says whether the rule was held (all of it above the rule), held
+# within the interval (it has both sides of the rule), or missed (all of it below).
 #
-# The tables below show what was tried here. The last of them sets [kept runs](glossary.md#kept-run) beside it, with more
-# students and other tasks, for on two cores this run tries few.
+# The tables below show what was tried here. Two cores allow few students in the default run, so the last table sets
+# [kept runs](glossary.md#kept-run) beside it: other students, other tasks, and the longer run where it is kept.
 
 # %%
 chosen = first_that_holds(kept, min_retention)
@@ -400,14 +403,14 @@ for name in tried:
     kept_on_test[name] = bench.retention(study.logits(distilled[name].model, "test"), "test")
 
 # %% tags=["hide-input"]
-outcome = f"**{chosen}** is the first that keeps {min_retention:.1%} of the teacher's score on dev."
+outcome = f"**{chosen}** is the first of them that keeps {min_retention:.1%} of the teacher's score on dev."
 if chosen == TEACHER:
-    outcome = f"no student keeps {min_retention:.1%} of the teacher's score on dev: **the teacher itself goes on**."
+    outcome = f"No student keeps {min_retention:.1%} of the teacher's score on dev: **the teacher itself goes on**."
 best_on_test = max(tried, key=lambda name: tested[name].value)
 above_teacher = study.difference_to(test_logits, distilled[best_on_test].model, "test")
 show(
     Markdown(
-        f"Tried, from small to large: {', '.join(tried)}. Of these {outcome} "
+        f"Tried, from small to large: {', '.join(tried)}. {outcome} "
         + why_above(best_on_test, above_teacher)
         + "".join(f" *{name}* was left out: {why}." for name, why in init.left_out.items())
     )
@@ -429,7 +432,7 @@ bench.facts["grid"] = [
 ]
 for split_table in kept_runs.by_split(bench.facts["grid"]):
     show(bench.table(split_table, decimals=1))
-show(kept_runs.table(kept_tables, kept_runs.students, bench.facts))
+show(kept_runs.table(kept_tables, kept_runs.students, bench.facts, in_full=True))
 by_layers = [
     figures.kept_by(name, distilled[name].model, kept[name], chosen=name == chosen)
     for name in tried
@@ -437,22 +440,24 @@ by_layers = [
 ]
 bench.facts["retention_by_layers"] = by_layers
 if len({point["x"] for point in by_layers}) > 1:
-    caption = f"{bench.caption}; {len(dev)} dev examples, one seed"
-    show(
-        bench.figure(figures.depth_curve(by_layers, min_retention, caption), "retention_by_layers")
-    )
+    caption = f"{bench.caption}; {len(dev):,} dev examples, one seed"
+    by_depth = figures.depth_curve(by_layers, min_retention, caption)
+    show(bench.figure(by_depth, "retention_by_layers"))
 
 # %% [markdown]
-# **How to read the tables.** In the first, the column *share of the teacher's score* decides: the first row from above that says *yes* goes on. Minutes
-# of a student that comes with the book are those it had been taught before. The size in MB falls less than the number of layers,
-# because the word embeddings stay whole. In the second, nothing was chosen, so it is the one to quote. An interval that reaches above 100 % means that the test
-# cannot exclude a student as good as its teacher. In the last table the shares may be compared between runs, the scores may not: they
-# belong to other tasks. A figure of retention by layers follows where students of different depths were tried.
+# **How to read the tables.** In the first, the column *share of the teacher's score* decides: the first row from
+# above that says *yes* goes on. Minutes of a student that comes with the book are those it had been taught before.
+# The size in MB falls less than the number of layers, because the word embeddings stay whole. In the second, nothing
+# was chosen, so it is the one to quote. Where its interval reaches past the whole of the teacher's score, these texts
+# cannot exclude a student that is as good as its teacher or better. In the last table the shares may be compared
+# between runs, the scores may not: they belong to other tasks. A figure of retention by layers follows where students
+# of different depths were tried.
 #
 # ## 3.7 Check
 #
-# A student is another model, so it need not answer as its teacher does. But it must answer *as it did when it was scored*, also in
-# the class that serves it and in the batches in which it is served. Nothing is timed before that holds.
+# A student is another model, so it need not answer as its teacher does. But it must answer *as it did when it was
+# scored*, also in the class that serves it and in the batches in which it is served. Nothing is timed before that
+# holds.
 
 # %%
 indices = batching.evenly_by_length(test.lengths, n_requests)
@@ -482,9 +487,9 @@ Markdown(f"Largest difference of a logit: {race.largest_difference:.1e}; {race.l
 # %% [markdown]
 # ## 3.8 Measure
 #
-# Teacher and students are timed in the same rounds, one after the other, so each speed-up is a ratio of two times that were
-# taken side by side. The table gives the time of one request ([p50 and p95](glossary.md#p50-and-p95)) and the
-# [throughput](glossary.md#throughput) of requests that come one by one.
+# Teacher and students are timed in the same rounds, one after the other, so each speed-up is a ratio of two times
+# that were taken side by side. The table gives the time of one request ([p50 and p95](glossary.md#p50-and-p95)) and
+# the [throughput](glossary.md#throughput) of requests that come one by one.
 
 # %% tags=["hide-input"]
 speed = [
@@ -518,17 +523,19 @@ figure = figures.students(
 bench.figure(figure, "students")
 
 # %% [markdown]
-# **What this shows.** Compare the last two columns. A measured speed-up below the predicted one shows the fixed cost of a call
-# (tokens in, answer out, the start of each operation), which does not shrink with the model. One above it shows that a smaller
-# model also fits the processor's caches better, or noise of the clock. In the figure, right is faster and up is more accurate; a student pays
-# where it is far to the right of the star (the teacher) and not below the dashed line (the rule). Students with the same number of layers
-# stand at the same speed: what tells them apart is how they were taught.
+# **What this shows.** Compare the last two columns. A measured speed-up below the predicted one shows the fixed cost
+# of a call (tokens in, answer out, the start of each operation), which does not shrink with the model. One above it
+# shows that a smaller model also fits the processor's caches better, or noise of the clock. In the figure, right is
+# faster and up is more accurate; a student pays where it is far to the right of the star (the teacher) and not below
+# the dashed line (the rule's share of the teacher's test score). Students with the same number of layers stand at the
+# same speed: what tells them apart is how they were taught.
 #
 # ## 3.9 The rungs
 #
-# The chosen student goes onto the ladder in the batches that chapter 2 found best. So do students that are faster but below the rule:
-# the ladder shows what they would bring, and marks them. The rung below, the teacher in these batches, is timed
-# again in the same rounds, so that the step is again a ratio of neighbours in time. Where the teacher itself goes on there is no step.
+# The chosen student goes onto the ladder in the batches that chapter 2 found best. So do students that are faster but
+# below the rule: the ladder shows what they would bring, and marks them. The rung below, the teacher in these
+# batches, is timed again in the same rounds, so that the step is again a ratio of neighbours in time. Where the
+# teacher itself goes on there is no step.
 
 
 # %%
@@ -567,16 +574,17 @@ bench.facts["student"] = {
 bench.facts["goes_on_from"] = "best batching" if chosen == TEACHER else "distilled student"
 gain = race.speedup(f"{chosen}, best batching", "teacher, best batching")
 Markdown(
-    f"**{chosen}**: {gain:.2f} times the teacher's throughput, at {kept_on_test[chosen].words or 'no share'} of its score "
-    "on test."
-    + (" **It is no faster than its teacher here.**" if gain <= 1 and chosen != TEACHER else "")
+    "The teacher itself goes on; its rung is there already."
+    if chosen == TEACHER
+    else f"**{chosen}**: {gain:.2f} times the teacher's throughput, at {kept_on_test[chosen].words or 'no share'} of its score "
+    "on test." + (" **It is no faster than its teacher here.**" if gain <= 1 else "")
 )
 
 # %% [markdown]
 # ## 3.10 What does the teacher give that labels do not?
 #
-# To answer this, the same student is trained again in other ways, on the same examples and for as many passes over them. The parameter
-# `routes_tried` names them:
+# To answer this, the same student is trained again in other ways, on the same examples and for as many passes over
+# them. The parameter `routes_tried` names them:
 #
 # | route | starts from | learns from | stages |
 # |--|--|--|--|
@@ -588,13 +596,15 @@ Markdown(
 # | *recombined* | the teacher's layers | as two stages, on more texts: first and second texts paired anew | two |
 #
 # *One stage* has the weights that FastFormers' code uses by default. Its own narrow student had to leave the hidden
-# states out, for that code has no projection $W_h$. The new texts of the last two routes have no label; the teacher answers them, and a
-# pass over more texts takes more steps. TinyBERT replaces words by what a masked-language model proposes; here the neighbours in the
-# encoder's word embeddings do it, so TinyBERT's gain from augmentation cannot be read off.
+# states out, for that code has no projection $W_h$. The new texts of the last two routes have no label; the teacher
+# answers them, and a pass over more texts takes more steps. TinyBERT replaces words by what a masked-language model
+# proposes; here the neighbours in the encoder's word embeddings do it, so TinyBERT's gain from augmentation cannot be
+# read off.
 #
-# The student in question is the chosen one. Where that is the teacher itself or the student that comes with the book, it is the last one that this
-# run taught. The difference to the two stages is paired, so texts that are hard for both do not blur it. Its interval
-# covers the choice of test texts, but not the seed: another training can move it further.
+# The student in question is the chosen one. Where that is the teacher itself or the student that comes with the book,
+# it is the last one that this run taught. The difference to the two stages is paired, so texts that are hard for both
+# do not blur it. Its interval covers the choice of test texts, but not the seed: another training can move it
+# further.
 
 # %%
 studied = to_study(chosen, tried)
@@ -622,6 +632,7 @@ rows = [
 ]
 bench.facts["routes"] = rows
 heads = {
+    "minutes": "training (min)",
     "dev %": "dev (%)",
     "test %": "test (%)",
     "against two stages, points": "difference (points)",
@@ -639,25 +650,28 @@ n_train = shipped_teacher["examples"]["train"] if shipped_teacher else n_train
 Markdown(routes.verdict(difference.get("labels"), len(train), n_train))
 
 # %% [markdown]
-# **How to read the tables.** *Difference* is the route's test score minus that of the two stages, with its paired 95 % interval
-# (*from*, *to*); a negative one means that the two stages are better. The sentence says what it means for labels. Where *labels* is far behind, the
-# examples are too few for so small a model to learn the task from them, and the teacher's knowledge is what carries the student. With more
-# labels, or an easier task, the gap closes. The second table shows the same comparison in kept runs.
+# **How to read the tables.** *Difference* is the route's test score minus that of the two stages, with its paired 95
+# % interval (*from*, *to*); a negative one means that the two stages are better. The sentence says what it means for
+# labels. Where *labels* is far behind, the examples are too few for so small a model to learn the task from them, and
+# the teacher's knowledge is what carries the student. With more labels, or an easier task, the gap closes. The second
+# table shows the same comparison in kept runs.
 #
 # ## 3.11 Which part of the recipe matters?
 #
-# This is TinyBERT's question: change one thing in the recipe and look at dev. The students here are trained on fewer examples
-# (`n_compare`), and each is compared with the unchanged recipe on those same few. The parameter `variants_tried` names the changes:
+# This is TinyBERT's question: change one thing in the recipe and look at dev. The students here are trained on fewer
+# examples (`n_compare`), and each is compared with the unchanged recipe on those same few. The parameter
+# `variants_tried` names the changes:
 #
-# - *without hidden*, *with attention* and so on: a part of stage one is left out or added; *without the inside* leaves out
-#   stage one as a whole;
+# - *without hidden*, *with attention* and so on: a part of stage one is left out or added; *without the inside*
+#   leaves out stage one as a whole;
 # - *labels for answers*, *answers and labels*: labels replace the teacher's answers in stage two, or join them;
 # - *temperature 2*: softer answers;
-# - *ReLU*: ReLU replaces GELU, which FastFormers does for speed (section 2 of the paper). Here is its price in accuracy;
+# - *ReLU*: ReLU replaces GELU, which FastFormers does for speed (section 2 of the paper). Here is its price in
+#   accuracy;
 # - *start from last*, *learn from first* and so on: other layers to start from or to learn from.
 #
-# Below it stands what TinyBERT found, for a student of four layers and as the mean of four tasks' dev scores
-# [(Jiao et al., Tables 2, 3 and 4)](https://arxiv.org/abs/1909.10351). That student began from a general model and learnt
+# Below it stands what TinyBERT found, for a student of four layers and as the mean of four tasks' dev scores [(Jiao
+# et al., Tables 2, 3 and 4)](https://arxiv.org/abs/1909.10351). That student began from a general model and learnt
 # from augmented texts. So the order of its effects may be compared with those here, their sizes may not.
 
 # %%
@@ -686,22 +700,25 @@ if len(effects) > 1:  # one bar makes no picture; the table has it
     show(bench.figure(figure, "ablation"))
 show(kept_runs.table(kept_tables, kept_runs.changes, bench.facts))
 skipped = "; ".join(f"*{name}*: {why}" for name, why in left_out.items())
-show(Markdown(f"Not applicable here: {skipped}." if skipped else ""))
+if skipped:
+    show(Markdown(f"Not applicable here: {skipped}."))
 show(bench.table(tinybert.rows(), decimals=1))
 bench.table(tinybert.maps(), decimals=1)
 
 # %% [markdown]
-# **How to read the tables.** *Difference* is the changed recipe's dev score minus that of the unchanged one. An interval that
-# includes zero means that the change may do nothing. Compare the runs in the first table: the same change, *without the inside*, costs much in one and little
-# in another. Where even the unchanged recipe hardly learns from so few texts, nothing is left to lose. TinyBERT's order is clear:
-# the inside as a whole matters most, and within it attention more than hidden states. Its last table says that a student that
-# learns from layers at even distances (*uniform*) does better than one that learns from the top or bottom layers alone.
+# **How to read the tables.** *Difference* is the changed recipe's dev score minus that of the unchanged one. An
+# interval that includes zero means that the change may do nothing. Compare the runs in the first table: the same
+# change, *without the inside*, costs much in one and little in another. A zero with an interval of no width means
+# that both students were right on the very same texts: where even the unchanged recipe hardly learns from so few
+# texts, nothing is left to lose. TinyBERT's order is clear: the inside as a whole matters most, and within it
+# attention more than hidden states. Its last table says that a student that learns from layers at even distances
+# (*uniform*) does better than one that learns from the top or bottom layers alone.
 #
 # ## 3.12 How much text does the teacher have to answer?
 #
-# The unchanged recipe is run on more and more examples. Each run makes the same number of passes, so fewer examples also mean
-# fewer steps. A student that comes with the book adds a point at the right end: it is of the same kind, was taught on all training
-# texts, and is scored here on the same dev texts.
+# The unchanged recipe is run on more and more examples. Each run makes the same number of passes, so fewer examples
+# also mean fewer steps. A student that comes with the book adds a point at the right end: it is of the same kind, was
+# taught on all training texts, and is scored here on the same dev texts.
 
 # %%
 curve = {}
@@ -728,14 +745,15 @@ if sum(len(counts) for counts, *_ in lines.values()) > 2:  # two points make no 
 kept_runs.table(kept_tables, kept_runs.curve, bench.facts)
 
 # %% [markdown]
-# **What this shows.** Every point costs nothing but texts without labels, since the teacher gives the answers. Look whether the line still rises at its right end: then
-# more texts would help more than another recipe. The dashed line is the teacher. A student that reaches it with few of its texts had an easy
-# task or a good start.
+# **What this shows.** Every point costs nothing but texts without labels, since the teacher gives the answers. Look
+# whether the line still rises at its right end: then more texts would help more than another recipe. The dashed line
+# is the teacher. A student that reaches it with few of its texts had an easy task or a good start.
 #
 # ## 3.13 What it cost
 #
-# Accuracy stands in the tables above. The rest is training time, paid once. The teacher's pass over the texts, which serves
-# all students, is not in these minutes. A student that comes with the book counts with the minutes it had been taught before.
+# Accuracy stands in the tables above. The rest is training time, paid once. The teacher's pass over the texts, which
+# serves all students, is not in these minutes. A student that comes with the book counts with the minutes it had been
+# taught before.
 
 # %% tags=["hide-input"]
 trained_before = {n_few, len(train)}
@@ -750,66 +768,63 @@ bench.facts["training_minutes"] = minutes
 bench.table([{"trained": what, "minutes": value} for what, value in minutes.items()])
 
 # %% [markdown]
-# A zero means that nothing was trained for that section, or that the same student had been trained for an earlier one.
+# A zero means that nothing was trained for that section, or that the same student had been trained for an earlier
+# one.
 #
 # ## 3.14 When it does not pay
 #
-# - **The teacher is poor.** A student learns its teacher's mistakes as faithfully as its answers. Users of TinyBERT met this with
-#   teachers that had never been fine-tuned.
-# - **Labels are many and the task is easy.** Then a small model learns the task from labels alone. The table of routes says how far
-#   that goes here.
-# - **Teacher and student read different tokens.** Their hidden states then belong to different pieces of text. FastFormers
-#   found that distilling from RoBERTa into BERT does not work well
-#   [(section 2)](https://arxiv.org/abs/2010.13382). Such a pair is refused here, unless only answers are compared (`logits_only`).
-# - **The student is too narrow for its start.** A cut through the width changes every layer at once, and the frozen word
-#   embeddings cannot mend it. TinyBERT's remedy is a narrow student that was distilled on general text first.
+# - **The teacher is poor.** A student learns its teacher's mistakes as faithfully as its answers. Users of TinyBERT
+#   met this with teachers that had never been fine-tuned.
+# - **Labels are many and the task is easy.** Then a small model learns the task from labels alone. The table of
+#   routes says how far that goes here.
+# - **Teacher and student read different tokens.** Their hidden states then belong to different pieces of text.
+#   FastFormers found that distilling from RoBERTa into BERT does not work well [(section
+#   2)](https://arxiv.org/abs/2010.13382). Such a pair is refused here, unless only answers are compared
+#   (`logits_only`).
+# - **The student is too narrow for its start.** A cut through the width changes every layer at once, and the frozen
+#   word embeddings cannot mend it. TinyBERT's remedy is a narrow student that was distilled on general text first.
 #
 # [Chapter 4](04_pruning.ipynb) takes parts out of the student that this chapter leaves.
 #
 # ## 3.15 Exercises
 #
-# Each command runs the chapter with other parameters, and later chapters after it; `make book` without `SET` goes back.
-# `make lab` opens the notebooks if you would rather change a cell. Predict before you open an answer.
+# Each command runs the chapter with other parameters, and later chapters after it; `make book` without `SET` goes
+# back. `make lab` opens the notebooks if you would rather change a cell. Predict before you open an answer.
 #
-# **1. One layer.** How many times fewer operations does a student of *one* layer need than its teacher, if it is as wide? And how much of the
-# teacher's file is left? Then see what it has learnt:
+# **1. One layer.** How many times fewer operations does a student of *one* layer need than its teacher, if it is as
+# wide? And how much of the teacher's file is left? Then see what it has learnt:
 #
 #     make book SET='students_tried=["1x384@6","3x384@2,4,6"] try_every_student=true'
 
 # %% tags=["answer"]
-width, told = teacher_model.encoder.config.hidden_size, []
-for layers in (1, n_layers):
-    model = init.make(f"{layers}x{width}")
-    fewer, size_mb = teacher_flop / flop_of(model, texts["test"]), checkpoints.size_mb(model)
-    told.append(
-        f"{layers} of {n_layers} layers: {fewer:.1f} times fewer operations, {size_mb:.0f} MB"
-    )
-show(
-    Markdown(
-        f"{'; '.join(told)}. Operations fall with the layers, the file does not: the word embeddings are "
-        "looked up, not multiplied, but they have to be stored. What it has learnt, only the run can tell."
-    )
-)
+model = init.make(f"1x{teacher_model.encoder.config.hidden_size}")
+fewer = teacher_flop / flop_of(model, texts["test"])
+size_mb, whole_mb = (checkpoints.size_mb(each) for each in (model, teacher_model))
+counted = f"{fewer:.1f} times fewer operations, but {size_mb:.0f} of {whole_mb:.0f} MB are left"
+why = "Operations fall with the layers. The word embeddings are only looked up, but all are stored"
+show(Markdown(f"One layer: {counted}. {why}. What it has learnt, only the run can tell."))
 
 # %% [markdown]
-# **2. Which layers teach?** Write down for a student of two layers which teacher layers teach it under *uniform*, *last* and *first*,
-# and which of the three you expect to be best. Then measure it:
+# **2. Which layers teach?** Write down for a student of two layers which teacher layers teach it under *uniform*,
+# *last* and *first*, and which of the three you expect to be best. Then measure it:
 #
 #     make book SET='variants_tried=["learn from first","learn from last"]'
 
 # %% tags=["answer"]
 told = []
 for kind, mean in tinybert.LEARN_FROM.items():
-    taught_by = ", ".join(map(str, losses.layer_map(kind, min(2, n_layers), n_layers)))
-    told.append(f"*{kind}*: layers {taught_by} (TinyBERT's student of four layers: {mean})")
+    taught_by = losses.layer_map(kind, min(2, n_layers), n_layers)
+    told.append(f"*{kind}*: layers {' and '.join(map(str, taught_by))} ({mean})")
 measured = [row for row in effects if row["name"].startswith("learn from")]
-here = ", ".join(f"*{row['name']}* {100 * row['difference']:+.1f} points" for row in measured)
-show(Markdown("; ".join(told) + f". Measured in this run: {here or 'not among its changes'}."))
+here = [f"*{row['name']}* {100 * row['difference']:+.1f} points" for row in measured]
+printed = "in brackets, what TinyBERT's student of four layers scored"
+show(Markdown(f"{'; '.join(told)}; {printed}. This run: {', '.join(here) or 'not measured'}."))
 
 # %% [markdown]
-# **3. How many test texts?** Take the smallest student that was tried. How wide is the interval of its retention on test, and how many
-# test texts would it take to know the retention to half a point to each side? Hint: the width shrinks with the square root of
-# their number. Check yourself with a quarter of the texts; the interval should be about twice as wide:
+# **3. How many test texts?** Take the smallest student that was tried. How wide is the interval of its retention on
+# test, and how many test texts would it take to know the retention to half a point to each side? Hint: the width
+# shrinks with the square root of their number. Check yourself with a quarter of the texts; the interval should be
+# about twice as wide:
 #
 #     make book SET='n_test=800'
 
@@ -817,13 +832,10 @@ show(Markdown("; ".join(told) + f". Measured in this run: {here or 'not among it
 each = kept_on_test[tried[0]]
 half = (each.high - each.low) / 2
 needed = each.n * (half / 0.005) ** 2
-show(
-    Markdown(
-        f"*{tried[0]}* keeps {each.words or 'no share of a teacher that scores nothing'} on {each.n:,} texts: "
-        f"{100 * half:.1f} points to each side. Half a point takes {needed:,.0f} texts of the same kind. "
-        f"The teacher alone was right on {each.lost}, the student alone on {each.won}; only these count."
-    )
-)
+keeps = f"*{tried[0]}* keeps {each.words or 'no known share'} on {each.n:,} texts"
+width = f"{100 * half:.1f} points to each side; half a point takes {needed:,.0f} texts"
+alone = f"the teacher alone was right on {each.lost}, the student alone on {each.won}"
+show(Markdown(f"{keeps}: {width}. Only some texts tell the two apart: {alone}."))
 
 # %% tags=["hide-input"]
 bench.save()

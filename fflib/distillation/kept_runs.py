@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from IPython.display import Markdown
 
 from fflib import display
+from fflib.distillation.students import TEACHER
 
 LONGER = "docs-cpu-students"  # params/docs-cpu-students.yaml: every student, route and change that this chapter knows
 RUNS: Mapping[str, str] = {  # and how their task differs from that of the default run
@@ -59,11 +60,12 @@ def students(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "student": row["student"],
             "dev": row["dev"],
-            "share of teacher, dev": row["of the teacher's"],
+            "share of teacher's": row["of the teacher's"],
             "test": row["test"],
-            "share of teacher, test": row["of the teacher's on test"],
+            "share of teacher's on test": row["of the teacher's on test"],
         }
         for row in facts.get("grid", [])
+        if row["student"] != TEACHER
     ]
 
 
@@ -107,12 +109,18 @@ def curve(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def table(
-    kept: Mapping[str, KeptRun], rows: Callable[[Mapping[str, Any]], list[dict[str, Any]]], here: Mapping[str, Any]
+    kept: Mapping[str, KeptRun],
+    rows: Callable[[Mapping[str, Any]], list[dict[str, Any]]],
+    here: Mapping[str, Any],
+    in_full: bool = False,
 ) -> Markdown:
-    """Show what this run found, ``here`` (its facts), above what each kept run did; below it what these runs are."""
+    """Show what this run found, ``here`` (its facts), above what each kept run did, and below it which runs these are.
+
+    ``in_full``: also how their tasks differ, and how to get the longer table where there is none.
+    """
     found = {"this run": rows(here)} | {name: rows(run.facts) for name, run in kept.items()}
     lines = [{"run": name} | row for name, each in found.items() for row in each]
-    about = [f"- *{name}*: {RUNS[name]}; {run.label}." for name, run in kept.items() if found[name]]
-    missing = [] if LONGER in kept else [HOW_TO]
+    about = [f"- {run.label}" + f": {RUNS[name]}" * in_full for name, run in kept.items() if found[name]]
+    missing = [HOW_TO] if in_full and LONGER not in kept else []
     shown = [display.table(lines, decimals=1).data] if lines else []
     return Markdown("\n\n".join([*shown, "\n".join(about), *missing]))

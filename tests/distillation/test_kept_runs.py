@@ -45,9 +45,11 @@ def test_a_table_has_this_run_first_then_the_kept_with_their_labels_and_how_to_g
     here = {"data_curve": [[16, 0.5, 0.4, 0.6]]}
     runs = {"docs-cpu": SimpleNamespace(facts={"data_curve": [[600, 0.7, 0.6, 0.8]]}, label="a machine, a day")}
     shown = kept_runs.table(runs, kept_runs.curve, here).data
-    assert shown.index("this run") < shown.index("70.0") < shown.index("a machine, a day") < shown.index("RUN=docs")
+    assert shown.index("this run") < shown.index("70.0") < shown.index("a machine, a day") and "make" not in shown
+    shown = kept_runs.table(runs, kept_runs.curve, here, in_full=True).data
+    assert shown.index("a machine, a day") < shown.index("the default run") < shown.index("RUN=docs-cpu-students")
     longer = {kept_runs.LONGER: SimpleNamespace(facts={}, label="nothing")}
-    shown = kept_runs.table(longer, kept_runs.curve, here).data
+    shown = kept_runs.table(longer, kept_runs.curve, here, in_full=True).data
     assert "make book" not in shown and "nothing" not in shown  # it is kept, but has no such rows
     assert "|" not in kept_runs.table({}, kept_runs.curve, {}).data
 

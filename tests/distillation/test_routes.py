@@ -106,7 +106,7 @@ def test_the_verdict_on_labels_is_seen_from_the_distilled_student(labels, says):
     assert (
         re.search(says.replace("**", r"\*\*"), said)
         and "Both saw 16 examples" in said
-        and "from all and so knows more" in said
+        and "from all of them and so knows more" in said
     )
     assert "knows more" not in routes.verdict(labels, 16, 16)
 
