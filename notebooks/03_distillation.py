@@ -650,8 +650,7 @@ n_train = shipped_teacher["examples"]["train"] if shipped_teacher else n_train
 Markdown(routes.verdict(difference.get("labels"), len(train), n_train))
 
 # %% [markdown]
-# **How to read the tables.** *Difference* is the route's test score minus that of the two stages, with its paired 95
-# % interval (*from*, *to*); a negative one means that the two stages are better. The sentence says what it means for
+# **How to read the tables.** *Difference* is the route's test score minus that of the two stages, with its paired interval (*from*, *to*); a negative one means that the two stages are better. The sentence says what it means for
 # labels. Where *labels* is far behind, the examples are too few for so small a model to learn the task from them, and
 # the teacher's knowledge is what carries the student. With more labels, or an easier task, the gap closes. The second
 # table shows the same comparison in kept runs.
