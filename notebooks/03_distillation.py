@@ -15,10 +15,10 @@
 # # 3 · Distillation: small students that keep the teacher's accuracy
 #
 # **Claim.** A model with a fraction of the layers can give nearly the same answers as a large one, if it learns from
-# what the large one computes and not from labels alone. In the [ladder](glossary.md#ladder) of FastFormers [(Kim and
-# Hassan Awadalla, Table 3)](https://arxiv.org/abs/2010.13382) distillation brings the largest single factor, 9.3. The
-# teacher of the default run is [MiniLM](https://arxiv.org/abs/2002.10957), which is itself small and distilled, so
-# there is less left to gain here.
+# what the large one computes and not from labels alone. In the [ladder](glossary.md#ladder) of FastFormers
+# [(Kim and Hassan Awadalla, Table 3)](https://arxiv.org/abs/2010.13382) distillation brings the largest single
+# factor, 9.3. The teacher of the default run is [MiniLM](https://arxiv.org/abs/2002.10957), which is itself small and
+# distilled, so there is less left to gain here.
 #
 # **Cost.** Training time, paid once, and usually a little accuracy. Both are measured below.
 #
@@ -195,8 +195,8 @@ Markdown(check_teacher(bench.task, beside_floors, weak_teacher, own_data))
 #
 # **2. Hidden states** (the parts *hidden* and *embedding*): *what did a layer make of each token?* $H_m$ holds a
 # [hidden state](glossary.md#hidden-state) for each token, as layer $m$ returns it, and $E$ the embeddings that go
-# into the first layer. The loss is the mean squared difference [(Jiao et al., eq. 8 and
-# 9)](https://arxiv.org/abs/1909.10351):
+# into the first layer. The loss is the mean squared difference
+# [(Jiao et al., eq. 8 and 9)](https://arxiv.org/abs/1909.10351):
 #
 # $$L_{\mathrm{hidden}}=\sum_{m=1}^{M}\mathrm{MSE}\left(H_m^{S}W_h,\;H_{g(m)}^{T}\right)$$
 #
@@ -207,17 +207,17 @@ Markdown(check_teacher(bench.task, beside_floors, weak_teacher, own_data))
 # the state of the first token alone.
 #
 # **3. Attention**: *which token looks at which?* $A_i$ holds the scores of head $i$ for each pair of tokens,
-# **before** the softmax, and $h$ is the number of heads [(Jiao et al., eq. 7)](https://arxiv.org/abs/1909.10351):
+# **before** the softmax, and $K$ is the number of heads [(Jiao et al., eq. 7)](https://arxiv.org/abs/1909.10351):
 #
-# $$L_{\mathrm{attention}}=\sum_{m=1}^{M}\frac{1}{h}\sum_{i=1}^{h}\mathrm{MSE}\left(A_{m,i}^{S},\;A_{g(m),i}^{T}\right)$$
+# $$L_{\mathrm{attention}}=\sum_{m=1}^{M}\frac{1}{K}\sum_{i=1}^{K}\mathrm{MSE}\left(A_{m,i}^{S},\;A_{g(m),i}^{T}\right)$$
 #
 # Both models need the same number of heads. FastFormers' code can compare the probabilities after the softmax
 # instead, by their cosine (here *attention_cosine*); by default it compares no attention.
 #
-# **4. Relations**: *which tokens resemble each other?* [MiniLMv2 (Wang et al., section
-# 3)](https://arxiv.org/abs/2012.15828) compares the tokens' queries with each other, their keys with each other and
-# their values with each other. Let $B$ be one of these three, cut into $r$ parts $B_a$ of $d$ numbers a token, and
-# $n$ the number of tokens:
+# **4. Relations**: *which tokens resemble each other?*
+# [MiniLMv2 (Wang et al., section 3)](https://arxiv.org/abs/2012.15828) compares the tokens' queries with each other,
+# their keys with each other and their values with each other. Let $B$ be one of these three, cut into $r$ parts $B_a$
+# of $d$ numbers a token, and $n$ the number of tokens:
 #
 # $$R_a=\mathrm{softmax}\left(\frac{B_a B_a^{\top}}{\sqrt{d}}\right)$$
 #
@@ -266,7 +266,7 @@ display.source(
 # **The student that comes with the book**, *3x384@kept*, is a *3x384@2,4,6* that went through the same two stages on
 # all training texts, which takes longer than a reader should wait. Its teaching is a kept result like any other: it
 # lies in `fflib/model/kept` with its record, and `python -m fflib.distillation.make_student 3x384@2,4,6` makes it
-# anew. TinyBERT and FastFormers too begin with a small model that somebody had distilled for long.
+# anew. TinyBERT and FastFormers also begin with a small model that somebody had distilled for long.
 #
 # Operations can be counted before anything is trained, and the first guess is that time follows them. What a student
 # will know cannot be counted.
@@ -330,7 +330,7 @@ answers = DistillationStage(
 stages = [answers] if logits_only or not match else [inside, answers]
 
 # %% [markdown]
-# The teacher computes what the losses need only once, with its dropout off. The result stays on disk and serves every
+# The teacher computes once, with its dropout off, whatever the losses need. The result stays on disk and serves every
 # student. A *study* holds what all students share: where they start, the stages, the teacher's outputs, and the texts
 # that score them. The first cell below makes one student and scores it on dev before and after its two stages.
 #
@@ -672,9 +672,9 @@ Markdown(routes.verdict(difference.get("labels"), len(train), n_train))
 #   accuracy;
 # - *start from last*, *learn from first* and so on: other layers to start from or to learn from.
 #
-# Below it stands what TinyBERT found, for a student of four layers and as the mean of four tasks' dev scores [(Jiao
-# et al., Tables 2, 3 and 4)](https://arxiv.org/abs/1909.10351). That student began from a general model and learnt
-# from augmented texts. So the order of its effects may be compared with those here, their sizes may not.
+# Below it stands what TinyBERT found, for a student of four layers and as the mean of four tasks' dev scores
+# [(Jiao et al., Tables 2, 3 and 4)](https://arxiv.org/abs/1909.10351). That student began from a general model and
+# learnt from augmented texts. So the order of its effects may be compared with those here, their sizes may not.
 
 # %%
 unchanged = study.on_first(studied, n_compare)
@@ -780,8 +780,8 @@ bench.table([{"trained": what, "minutes": value} for what, value in minutes.item
 # - **Labels are many and the task is easy.** Then a small model learns the task from labels alone. The table of
 #   routes says how far that goes here.
 # - **Teacher and student read different tokens.** Their hidden states then belong to different pieces of text.
-#   FastFormers found that distilling from RoBERTa into BERT does not work well [(section
-#   2)](https://arxiv.org/abs/2010.13382). Such a pair is refused here, unless only answers are compared
+#   FastFormers found that distilling from RoBERTa into BERT does not work well
+#   [(section 2)](https://arxiv.org/abs/2010.13382). Such a pair is refused here, unless only answers are compared
 #   (`logits_only`).
 # - **The student is too narrow for its start.** A cut through the width changes every layer at once, and the frozen
 #   word embeddings cannot mend it. TinyBERT's remedy is a narrow student that was distilled on general text first.
@@ -790,8 +790,9 @@ bench.table([{"trained": what, "minutes": value} for what, value in minutes.item
 #
 # ## 3.15 Exercises
 #
-# Each command runs the chapter with other parameters, and later chapters after it; `make book` without `SET` goes
-# back. `make lab` opens the notebooks if you would rather change a cell. Predict before you open an answer.
+# Predict before you open an answer. Each command runs this chapter anew with other parameters, and the later ones after
+# it; stop it (Ctrl-C) when this chapter is done, and `make book` without `SET` goes back. `make lab` opens the
+# notebooks if you would rather change a cell.
 #
 # **1. One layer.** How many times fewer operations does a student of *one* layer need than its teacher, if it is as
 # wide? And how much of the teacher's file is left? Then see what it has learnt:
