@@ -35,10 +35,7 @@ speedups_wanted: list[float] = [1.5, 1.25]  # targets of the search; the fastest
 depths_tried: list[int] = [1]  # how many whole layers to keep
 retrained_too: bool = True  # retrain the pruned models as well
 min_retention: float = 0.98  # the rule: what goes on keeps this share of the teacher's score on dev
-elastic_widths: list[float] = [
-    1.0,
-    0.5,
-]  # widths cut from one set of weights; empty leaves 4.14 out
+elastic_widths: list[float] = [1.0, 0.5]  # cut from one set of weights; empty leaves it out
 # Seldom changed:
 run: str = "docs-cpu"  # name of the run, a file in params
 run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
@@ -52,7 +49,7 @@ distil_length: int = 32  # training texts are cut to this many tokens
 batch_size: int = 16  # of training
 dropout: float = 0.0  # of training; drawing random numbers takes time on a CPU
 seeds: list[int] = [0]  # one retraining per seed; the first one's models are served
-shares_tried: list[float] = [0.5]  # of heads and neurons kept, where 4.4 compares ways to choose
+shares_tried: list[float] = [0.5]  # of heads and neurons kept, in 4.4
 tunings_tried: list[str] = ["none", "masks", "weights"]  # repairs without training; see 4.7
 retrain_epochs: list[int] = [1, 1]  # of the inside and of the answers
 retrain_rates: list[float] = [1.0e-3, 2.0e-4]  # their peak learning rates
@@ -870,8 +867,8 @@ bench.facts["pruned"] = {
     "accuracy": accuracy,
     "kept_of_unpruned": ladder.kept(accuracy, unpruned_test.value) if unpruned_test.value else None,
 }
+show(bench.table(tables.seconds(bench.seconds_spent), decimals=0))
 bench.save()
-bench.table(tables.seconds(bench.seconds_spent), decimals=0)
 
 # %% [markdown]
 # ## 4.17 When it does not pay
