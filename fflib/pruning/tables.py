@@ -133,7 +133,7 @@ def elastic_rows(accuracies: Sizes) -> list[Row]:
 
 
 def kept_elastic(is_measured: bool, kept: Iterable[Kept | None], command: str) -> str:
-    """Return as Markdown what kept runs found of one set of weights, and with which ``command`` it can be measured here.
+    """Return as Markdown what kept runs found of one set of weights, and the ``command`` that measures it here.
 
     A run that is not kept is None.
     """
