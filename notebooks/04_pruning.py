@@ -113,30 +113,30 @@ if not len(retrain_epochs) == len(retrain_rates) == 2:
 # ## 4.1 Idea: take out what the answer does not need
 #
 # An encoder layer has two halves. In the *attention* half several heads look at the text side by side. In the
-# *feed-forward* half each token passes a row of neurons. Both halves end in an output matrix that adds up what the heads, or
-# the neurons, have found. A head or a neuron that hardly changes this sum can go:
+# *feed-forward* half each token passes a row of neurons. Each half ends in an output matrix, which adds up what its heads, or
+# its neurons, have found. A head or a neuron that hardly changes this sum can go:
 #
 # ```text
-#                     what flows in        units of this half          output matrix       what flows out
+#   attention half                                     feed-forward half
 #
-#  attention half     d numbers a token →  head 1                   →                   →  d numbers a token
-#                                          head 2    ✕ removed         its columns go
-#                                          head 3
+#   d numbers ─┬─ head 1 ──────┬─ sum: d numbers       d numbers ─┬─ neuron 1 ──────┬─ sum: d numbers
+#   of a token ├─ head 2   ✕   │                       of a token ├─ neuron 2   ✕   │
+#              ├─ head 3 ──────┤                                  ├─ neuron 3 ──────┤
+#              └─ head 4 ──────┘                                  └─ ...      ──────┘
 #
-#  feed-forward half  d numbers a token →  neuron 1                 →                   →  d numbers a token
-#                                          neuron 2  ✕ removed         its column goes
-#                                          ...
-#                                          neuron n
+#   whole layers                                       ✕ is removed; the rest stays as it is
+#
+#   embeddings ── layer 1 ── layer 2 ✕ ── layer 3 ── classifier
 # ```
 #
-# The number d, the width of the model, does not change, so the halves still fit together. This is what goes with each part:
+# The number d, the width of the model, does not change, so what is left still fits together. With each part go its weights:
 #
 # | removed | its weights | in this chapter |
 # |:--|:--|:--|
 # | a head | its rows of the query, key and value matrices, its columns of the output matrix | from 4.3 on |
 # | a neuron | one row of the first matrix, one column of the second | from 4.3 on |
-# | a layer | everything in it; the next layer reads what the layer before it wrote | from 4.6 on |
-# | a word | its row of the table of embeddings | 4.15 |
+# | a layer | all that is in it; the next layer reads what the layer before it wrote | from 4.6 on |
+# | an entry of the vocabulary | its row of the embeddings | 4.15 |
 #
 # Whole rows and columns leave smaller matrices without any holes, which every [engine](glossary.md#engine) can multiply.
 # Setting single weights to zero would leave the matrices as large as they are, and most engines multiply by the zeros too.
@@ -175,8 +175,8 @@ unpruned_dev, unpruned_kept = dev_score(unpruned), kept_on_dev(unpruned)
 # %% [markdown]
 # ## 4.3 How much does each part matter?
 #
-# We could remove each head in turn and measure the loss every time. With hundreds of heads and thousands of neurons that
-# takes long. A slope is cheaper. Imagine a [gate](glossary.md#gate) on each head: a number $g$ that multiplies what the head
+# We could remove each head and each neuron in turn and measure the loss every time. With thousands of neurons that takes
+# long. A slope is cheaper. Imagine a [gate](glossary.md#gate) on each head: a number $g$ that multiplies what the head
 # hands on. It stands at 1; closing it to 0 would remove the head. If the loss $L$ changed along a straight line, removing
 # the head would change it by the slope at $g = 1$:
 #
@@ -244,8 +244,8 @@ bench.figure(figures.importance_map(by_head, by_neuron, small_print), "importanc
 # Importance is an estimate, and an estimate needs a control. We keep the same number of heads and neurons in each layer and
 # choose them in three ways: by importance, by the size of their weights (*magnitude*), or *at random*. Nothing is trained
 # afterwards, so the choice alone makes the difference. Magnitude is the obvious idea: small weights do little. But a head
-# with small weights may still be the one that the answer hangs on. At random stands the mean of three draws, and its bar
-# reaches from the worst draw to the best.
+# with small weights may still be the one that the answer hangs on. For *random* the figure shows the mean of three draws, with
+# a bar from the worst draw to the best.
 
 
 # %%
@@ -262,7 +262,7 @@ accuracy_by_ranking = {
 
 # %% tags=["hide-input"]
 bench.facts["controls"] = accuracy_by_ranking
-show(display.source(controls.keep_share, slicing.slice_model))
+show(display.source(controls.keep_share))
 figure = figures.controls(
     accuracy_by_ranking,
     on_dev(unpruned).value,
@@ -273,8 +273,9 @@ figure = figures.controls(
 bench.figure(figure, "controls")
 
 # %% [markdown]
-# *Reading the figure.* All lines meet at the right, where nothing is removed. Going left, the line that falls last is the
-# best way to choose. The dotted line is what guessing scores. A line on it has nothing left of the task.
+# *Reading the figure.* All lines meet at the right, where nothing is removed. Going left, the line that stays up longest is
+# the best way to choose. The dotted line is what guessing scores; a model that has come down to it has lost the task. The
+# function above the figure shows the cut: `slice_model` copies the rows and columns that stay into a smaller model.
 #
 # ## 4.5 Predict: what would a smaller layer save?
 #
@@ -336,20 +337,26 @@ Markdown(reports.cost_words(curves))
 # The loss of a choice is measured, too. We cut just this half layer and see how far the probabilities of the answers move
 # on training texts. Their [divergence](glossary.md#divergence) (Kullback and Leibler's) is
 #
-# $$D = \frac{1}{n} \sum_{i=1}^{n} \sum_{c} p_i(c) \log \frac{p_i(c)}{q_i(c)} \qquad (4.5)$$
+# $$D = \frac{1}{n} \sum_{i=1}^{n} \sum_{y} p_i(y) \log \frac{p_i(y)}{q_i(y)} \qquad (4.5)$$
 #
-# where $p_i(c)$ is the probability that the unpruned model gives to class $c$ of text $i$, and $q_i(c)$ that of the cut
-# model. It is 0 where nothing moved, needs no labels, and is measured in nats. We then look for the choices $c_1, \ldots, c_N$,
-# one for each layer, that solve
+# where $p_i(y)$ is the probability that the unpruned model gives to answer $y$ for text $i$, and $q_i(y)$ that of the cut
+# model. It is 0 where nothing moved and needs no labels; its unit is the nat. We then look for the choices
+# $c_1, \ldots, c_N$, one for each layer, that solve
 #
 # $$\min_{c_1, \ldots, c_N} \sum_{l=1}^{N} D(c_l) \quad \mathrm{so\ that} \quad
 # t_0 + \sum_{l=1}^{N} t(c_l) \le T_{\mathrm{wanted}} \qquad (4.6)$$
 #
-# Computer science knows this as the *knapsack problem*: pack the most worth into a bag that holds so much weight. Trying
-# all combinations would take too long, but *dynamic programming* solves it: go from layer to layer, and remember for every
-# part of the budget the best way to spend it so far. (Times are rounded a little for that, to steps of the budget.)
+# Computer science knows this as the *knapsack problem*: pack the most worth into a bag that holds only so much weight. Trying
+# all combinations would take too long. *Dynamic programming* takes one layer after the other and remembers, for every part of
+# the budget, the least loss so far. For that it rounds the times to small steps of the budget:
 #
-# The losses of a single cut are measured, but that they *add up* is only an estimate. So the search is repeated with all
+# ```text
+# least[b] = 0 for every budget b
+# for each layer:
+#     least[b] = the smallest of  least[b - price of c] + loss of c,  over the choices c of this layer
+# ```
+#
+# The loss of each single cut is measured. That the losses *add up* is only an estimate. So the search is repeated with the
 # losses multiplied by random factors ([SPDY's](https://arxiv.org/abs/2201.13096) idea). Each solution is built and repaired
 # as section 4.7 explains, its divergence *as a whole* is measured on other training texts, and the least one wins.
 
@@ -430,7 +437,6 @@ for candidate in candidates:
     candidate.predicted_ms = table.model_ms(small_shapes, dev.lengths)
 
 # %% tags=["hide-input"]
-show(display.source(shape_search.solve))
 bench.facts["ways"] = reports.way_rows(shapes_by_target, loss_of)
 bench.facts["depth"] = reports.depth_rows(table, dev.lengths, shapes, loss_of)
 show(bench.table(tables.plain(bench.facts["ways"])))
@@ -470,14 +476,15 @@ bench.figure(figures.shapes(panels, full, caption), "shapes")
 #
 #    $$\min_{m} \left\Vert y - \sum_{u} m_u Z_u W_u \right\Vert^2 + \lambda \left\Vert m - 1 \right\Vert^2 \qquad (4.8)$$
 #
-#    Here $Z_u$ is what unit $u$ computes for all tokens of some training texts, $W_u$ its columns of the output matrix, and $y$
-#    what the unpruned model has in this place. The second term keeps the factors near 1; $\lambda$ is small. A model repaired
-#    like this, one half layer after the other from the bottom up, is called [tuned](glossary.md#tuned).
+#    Here $Z_u$ is what unit $u$ computes for all tokens of some training texts, $W_u$ the part of the output matrix that reads
+#    it, and $y$ the sum that the unpruned model has there. The second term keeps the factors near 1; $\lambda$ is small. A
+#    model repaired like this, one half layer after the other from the bottom up, is called [tuned](glossary.md#tuned).
 #
-# (Their first step also decides how many units each layer keeps. Here the shape is given, so only the choice of the units differs.)
+# Their first step also decides how many units each layer keeps. Here the shape is given, so only the choice of units differs.
 #
-# Why stop at one factor for each unit? The same equations can be solved for the whole output matrix. The table calls the
-# first repair *masks* and the second *weights*. It crosses them with the two ways to choose, on one uniform shape.
+# Why stop at one factor for each unit? The same equations can be solved for the whole output matrix. The table below calls
+# the first repair *masks* and the second *weights*. It combines both, and no repair, with the two ways to choose the units: by
+# importance, and by the Fisher information, rearranged. The shape is a uniform one. The function above the table solves (4.8).
 
 # %%
 example = [candidate for candidate in candidates if candidate.kind == "uniform"][-1]
