@@ -129,7 +129,8 @@ if not len(retrain_epochs) == len(retrain_rates) == 2:
 #   embeddings ── layer 1 ── layer 2 ✕ ── layer 3 ── classifier
 # ```
 #
-# The number d, the width of the model, does not change, so what is left still fits together. With each part go its weights:
+# The number d, the width of the model, does not change, so what is left still fits together. (Cutting the width would change
+# every matrix at once; the narrower students of chapter 3 are made that way.) With each part go its weights:
 #
 # | removed | its weights | in this chapter |
 # |:--|:--|:--|
@@ -141,9 +142,11 @@ if not len(retrain_epochs) == len(retrain_rates) == 2:
 # Whole rows and columns leave smaller matrices without any holes, which every [engine](glossary.md#engine) can multiply.
 # Setting single weights to zero would leave the matrices as large as they are, and most engines multiply by the zeros too.
 #
-# How many heads and neurons each layer keeps is the **shape** of the pruned model. We write *10/768* for ten heads and 768
-# neurons. In a [uniform](glossary.md#uniform) shape every layer loses the same share. A [searched](glossary.md#searched)
-# shape may take much from one layer and nothing from another.
+# How many heads and neurons each layer keeps is the **shape** of the pruned model. Tables write *10/768* for a layer that keeps
+# ten heads and 768 neurons. In a [uniform](glossary.md#uniform) shape every layer loses the same share. The paper names such
+# a shape by what is removed, and so do we: *uniform 33/50* lost 33 % of its heads and 50 % of its neurons. In a
+# [searched](glossary.md#searched) shape one layer may lose much and another nothing. A stock model class cannot hold
+# that: it has one number of heads and one of neurons for all layers.
 #
 # [FastFormers, section 3](https://arxiv.org/abs/2010.13382) prunes uniformly and trains the model again. This chapter asks
 # three more questions. *Which* heads and neurons should go, if we may look at training texts only? Is the training needed at
@@ -223,7 +226,7 @@ if len(texts) < n_importance:
 show(display.source(importance.first_order))
 show(
     Markdown(
-        f"The model to prune, **{student_name}**, has {len(shapes)} layers of {shapes[0].num_heads} heads and "
+        f"The model to prune, **{student_name}** (section 3.4 explains the name), has {len(shapes)} layers of {shapes[0].num_heads} heads and "
         f"{shapes[0].intermediate_size:,} neurons each. It scores {unpruned_dev:.1%} on dev."
     )
 )
@@ -340,7 +343,8 @@ Markdown(reports.cost_words(curves))
 # $$D = \frac{1}{n} \sum_{i=1}^{n} \sum_{y} p_i(y) \log \frac{p_i(y)}{q_i(y)} \qquad (4.5)$$
 #
 # where $p_i(y)$ is the probability that the unpruned model gives to answer $y$ for text $i$, and $q_i(y)$ that of the cut
-# model. It is 0 where nothing moved and needs no labels; its unit is the nat. We then look for the choices
+# model. It is 0 where nothing moved, and needs no labels. Its unit, with natural
+# logarithms, is the nat. We then look for the choices
 # $c_1, \ldots, c_N$, one for each layer, that solve
 #
 # $$\min_{c_1, \ldots, c_N} \sum_{l=1}^{N} D(c_l) \quad \mathrm{so\ that} \quad
@@ -409,8 +413,9 @@ def search(budget_ms):
 # And what does depth buy against width? For that, each layer is taken out in turn while the others are repaired, beside a
 # model that keeps all layers but is narrow enough to be as fast.
 #
-# After the two tables the chapter goes on with the searched shapes, with uniform ones of the same time, with the uniform ones
-# that the paper uses (`uniform_tried`), and, if `depths_tried` names any, with fewer layers.
+# After the two tables the chapter goes on with the searched shapes, the uniform ones of the same time, the uniform ones
+# that the paper uses (`uniform_tried`), and, if `depths_tried` names any, models of fewer layers. The names *searched for ...*
+# and *uniform for ...* end in the speed-up that the shape was made for; the two are companions of the same predicted time.
 
 
 # %%
@@ -533,8 +538,8 @@ bench.table(tables.plain(rows))
 # activation stays, so that only the shape changes; [chapter 3](03_distillation.ipynb) tries ReLU on a student.)
 #
 # The uniform shapes of the paper and those of fewer layers are always trained, for comparison. Of the speed-ups that are
-# wanted **the fastest is tried first**, then the next one, until a shape keeps the rule. The slower targets are then not
-# trained at all, which saves minutes.
+# wanted **the fastest is tried first**, then the next one, until a shape keeps the rule. The slower targets are then neither
+# trained nor timed, which saves minutes; so the tables from here on may have fewer shapes than the figure above.
 
 # %%
 outputs = TeacherOutputs(unpruned, train, teacher_cache_gb)
@@ -593,7 +598,7 @@ bench.table(tables.plain([candidate.row(unpruned_ms) for candidate in candidates
 # All shapes run in the same rounds, one after the other, so that a slow moment of the machine hits all of them. The rung
 # below, the unpruned student in PyTorch, runs among them. They answer requests in three ways:
 #
-# - **one request at a time**, where latency counts;
+# - **one request at a time**, where latency counts (the table has the median, the [p50](glossary.md#p50-and-p95));
 # - **in the best batches** that chapter 2 found, where [throughput](glossary.md#throughput) counts;
 # - **on two [instances](glossary.md#instance)**: two copies of the model, each with half of the threads, answer two requests at
 #   once. More are answered in a second, but each one waits longer. (No thread is pinned to a core here; chapter 7 does that.)
@@ -654,8 +659,8 @@ bench.table(tables.plain(bench.facts["speed"], tables.SERVING))
 # %% [markdown]
 # *Reading the figure and the first table.* A point in the grey band was predicted to within a tenth. The column *measured /
 # predicted* gives the same as a number. If it is off in the same direction in every row, the machine was slower or faster than
-# when the table was made; then compare the two columns of speed-ups. If a single row is off, that is noise, or a size of
-# matrix that the engine likes or dislikes, and between whose neighbours the table was interpolated.
+# when the table was made; then compare the two columns of speed-ups. If a single row is off, that may be noise. Or its matrices
+# have a size that the engine handles better or worse than the sizes in the table, between which the prediction interpolates.
 #
 # *Reading the second table.* A pruned model may gain more, or less, on two instances than on one, because smaller products
 # leave less for several threads to share.
@@ -663,12 +668,12 @@ bench.table(tables.plain(bench.facts["speed"], tables.SERVING))
 # ## 4.11 Choose on dev, report on test
 #
 # The rule is that of chapter 3: the fastest model, one request at a time, that keeps `min_retention` of the teacher's score
-# **on dev** goes on. If none does, the student goes on unpruned. Models whose times are within a factor `as_fast` of the
+# **on dev** goes on. If none keeps it, the student goes on unpruned. Models whose times are within a factor `as_fast` of the
 # fastest count as equally fast, and the most accurate of these on dev is taken; the noise of a clock is no reason to give
 # accuracy away. The labels of test take no part in the choice. Its texts do: they are the requests that are timed.
 #
-# Whoever picks the fastest of several noisy times picks a lucky one, too. So the chosen model is timed once more, beside the
-# unpruned one.
+# The fastest of several noisy times is partly a lucky one. So the chosen model is timed once more, beside the unpruned one,
+# and these are the factors that the sentence below reports.
 #
 # Then test answers the question of 4.6: at equal predicted time, is the searched shape more accurate than the uniform one?
 # Both models answer the same texts, and the difference is *paired*: texts that both get right, or both get wrong, drop out
@@ -798,11 +803,14 @@ bench.table(tables.plain(bench.facts["flatter"]))
 #
 # So far each shape has weights of its own. [DynaBERT, section 2](https://arxiv.org/abs/2004.04037) goes another way. It sorts
 # the heads and neurons of every layer once, the most important first. Then it trains *one* model such that its first half,
-# its first quarter, or every second of its layers, each taken alone, answer well. Whoever deploys the model cuts the size
-# that fits the machine, without training anew. We call such weights [elastic](glossary.md#elastic).
+# its first quarter, or every second of its layers, each taken alone, answer well. Anyone who deploys the model cuts out
+# the size that fits the machine, without training anew. We call such weights [elastic](glossary.md#elastic).
+#
+# Two questions decide whether that is worth it. How much does the full width lose by sharing its weights with the smaller
+# sizes? And how much better is the half width than a model that is simply cut in half, as in section 4.4?
 #
 # The training takes all sizes into every step, so it costs several times as much as training one of them. The default run
-# therefore leaves it out; where the parameters `elastic_widths` and `elastic_depths` name sizes, it is measured here.
+# therefore leaves it out. Where the parameters `elastic_widths` and `elastic_depths` name sizes, it is measured here.
 
 # %%
 is_elastic = bool(elastic_widths and elastic_depths)
@@ -820,9 +828,6 @@ elastic_command = 'make book SET="elastic_widths=[1.0,0.75,0.5,0.25] elastic_dep
 Markdown(tables.kept_elastic(is_elastic, [bench.kept()], elastic_command))
 
 # %% [markdown]
-# Two things are worth a look in such a table. How much does the full width lose by sharing its weights with the smaller
-# sizes? And how much better is the half width than a model that was simply cut in half (section 4.4)?
-#
 # ## 4.15 Dropping words that never occur
 #
 # In a small model most weights are word embeddings: a table with one row for every entry of the vocabulary, of which a
@@ -893,8 +898,8 @@ bench.save()
 #
 # Importance costs one backward pass and is far cheaper than trying every part; the controls of 4.4 say whether it is worth
 # anything. A latency table turns "how many milliseconds does this head cost?" into a look-up, and 4.10 checks it. The search
-# then is a knapsack. Solving least squares repairs a good part of what a moderate cut breaks, in seconds and without labels. Whether the searched shape
-# beats a uniform one of the same time is a close question, on which one run with one seed should not be trusted.
+# then is a knapsack. Solving least squares repairs a good part of what a moderate cut breaks, in seconds and without labels.
+# Whether the searched shape beats a uniform one of the same time is a close question; do not trust one run with one seed on it.
 #
 # **Next:** [chapter 5](05_quantization.ipynb) rounds what is left to eight bits.
 #
