@@ -102,7 +102,8 @@ def _lines(lines: Lines, levels: Sequence[Level], xlabel: str, title: str, ylabe
         x, accuracy, low, high = np.array(sorted(points, key=lambda point: point[0]), dtype=float).reshape(-1, 4).T
         beside = aside(axes, i, len(lines))
         axes.vlines(x, low, high, color, lw=1.4, transform=beside)
-        axes.update_datalim([*zip(x, low, strict=True), *zip(x, high, strict=True)])
+        for y in (accuracy, low, high):
+            axes.update_datalim(np.column_stack([x, y]))
         axes.plot(x, accuracy, marker=marker, color=color, label=name, transform=beside)
     _levels(axes, levels)
     axes.set_xlabel(xlabel + "; lines drawn slightly apart" * (len(lines) > 1))

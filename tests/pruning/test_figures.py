@@ -162,6 +162,8 @@ def test_the_lines_of_the_controls_end_in_the_unpruned_model():
     short, whole = [line for line in figure.axes[0].lines if line.get_gid() != "level"]
     assert short.get_xydata().tolist() == [[0.5, 0.8], [1.0, 0.93]]
     assert len(whole.get_xydata()) == len(LINE), "measured at all of them already"
+    alone = drawn.controls({"one share": LINE[1:2]}, 0.93, 0.5, "heads kept").axes[0]
+    assert alone.get_xlim()[1] > 1 and alone.get_ylim()[1] > 0.93
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
