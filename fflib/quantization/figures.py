@@ -260,7 +260,7 @@ def packing(rows: Sequence[Row], caption: str = "") -> plt.Figure:
 
 @styled
 def batch_mates(changes: Arrays, flips: Mapping[str, tuple[int, int]], caption: str = "") -> plt.Figure:
-    """Draw the largest change of a logit of each request when it has batch mates, and how many labels flip (k, n)."""
+    """Draw how far the other texts of a batch change a logit of each request at most, and how many labels (k, n)."""
     figure, axes = plt.subplots(figsize=(8.4, 1.3 + 0.62 * len(changes)))
     every = np.concatenate([np.ravel(values) for values in changes.values()])
     powers, zeros = np.log10(every[every > 0] if every.any() else [1.0]), not every.all()
@@ -276,7 +276,7 @@ def batch_mates(changes: Arrays, flips: Mapping[str, tuple[int, int]], caption: 
         dots = np.where(values, values, floor * 10**across)
         axes.plot(dots, i + up, "o", color=BLUE, mec="none", gid="requests", **look)
         axes.plot([np.median(values) or floor] * 2, [i - 0.38, i + 0.38], color=BLACK, lw=2.4, gid="median")
-        words, ink = "{:,} of {:,}\nlabels flip".format(*flips[name]), VERMILION if flips[name][0] else GREY
+        words, ink = "{:,} of {:,}\nlabels change".format(*flips[name]), VERMILION if flips[name][0] else GREY
         axes.text(1.02, i, words, transform=axes.get_yaxis_transform(), va="center", color=ink, gid="flips")
     axes.set(xscale="log", xlim=(floor / 3 if zeros else 10.0**low / 1.5, 10.0**high * 1.5))
     axes.set_xticks([*ticks], [*ticks.values()])
@@ -286,4 +286,4 @@ def batch_mates(changes: Arrays, flips: Mapping[str, tuple[int, int]], caption: 
     axes.set_xlabel("largest change of a logit of a request (log scale; bar: median)")
     count = sum(flips[name][0] > 0 for name in changes)
     of = f"labels under {count} of {len(changes)} recipe" + "s" * (len(changes) > 1)
-    return _done(figure, f"Batch mates flip {of if count else 'no label'}", caption)
+    return _done(figure, f"The other texts of a batch change {of if count else 'no label'}", caption)

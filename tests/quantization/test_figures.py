@@ -250,14 +250,14 @@ def test_changes_stand_where_they_are_and_zeros_apart(names):
     zeros = any((CHANGES[name] == 0).any() for name in names)
     assert ("no change" in texts(figure)) == zeros and "caption" in texts(figure)
     words = [text.get_text() for text in parts(figure, "flips", plt.Text)]
-    assert words == [f"{len(name) % 3} of 300\nlabels flip" for name in names]
+    assert words == [f"{len(name) % 3} of 300\nlabels change" for name in names]
 
 
 def test_the_flips_are_counted_in_the_title():
     ways = {name: np.ones(3) for name in "abc"}
     flips = {"a": (2, 3), "b": (0, 3), "c": (1, 3)}
-    assert "flip labels under 2 of 3 recipes" in texts(drawn.batch_mates(ways, flips))
-    assert "Batch mates flip no label" in texts(drawn.batch_mates({"b": ways["b"]}, flips))
+    assert "change labels under 2 of 3 recipes" in texts(drawn.batch_mates(ways, flips))
+    assert "The other texts of a batch change no label" in texts(drawn.batch_mates({"b": ways["b"]}, flips))
     assert "under 1 of 1 recipe" in texts(drawn.batch_mates({"a": np.array([1e-12, 9.0])}, {"a": (1, 2)}))
 
 
