@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,21 @@ from fflib.model.config import EncoderConfig
 from fflib.runtime import fusions
 
 LARGE = [(512, 1536, 1536), (512, 384, 1536)]  # tokens, inner, outer: where a product comes nearest to its peak
+
+SHOWN = {
+    "threads": "threads",
+    "operations, G": "billions of operations",
+    "ms, rounding included": "ms in int8 products",
+    "GOP/s": "billions a second",
+    "best rate measured, GOP/s": "best rate of any product",
+    "share of it": "share of the best rate",
+    "share of the request": "share of the request",
+}  # the columns of `against_the_ceiling`, and their heads in a table
+
+
+def shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of `against_the_ceiling` as a table shows them."""
+    return [{head: row[key] for key, head in SHOWN.items()} for row in rows]
 
 
 def against_the_ceiling(
