@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import nbformat
 from nbformat import NotebookNode
 
-from fflib.book import redaction, vendor
+from fflib.book import fold, redaction, vendor
 from fflib.files import InputError, resolve, shown, swapped_in
 from fflib.runs import cli, params, records, times
 
@@ -168,6 +168,9 @@ def _prepared(notebook: NotebookNode, pages: dict[str, str]) -> NotebookNode:
         for tag in tags & TOGGLES.keys():
             cell.metadata["tags"] = sorted(tags | {"hide-input"})
             settings |= {"code_prompt_show": TOGGLES[tag], "code_prompt_hide": TOGGLES[tag]}
+        if fold.is_answer(cell):  # code and output, behind one button
+            cell.metadata["tags"] = sorted(tags | {"hide-cell"})
+            settings |= {"code_prompt_show": "Answer", "code_prompt_hide": "Answer"}
         if alt := _alternative(cell, heading):
             settings["image"] = {"alt": alt}
     _soften_error_banner(notebook)

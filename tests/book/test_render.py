@@ -46,6 +46,7 @@ def baseline() -> nbformat.NotebookNode:
         code("draw_more()", figure(alt="the second is longer")),
         code("display.source(flops.of,\n    other)", figure(), tags=("hide-input",)),
         code("table", new_output("execute_result", {"text/html": TABLE}, execution_count=1)),
+        code("6 * 7", new_output("execute_result", {"text/plain": "42 it is"}, execution_count=1), tags=("answer",)),
     ]
     return new_notebook(cells=cells)
 
@@ -114,13 +115,19 @@ def text_of(html: str) -> str:
 
 def test_the_parameters_that_readers_turn_are_seen_the_others_behind_toggles(run_folder: Path) -> None:
     html = page(run_folder, "01_baseline")
-    assert html.count("<details") == 2
+    assert html.count("<details") == 3
     assert "Parameters that are seldom changed" in html and "Parameters of this run" in html
     seen, hidden = (
         re.sub("<details.*?</details>", "", html, flags=re.DOTALL),
         re.findall("(?s)<details.*?</details>", html),
     )
     assert "# of all" in seen and "size: str" not in text_of(seen) and "size: str" in text_of(hidden[0])
+
+
+def test_an_answer_is_behind_one_button_with_what_it_shows(run_folder: Path) -> None:
+    (answer,) = re.findall("(?s)<details.*?</details>", page(run_folder, "01_baseline"))[2:]
+    said = text_of(answer)
+    assert "Answer" in said and "6 * 7".replace(" ", "") in said.replace(" ", "") and "42 it is" in said
 
 
 def test_a_cell_that_shows_source_has_no_toggle_of_its_own(run_folder: Path) -> None:
