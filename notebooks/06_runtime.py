@@ -59,6 +59,7 @@ from fflib.book.bench import Bench
 from fflib.book.inputs import MODELS
 from fflib.data import batching
 from fflib.engine import export, predictors
+from fflib.engine.graph import attention_of_first
 from fflib.measure import fitness
 from fflib.measure.timing import Variant
 from fflib.model import cache, encoder, flops, slicing, training
@@ -101,15 +102,16 @@ bench = Bench.open("06_runtime", globals())
 #       LayerNormalization            /
 # ```
 #
-# **Drop.** A classifier reads only the *first* token of the last layer. The other rows of that layer are computed for nobody. There the
-# other tokens are needed as keys and values, so that the first can look at them, and for nothing else:
+# **Drop.** A classifier reads only the *first* token of the last layer. The other rows of that layer are computed for nobody. The first
+# token must see all the others there, but nothing has to be computed *for* them:
 #
 # ```text
 #       one layer, n tokens                     each layer before the last    last layer, for the first token
 #       ----------------------------------------------------------------------------------------------------
-#       keys and values of the input            n rows                        n rows     everybody can be seen
-#       queries of the input                    n rows                        1 row      only the first looks
+#       queries of the input                    n rows                        1 row      only the first asks
+#       keys of the input                       n rows                        none       see 6.2
 #       queries by keys, softmax                n by n                        1 by n
+#       values of the input                     n rows                        none       see 6.2
 #       attention weights by values             n rows                        1 row
 #       output product, residual, LayerNorm     n rows                        1 row
 #       feed-forward, residual, LayerNorm       n rows                        1 row
@@ -138,23 +140,33 @@ one_by_one = batching.in_order(requests.lengths, 1)
 # %% [markdown]
 # ## 6.2 Predict: the last layer for one token
 #
-# Dropping rows changes no answer, so its only question is what it saves. Count the multiply-adds of one layer. Let $n$ be the number of
-# tokens, $h$ the width of the states, $a$ the width of all heads together, and $f$ the inner width of the feed-forward half. Then for all
-# tokens, and for the first token alone,
+# That queries, output product and feed-forward half need one row only is plain. But the first token looks at keys and values of *all*
+# tokens. Why need these not be computed either? Because products can be regrouped. Let $q$ be the query of the first token in one head, and
+# $x_j$ the state of token $j$. Its score and, with the attention weights $p_j$, the mean of the values are
 #
-# $$C_{\mathrm{all}} = n\,(4ha + 2hf) + 2n^2a, \qquad C_{\mathrm{first}} = 2nha + 2ha + 2hf + 2na$$
+# $$q \cdot (W_K x_j + b_K) = (W_K^T q) \cdot x_j + q \cdot b_K, \qquad \sum_j p_j \, (W_V x_j + b_V) = W_V \sum_j p_j x_j + b_V$$
 #
-# In the first formula $4ha$ is for queries, keys, values and the output product, $2hf$ for the two feed-forward products, and $2n^2a$ for
-# the two products inside attention. In the second only keys and values keep the factor $n$. For a model of $L$ equal layers the gain is
+# On the left, the matrices $W_K$ and $W_V$ meet every token. On the right they meet one vector: $W_K$ the query, before it looks at the
+# states, and $W_V$ the mean of the states. The term $q \cdot b_K$ is the same for every token, so the softmax does not see it, and the $p_j$
+# add up to one. So the answer is exactly the same; only the order of the additions is another.
+#
+# What does that save? Count the multiply-adds of one layer. Let $n$ be the number of tokens, $h$ the width of the states, $H$ the number of
+# heads, $a$ the width of all heads together, and $f$ the inner width of the feed-forward half. For all tokens, and for the first alone,
+#
+# $$C_{\mathrm{all}} = n\,(4ha + 2hf) + 2n^2a, \qquad C_{\mathrm{first}} = 4ha + 2hf + 2nhH$$
+#
+# In the first formula $4ha$ is for queries, keys, values and the output product, $2hf$ for the two feed-forward products, and $2n^2a$ for the
+# two products inside attention. In the second these matrices meet one row, and only $2nhH$ still grows with $n$: each head looks once at the
+# state of every token, and takes one mean of them. For a model of $L$ equal layers the gain is
 #
 # $$\frac{L \, C_{\mathrm{all}}}{(L - 1)\,C_{\mathrm{all}} + C_{\mathrm{first}}}$$
 #
 # As $C_{\mathrm{first}}$ is small beside $C_{\mathrm{all}}$, this is a little less than $L/(L-1)$: much for a student of two or three
-# layers, little for a teacher of twelve. Embeddings, softmax and the overhead of calls are left out of the count. (The same rows can be
-# dropped in PyTorch; here are the forward pass and the last layer.)
+# layers, little for a teacher of twelve. Embeddings, softmax and the overhead of calls are left out of the count. This is how the attention
+# of the last layer is written into the graph:
 
 # %% tags=["hide-input"]
-display.source(first_token.FirstTokenClassifier.forward, encoder.Layer.forward)
+display.source(attention_of_first)
 
 
 # %%
@@ -193,7 +205,8 @@ bench.table([{"model": name} | row for name, row in work.items()])
 # [FastFormers, section 4](https://arxiv.org/abs/2010.13382) used all of it at once, together with int8. Here each is measured alone. The row
 # *all but these four* is level *all* without them, and each row with a plus adds one of them to it. The paper's recipe is tried twice: as it
 # works with today's versions, which no longer find the number of heads by themselves, and with that number told. *This book's* graph fuses
-# GELU alone and computes the last layer for one token; *this book's, all tokens* is the same without the second.
+# GELU alone and computes the last layer for one token; *this book's, all tokens* is the same without the second. (It also adds the tables
+# of positions and of token types beforehand, which saves a look-up.)
 #
 # A remark for your own service: since version 1.29 ONNX Runtime sends facts about models, graphs and sessions to its makers. This book
 # never lets it, by setting `ORT_DISABLE_TELEMETRY=1` before it is loaded, and so should you.
@@ -286,7 +299,7 @@ bench.figure(figures.operators(profiles, caption), "operators")
 
 # %% [markdown]
 # Each pair of bars is one kind of operator, in the two graphs. The kinds near the top take most of the time. What the first token saves is
-# seen in the products and in *attention*; what a fusion changes, in *LayerNorm* and *activation*.
+# seen in the products and in *moving data*; what a fusion changes, in *LayerNorm* and *activation*.
 #
 # ## 6.4 Check: a trap, the heads a model had before pruning
 #
@@ -345,7 +358,8 @@ sizes_mb = {"chapter 5's file": whole_served, "first token": first_served}
 bench.table([{"file": name, "MB": path.stat().st_size / 1e6} for name, path in sizes_mb.items()])
 
 # %% [markdown]
-# Both files have the same weights, so they are equally large: the first token saves time and no memory.
+# The two files hold the same model, so they are about equally large: the first token saves time and hardly any memory. Keys and values of
+# the last layer stay in fp32 in the second file, since there they meet one row and rounding it would cost more than it saves.
 #
 # How near are its products to what the engine can do? A processor is limited in two ways: by how fast it computes, and by how fast memory
 # brings the numbers. The [roofline](glossary.md#roofline) puts both into one line
