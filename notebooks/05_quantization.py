@@ -26,7 +26,7 @@
 # **Needs** chapters [1](01_baseline.ipynb) to [4](04_pruning.ipynb). **Leaves** the model of chapter 4 in eight bits, if
 # some recipe keeps [the rule](glossary.md#the-rule), and one [rung](glossary.md#rung) of the [ladder](glossary.md#ladder)
 # for each recipe that may be served. The gain of the engine itself is not counted again: every rung here stands on a model
-# in [fp32](glossary.md#fp32) in that same engine.
+# in [fp32](glossary.md#fp32), floating-point numbers of 32 bits, in that same engine.
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
@@ -84,6 +84,7 @@ from fflib.quantization import (
     qat,
     recipes,
     report,
+    rounding,
     study,
 )
 from fflib.quantization.calibration import Calibration, clips, entropy_clip, range_of
@@ -102,7 +103,7 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 #
 # **Why.** Nearly all the time of an encoder goes into matrix products. A weight in fp32 takes 32 bits, and most of those bits
 # describe digits that no prediction depends on. If eight bits are enough, a register of the processor holds four times as
-# many numbers, and one instruction does more multiplications.
+# many numbers, and one instruction does more multiplications. Numbers of eight bits are called [int8](glossary.md#int8).
 #
 # **What eight bits keep.** Take one column of a weight matrix, with four weights. The largest has the size 0.62. We divide
 # all of them by the *scale* $0.62/127$ and round. What is stored are the codes, and one scale for the column:
@@ -123,8 +124,9 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 # ([Jacob et al., section 2.1](https://arxiv.org/abs/1712.05877)). The bound on the error holds for every $x$ within the range
 # that the codes cover. A value beyond it gets the last code and may be far off: it is *clipped*. There are two usual choices:
 #
-# - *Symmetric*, for weights: $z = 0$ and $s = \max|x| / 127$, with codes from -127 to 127.
-# - With a zero point, for *activations*, the values that flow into a product: $s = (x_{\max} - x_{\min}) / 255$ and
+# - *Symmetric*, for weights: $z = 0$ and $s = \max|x| / 127$, with codes from -127 to 127. (Eight bits could also hold -128; it is
+#   left out, so that both sides are alike.)
+# - With a zero point, for [activations](glossary.md#activations), the values that flow into a product: $s = (x_{\max} - x_{\min}) / 255$ and
 #   $z = \mathrm{round}(-x_{\min}/s)$, with codes from 0 to 255. No code is wasted if the values lie mostly on one side of zero.
 #
 # **How the product is computed.** A column of outputs in fp32 is $y_j = \sum_i x_i w_{ij}$. With codes $a_i$ for the
@@ -134,7 +136,8 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 #
 # where $s_x$ and $z_x$ belong to the activations and $s_j$ to column $j$ of the weights
 # ([Jacob et al., section 2.2](https://arxiv.org/abs/1712.05877)). The sum has only whole numbers in it, and that is what the
-# fast instructions compute, exactly, in 32 bits. The two scales come in once, after the sum:
+# fast instructions compute, exactly, in 32 bits. (They multiply $a_i$ as it is; the part with $z_x$ needs only the sum of each column of
+# codes, which is known beforehand.) The two scales come in once, after the sum:
 #
 # ```text
 # fp32:   values [tokens, inner]  times  weights [inner, outer]                                         ->  outputs
@@ -144,7 +147,8 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 #         weights -> codes, made once     --+
 # ```
 #
-# So all the error comes from the two roundings, and everything depends on the scales. The rest of this chapter is about who
+# The bias is added after that, and everything between the products, such as softmax and LayerNorm, stays in fp32. So all the error comes
+# from the two roundings, and everything depends on the scales. The rest of this chapter is about who
 # shares a scale, and about how far its range should reach. The two functions that make the codes are short:
 
 # %% tags=["hide-input"]
@@ -314,7 +318,7 @@ bench.figure(figures.weight_codes(one_scale, scale_by_column, caption, **shares)
 #
 # | | dynamic | static |
 # |:--|:--|:--|
-# | when is the range chosen | in each call, from the tensor at hand | once, before serving, on a few training texts (*calibration*) |
+# | when is the range chosen | in each call, from the tensor at hand | once, before serving, on a few training texts ([calibration](glossary.md#calibration)) |
 # | cost at run time | a pass over the tensor to find its least and largest value | none |
 # | a value larger than any seen before | gets its code | is clipped |
 # | does an answer depend on other texts in the batch | yes, they share the range | no |
@@ -402,7 +406,8 @@ Markdown(report.smoothing(histograms[loudest].loudness, even_histogram.loudness,
 # - *int4 weights* stores the weights in four bits and widens them in each call.
 #
 # What counts is [label agreement](glossary.md#label-agreement): how often the rounded model gives the label that the fp32 model
-# gives. We count it on a few texts of [dev](glossary.md#dev-and-test), long ones among them, in the batches that are served and
+# gives. It shows damage earlier than accuracy does, since a flip from wrong to right counts as well. We count it on a few texts of
+# [dev](glossary.md#dev-and-test), long ones among them, in the batches that are served and
 # with each text alone. A few texts are enough to see a recipe that breaks a model. Section 5.12 decides on all of dev what
 # may be served, and measures on test what it loses.
 #
@@ -473,14 +478,16 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 #   the others is broken. Such recipes say "no" in the last column of the table and are hollow in the first figure.
 # - The library's default and *one scale a matrix* show what 5.6 predicted. *static, entropy* clips the outliers of 5.7. If it
 #   changes many labels here, then outliers matter: the model uses them.
-# - *int4 weights* makes the weights of the layers smaller, yet the file hardly shrinks, because most of it are the embeddings.
-#   And it is slow: the weights must be widened in each call, and this processor was not waiting for memory.
+# - Why does the file not shrink to a quarter? Most of it are the embeddings, a table with a row for each word of the vocabulary. It stays
+#   in fp32 except under *embeddings too* and *library's default*.
+# - *int4 weights* makes the weights of the layers smaller still, and is slow: they must be widened in each call, and this processor
+#   was not waiting for memory.
 # - The second figure answers whether an answer depends on its batch. With dynamic ranges it does: one text with large values takes
 #   codes from the others, and so does padding. With static ranges only the order of additions changes. A scale for each token
 #   would end this too ([ZeroQuant](https://arxiv.org/abs/2206.01861) does so on GPUs); the int8 products of ONNX Runtime take one
 #   scale for the whole tensor.
 #
-# How do the same recipes fare on another processor? The last table sets this run's model beside runs that were kept, A and B. Their
+# How do the same recipes fare on another processor? The last table sets this run's model beside two [kept runs](glossary.md#kept-run), A and B. Their
 # models learned another task or were pruned to another shape, so compare the factors, and which recipes fail, rather than digits.
 #
 #
@@ -765,7 +772,8 @@ bench.facts["sixteen_bits"] = rows
 # ## 5.14 What it cost
 #
 # The accuracy in the table of the rungs, and one more file to keep beside the weights from which it was made. With dynamic ranges an
-# answer is no longer a function of its request alone. The rest is time, paid once; the last cell of this chapter adds it up.
+# answer is no longer a function of its request alone. And the file belongs to a kind of processor: weights of eight bits that are right here
+# can give wrong sums on an older one (5.2), so make the file where it will serve, or with seven bits. The rest is time, paid once; the last cell of this chapter adds it up.
 #
 # ## 5.15 Why is my int8 model slower than fp32?
 #
@@ -813,19 +821,12 @@ bench.facts["sixteen_bits"] = rows
 
 # %% tags=["answer"]
 errors = {b: rounding_error(weights[worst], b) for b in (8, 7, 6, 5, 4)}
-rows = [
-    {
-        "bits": b,
-        "error, share of the variance": f"{value:.6f}",
-        "over eight bits": value / errors[8],
-    }
-    for b, value in errors.items()
-]
+rows = [{"bits": b, "error over that of eight bits": errors[b] / errors[8]} for b in errors]
 show(display.table(rows, 1))
 Markdown(
-    "One bit less doubles the scale, so the mean square grows fourfold; at seven bits a little less than that would be "
-    f"63 codes, since `reduce_range` has 64. Measured on *{worst}*: from eight to four bits "
-    f"{errors[4] / errors[8]:.0f} times, where $(127/7)^2$ = {(127 / 7) ** 2:.0f} were predicted."
+    f"One bit less doubles the scale, so the mean square grows about fourfold. Measured on *{worst}*, from eight bits to "
+    f"four: {errors[4] / errors[8]:.0f} times; $(127/7)^2$ = {(127 / 7) ** 2:.0f} were predicted, as four bits have codes "
+    "from -7 to 7. (Seven bits do a little better than fourfold: `reduce_range` has codes from -64 to 64.)"
 )
 
 # %% [markdown]
@@ -834,26 +835,15 @@ Markdown(
 # labels of a smoothed file on your own machine: `make book SET='recipes_served=["static, largest","static, smoothed"]'`.
 
 # %% tags=["answer"]
-matrix = weights.get(reader.removeprefix("layers."), weights[worst])
-tensor = (
-    histograms[loudest].channels
-    if len(histograms[loudest].channels) == len(matrix)
-    else np.abs(matrix).max(1)
-)
-rows = []
-for strength in (0.0, 0.25, 0.5, 0.75, 1.0):
-    factors = np.maximum(tensor, 1e-6) ** strength / np.maximum(np.abs(matrix).max(1), 1e-6) ** (
-        1 - strength
-    )
-    even, error_now = tensor / factors, rounding_error(matrix * factors[:, None], bits)
-    row = {
-        "strength": strength,
-        "loudest channel over the median one": even.max() / np.median(even),
-    }
-    rows.append(row | {"error of the weights, %": f"{100 * error_now:.4f}"})
-show(display.table(rows))
+fitting = [weight for weight in weights.values() if len(weight) == len(channels)]
+matrix = weights.get(
+    reader.split(", ")[0].removeprefix("layers."), fitting[0]
+)  # what the loud tensor meets
+strengths = (0.0, 0.25, 0.5, 0.75, 1.0)
+show(display.table(rounding.smoothing_balance(channels, matrix, bits, strengths), decimals=4))
 Markdown(
-    "The channels grow even as the strength goes to 1, and the weights pay for it: there is no free lunch, only a balance."
+    "The channels become alike as the strength goes to 1, and the weights pay for it with a larger error. The two "
+    "errors meet in the product, so a balance is best."
 )
 
 # %% [markdown]
@@ -861,33 +851,27 @@ Markdown(
 # largest*, or both? Then try it: `make book SET="n_calibrate=1"`, and compare the table of 5.9.
 
 # %% tags=["answer"]
-one = Calibration(
-    calibrations[final].model, calibrations[final].texts.take([0]), threads
-).histograms
-width = {name: np.ptp(histogram.edges[[0, -1]]) for name, histogram in histograms.items()}
-shares = np.array([np.ptp(one[name].edges[[0, -1]]) / width[name] for name in width])
+texts = calibrations[final].texts
+one = Calibration(calibrations[final].model, texts.take([0]), threads).histograms
+shares = np.array([np.ptp(one[name].edges) / np.ptp(histograms[name].edges) for name in one])
 Markdown(
     f"*dynamic* does not calibrate, so nothing changes for it. On one text, the range of a tensor is on average "
-    f"{shares.mean():.0%} as wide as on {len(calibrations[final].texts)} texts, and {shares.min():.0%} in the worst of "
-    f"{len(shares)} tensors: whatever is larger will be clipped by *static, largest*."
+    f"{shares.mean():.0%} as wide as on {len(texts)} texts, and {shares.min():.0%} in the worst of {len(shares)} "
+    "tensors: whatever is larger will be clipped by *static, largest*."
 )
 
 # %% [markdown]
 # **Exercise 4: predict for a processor that you do not have.** A server has AVX2 only. The products take 0.7 of the time of a request,
-# and int8 makes them 1.5 times as fast. How much faster is the model? Compare with the kept run on AVX2 in the table of 5.15. If you
+# and int8 makes them one and a half times as fast. How much faster is the model? Compare with the kept run on AVX2 in the table of 5.15. If you
 # have such a machine, run `make book` there, and `make compare` sets it beside the kept run.
 
 # %% tags=["answer"]
 asked = prediction.speedup(0.7, 1 / 1.5)
-run = kept_runs["B"]
-rows = [row for row in run.facts["predicted"] if row["model"] == "teacher"] if run else []
-found = [
-    f"{row['measured speed-up']:.2f} measured, {row['predicted speed-up']:.2f} predicted"
-    for row in rows
-]
+rows = kept_facts["B"]["predicted"] if "B" in kept_facts else []
+found = {row["model"]: f"{row['measured speed-up']:.2f} times as fast" for row in rows}
 Markdown(
-    f"$1 / (0.3 + 0.7/1.5)$ = {asked:.2f}. The teacher of the kept run on AVX2: {(found or ['not kept'])[0]}. "
-    "Nothing is wrong with such a model: its processor just has no more to give."
+    f"$1 / (0.3 + 0.7/1.5)$ = {asked:.2f}. Measured in the kept run on AVX2: {found or 'not kept here'}. "
+    "Nothing is wrong with such a model: its processor has no more to give."
 )
 
 # %% tags=["hide-input"]

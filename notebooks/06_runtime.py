@@ -119,7 +119,7 @@ bench = Bench.open("06_runtime", globals())
 # ```
 #
 # Whether a fusion pays is for this processor to say. Whether the graph is still the same model is for a check to say. The model of this
-# chapter is the one that chapter 5 left, in eight bits if a recipe held.
+# chapter is the one that chapter 5 left, in eight bits if a recipe kept [the rule](glossary.md#the-rule).
 
 # %% tags=["hide-input"]
 # A slip in the parameters stops here, before anything takes time.
@@ -162,7 +162,7 @@ one_by_one = batching.in_order(requests.lengths, 1)
 # $$\frac{L \, C_{\mathrm{all}}}{(L - 1)\,C_{\mathrm{all}} + C_{\mathrm{first}}}$$
 #
 # As $C_{\mathrm{first}}$ is small beside $C_{\mathrm{all}}$, this is a little less than $L/(L-1)$: much for a student of two or three
-# layers, little for a teacher of twelve. Embeddings, softmax and the overhead of calls are left out of the count. This is how the attention
+# layers as our [student](glossary.md#student) has, little for a model of twelve. Embeddings, softmax and the overhead of calls are left out of the count. This is how the attention
 # of the last layer is written into the graph:
 
 # %% tags=["hide-input"]
@@ -193,8 +193,8 @@ bench.table([{"model": name} | row for name, row in work.items()])
 #
 # ONNX Runtime rewrites a graph when it loads it, at one of three
 # [levels](https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html): *basic* computes what is constant,
-# *extended* also fuses, *all* adds what depends on the processor. Its [library for
-# transformers](https://onnxruntime.ai/docs/performance/transformers-optimization.html) fuses more, in the file, beforehand. Four
+# *extended* also fuses, *all* adds what depends on the processor. Its
+# [library for transformers](https://onnxruntime.ai/docs/performance/transformers-optimization.html) fuses more, in the file, beforehand. Four
 # fusions matter for an encoder:
 #
 # - **skip-LayerNorm**: a residual addition and the LayerNorm after it become one operator.
@@ -278,11 +278,14 @@ if beside:
 # - **Noise first.** Two rows with the same number of operators and of fused ones, such as *no optimisation* and *basic* in fp32, may be one
 #   and the same graph. Their difference is the noise of this machine; smaller differences between other rows mean nothing.
 # - **Fewer operators are not always faster.** Look at *+ skip-LayerNorm*: it has fewer operators than *all but these four*. Where it is
-#   slower, the fused operator is a poor one on this processor. Level *all*, which most people use, contains it.
-# - **The first token is what pays.** Compare *this book's* with *this book's, all tokens*: the same fusions, less work.
+#   slower, the fused operator is a poor one on this processor. Level *all*, which most people use, contains it, because it pays elsewhere.
+# - **The first token is what pays.** Compare *this book's* with *this book's, all tokens*: the same fusions, less work. The gain can exceed
+#   the prediction, because the operators between the products also have fewer rows.
+# - **Why does this book's graph not fuse attention**, if *+ attention* is ahead of *all but these four*? The library fuses it only where all
+#   layers have the same heads, which pruned layers need not have, and its operator always computes all tokens.
 # - All fp32 rows keep every label, as they must. In eight bits all rows share the same rounding, so they lose about the same.
 #
-# The last table repeats the experiment on the processors of kept runs, as a factor over level *all* of the same run. A fusion that helps on
+# The last table repeats the experiment on the processors of [kept runs](glossary.md#kept-run), as a factor over level *all* of the same run. A fusion that helps on
 # one of them need not help on the other: measure on the processor that will serve.
 #
 # So fusing is no gain in itself: a fused operator is as good as its code for this processor. Where does the time go in each graph? The
@@ -439,7 +442,8 @@ if not peers and "B" in kept_runs:
     show(display.table(engines.shown(kept_runs["B"].facts["engines"])))
 
 # %% [markdown]
-# Compare the mean and the last percentile of each engine: an engine with a good mean and a poor p95 is irregular, and a user feels the p95.
+# Compare [p50 and p95](glossary.md#p50-and-p95) of each engine: where the p95 is several times the p50 the engine is irregular, and users
+# feel the p95.
 # *Seconds to load or compile* is paid once for each process; it matters where a service starts often. Where the table of a kept run stands
 # below, it is on another processor: compare its rows with each other and not with the first table.
 #
@@ -510,7 +514,8 @@ Markdown(
 )
 
 # %% [markdown]
-# One request at a time has the lower latency, a batch the higher throughput: *p50* of a batch is the time until the whole batch is answered.
+# One request at a time has the lower [latency](glossary.md#latency), and a batch usually the higher
+# [throughput](glossary.md#throughput): the *p50* of a batch is the time until all of it is answered.
 # The sentence explains the packed rows: sorted batches had hardly any padding left to save, and packing pays for its pairs of unrelated
 # tokens. A graph for each length would help an engine that plans by shape. ONNX Runtime gains little by it, and many sessions compete for
 # the caches.
@@ -533,7 +538,7 @@ final_race = bench.compare_at_once(
 
 # %% [markdown]
 # Accuracy is measured on all of test, in the very batches that are served, because with dynamic ranges an answer may depend on them. For the
-# same reason the rule is asked once more, on dev: if this file does not keep `min_retention` of the teacher's score, chapter 5's file goes on.
+# same reason the rule is asked once more, on [dev](glossary.md#dev-and-test): if this file does not keep `min_retention` of the teacher's score, chapter 5's file goes on.
 
 
 # %%
@@ -603,19 +608,14 @@ show(bench.rungs_table())
 # `make book SET='students_tried=["4x384@1,3,4,6","teacher"]'`, and read the tables of 6.2 and 6.3.
 
 # %% tags=["answer"]
-depths = {count: replace(config, layers=config.layers[:1] * count) for count in (1, 2, 3, 6, 12)}
-rows = [
-    {
-        "layers": count,
-        "predicted speed-up": predicted_work(deep)["predicted speed-up"],
-        "L / (L - 1)": count / (count - 1) if count > 1 else None,
-    }
-    for count, deep in depths.items()
-]
+rows = []
+for count in (1, 2, 3, 6, 12):
+    deep = predicted_work(replace(config, layers=config.layers[:1] * count))
+    simple = count / (count - 1) if count > 1 else None
+    rows.append({"layers": count, "predicted": deep["predicted speed-up"], "L / (L - 1)": simple})
 show(display.table(rows))
-Markdown(
-    f"This run: {work[final]['predicted speed-up']:.2f} predicted, {over_all_tokens['int8']:.2f} measured in int8."
-)
+found = f"{work[final]['predicted speed-up']:.2f} predicted, {over_all_tokens['int8']:.2f} measured"
+Markdown(f"The gain vanishes with depth. This run's model, in int8: {found}.")
 
 # %% [markdown]
 # **Exercise 2: memory or processor?** Use the roofline to predict from how many tokens on an int8 product of 384 by 1,536 is limited by the
@@ -624,26 +624,12 @@ Markdown(
 # %% tags=["answer"]
 bandwidth = bench.facts_of("01_baseline")["ceiling"]["memory_gb_per_s"]
 peak = max(row["best rate measured, GOP/s"] for row in bench.facts["int8_products"])
-chapter_5_rates = bench.facts_of("05_quantization")["product_rates"]
-wide = next(
-    (row for row in chapter_5_rates if row["product"] == "384 to 1,536"), chapter_5_rates[-1]
-)
-k, m = (int(number.replace(",", "")) for number in wide["product"].split(" to "))
-rows = []
-for n, rate in zip(wide["tokens"], wide["int8"], strict=True):
-    intensity = 2 * n * k * m / (n * k + k * m + 4 * n * m)
-    roof = min(peak, intensity * bandwidth)
-    rows.append(
-        {
-            "tokens": n,
-            "operations a byte": intensity,
-            "roofline, GOP/s": roof,
-            "measured, GOP/s": rate,
-        }
-    )
-show(display.table(rows, 1))
+measured_rates = bench.facts_of("05_quantization")["product_rates"]
+wide = next((row for row in measured_rates if row["product"] == "384 to 1,536"), measured_rates[-1])
+show(display.table(ceiling.under_the_roofline(wide, peak, bandwidth), decimals=1))
 Markdown(
-    f"The two limits meet at {peak / bandwidth:.0f} operations a byte. Far below the roof it is the calls and the rounding of inputs that cost; above it, the weights come from a cache."
+    f"*{wide['product']}*: the two limits meet at {peak / bandwidth:.0f} operations a byte. Far below the roof, calls and "
+    "the rounding of inputs take the time; above the slanted part of it, the weights come from a cache and not from memory."
 )
 
 # %% [markdown]
@@ -653,11 +639,9 @@ Markdown(
 # %% tags=["answer"]
 rows = []
 for tokens in (packed_tokens, 2 * packed_tokens, 4 * packed_tokens):
-    in_row = packing.first_fit(short.lengths, tokens)
-    useful = packing.attended_share(short.lengths, in_row)
-    rows.append(
-        {"tokens of a row": tokens, "rows": len(in_row), "attention of use, %": 100 * useful}
-    )
+    filled = packing.first_fit(short.lengths, tokens)
+    useful = 100 * packing.attended_share(short.lengths, filled)
+    rows.append({"tokens of a row": tokens, "rows": len(filled), "useful attention, %": useful})
 show(display.table(rows, 0))
 Markdown(
     "A row of twice the length holds about twice the requests, and attention computes four times the pairs for it: half of the "

@@ -41,3 +41,11 @@ def test_the_share_is_of_the_best_rate_and_of_the_request(monkeypatch):
 def test_without_integers_there_is_no_rate(monkeypatch):
     row, _ = found(monkeypatch, {"MatMul": 0.5})
     assert row["GOP/s"] is None and row["share of it"] is None and row["share of the request"] == 0
+
+
+def test_a_product_stays_under_the_slanted_roof_and_then_under_the_flat_one():
+    rates = {"product": "100 to 1,000", "tokens": [1, 1000], "int8": [3.0, 70.0]}
+    few, many = ceiling.under_the_roofline(rates, peak=80.0, bandwidth=10.0)
+    assert few["operations a byte"] == pytest.approx(2 * 100_000 / (100 + 100_000 + 4000))
+    assert few["roofline, GOP/s"] == pytest.approx(10 * few["operations a byte"]) and few["measured, GOP/s"] == 3.0
+    assert many["roofline, GOP/s"] == 80.0 and many["tokens"] == 1000
