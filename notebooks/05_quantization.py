@@ -17,16 +17,16 @@
 #
 # **Claim.** We can round a model's weights, and the values that flow through it, to whole numbers of eight bits. The
 # processor multiplies more of these in the same time than it multiplies floating-point numbers. Done with care, the
-# predictions hardly change. Other ways look just as good on paper and can destroy the model. This chapter runs them side by
-# side.
+# predictions hardly change. Other ways look just as good on paper and can destroy the model. This chapter runs them
+# side by side.
 #
-# **Cost.** Every product gets a small rounding error. With the simplest recipe, an answer may also depend on which other
-# texts are in the same batch.
+# **Cost.** Every product gets a small rounding error. With the simplest recipe, an answer may also depend on which
+# other texts are in the same batch.
 #
-# **Needs** chapters [1](01_baseline.ipynb) to [4](04_pruning.ipynb). **Leaves** the model of chapter 4 in eight bits, if
-# some recipe keeps [the rule](glossary.md#the-rule), and one [rung](glossary.md#rung) of the [ladder](glossary.md#ladder)
-# for each recipe that may be served. The gain of the engine itself is not counted again: every rung here stands on a model
-# in [fp32](glossary.md#fp32), floating-point numbers of 32 bits, in that same engine.
+# **Needs** chapters [1](01_baseline.ipynb) to [4](04_pruning.ipynb). **Leaves** the model of chapter 4 in eight bits,
+# if some recipe keeps [the rule](glossary.md#the-rule), and one [rung](glossary.md#rung) of the
+# [ladder](glossary.md#ladder) for each recipe that may be served. The gain of the engine itself is not counted again:
+# every rung here stands on a model in [fp32](glossary.md#fp32), floating-point numbers of 32 bits, in that same engine.
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
@@ -101,12 +101,13 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 # %% [markdown]
 # ## 5.1 Idea: round to whole numbers, and keep the scale
 #
-# **Why.** Nearly all the time of an encoder goes into matrix products. A weight in fp32 takes 32 bits, and most of those bits
-# describe digits that no prediction depends on. If eight bits are enough, a register of the processor holds four times as
-# many numbers, and one instruction does more multiplications. Numbers of eight bits are called [int8](glossary.md#int8).
+# **Why.** Nearly all the time of an encoder goes into matrix products. A weight in fp32 takes 32 bits, and most of
+# those bits describe digits that no prediction depends on. If eight bits are enough, a register of the processor holds
+# four times as many numbers, and one instruction does more multiplications. Numbers of eight bits are called
+# [int8](glossary.md#int8).
 #
-# **What eight bits keep.** Take one column of a weight matrix, with four weights. The largest has the size 0.62. We divide
-# all of them by the *scale* $0.62/127$ and round. What is stored are the codes, and one scale for the column:
+# **What eight bits keep.** Take one column of a weight matrix, with four weights. The largest has the size 0.62. We
+# divide all of them by the *scale* $0.62/127$ and round. What is stored are the codes, and one scale for the column:
 #
 # ```text
 # weights in fp32      -0.6200    -0.0400     0.1100     0.5300
@@ -121,13 +122,15 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 # $$q = \mathrm{round}\left(\frac{x}{s}\right) + z, \qquad \hat{x} = s \, (q - z), \qquad |x - \hat{x}| \le \frac{s}{2}$$
 #
 # Here $s$ is the scale and the whole number $z$ is the [zero point](glossary.md#zero-point), the code of zero
-# ([Jacob et al., section 2.1](https://arxiv.org/abs/1712.05877)). The bound on the error holds for every $x$ within the range
-# that the codes cover. A value beyond it gets the last code and may be far off: it is *clipped*. There are two usual choices:
+# ([Jacob et al., section 2.1](https://arxiv.org/abs/1712.05877)). The bound on the error holds for every $x$ within the
+# range that the codes cover. A value beyond it gets the last code and may be far off: it is *clipped*. There are two
+# usual choices:
 #
-# - *Symmetric*, for weights: $z = 0$ and $s = \max|x| / 127$, with codes from -127 to 127. (Eight bits could also hold -128; it is
-#   left out, so that both sides are alike.)
-# - With a zero point, for [activations](glossary.md#activations), the values that flow into a product: $s = (x_{\max} - x_{\min}) / 255$ and
-#   $z = \mathrm{round}(-x_{\min}/s)$, with codes from 0 to 255. No code is wasted if the values lie mostly on one side of zero.
+# - *Symmetric*, for weights: $z = 0$ and $s = \max|x| / 127$, with codes from -127 to 127. (Eight bits could also hold
+#   -128; it is left out, so that both sides are alike.)
+# - With a zero point, for [activations](glossary.md#activations), the values that flow into a product:
+#   $s = (x_{\max} - x_{\min}) / 255$ and $z = \mathrm{round}(-x_{\min}/s)$, with codes from 0 to 255. No code is wasted
+#   if the values lie mostly on one side of zero.
 #
 # **How the product is computed.** A column of outputs in fp32 is $y_j = \sum_i x_i w_{ij}$. With codes $a_i$ for the
 # activations and $b_{ij}$ for the weights it becomes
@@ -135,9 +138,9 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 # $$y_j \approx s_x \, s_j \sum_i (a_i - z_x) \, b_{ij}$$
 #
 # where $s_x$ and $z_x$ belong to the activations and $s_j$ to column $j$ of the weights
-# ([Jacob et al., section 2.2](https://arxiv.org/abs/1712.05877)). The sum has only whole numbers in it, and that is what the
-# fast instructions compute, exactly, in 32 bits. (They multiply $a_i$ as it is; the part with $z_x$ needs only the sum of each column of
-# codes, which is known beforehand.) The two scales come in once, after the sum:
+# ([Jacob et al., section 2.2](https://arxiv.org/abs/1712.05877)). The sum has only whole numbers in it, and that is
+# what the fast instructions compute, exactly, in 32 bits. (They multiply $a_i$ as it is; the part with $z_x$ needs only
+# the sum of each column of codes, which is known beforehand.) The two scales come in once, after the sum:
 #
 # ```text
 # fp32:   values [tokens, inner]  times  weights [inner, outer]                                         ->  outputs
@@ -147,9 +150,9 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 #         weights -> codes, made once     --+
 # ```
 #
-# The bias is added after that, and everything between the products, such as softmax and LayerNorm, stays in fp32. So all the error comes
-# from the two roundings, and everything depends on the scales. The rest of this chapter is about who
-# shares a scale, and about how far its range should reach. The two functions that make the codes are short:
+# The bias is added after that, and everything between the products, such as softmax and LayerNorm, stays in fp32. So
+# all the error comes from the two roundings, and everything depends on the scales. The rest of this chapter is about
+# who shares a scale, and about how far its range should reach. The two functions that make the codes are short:
 
 # %% tags=["hide-input"]
 display.source(int8_graph.weight_codes, int8_graph.activation_codes)
@@ -157,16 +160,17 @@ display.source(int8_graph.weight_codes, int8_graph.activation_codes)
 # %% [markdown]
 # ## 5.2 What can this processor do?
 #
-# Eight bits save time only where the processor has instructions for them. Newer x86 processors have *VNNI*, which multiplies
-# bytes and adds the products in one instruction, and *AMX*, which does so for whole tiles of a matrix. Arm has the *dot
-# product*.
+# Eight bits save time only where the processor has instructions for them. Newer x86 processors have *VNNI*, which
+# multiplies bytes and adds the products in one instruction, and *AMX*, which does so for whole tiles of a matrix. Arm
+# has the *dot product*.
 #
-# Older x86 processors reach the same result in three steps, and the first of them has a trap. It adds two products in sixteen
-# bits, and a sum that does not fit is cut off without a word. That can happen with weights of eight bits, since
-# $2 \cdot 255 \cdot 127 = 64770$, and sixteen bits with a sign end at 32767. It cannot happen with weights of seven bits,
-# since $2 \cdot 255 \cdot 64 = 32640$. ONNX Runtime calls this `reduce_range`
-# ([its documentation](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html) explains when it is
-# needed). We do not rely on the list of instruction sets alone: the engine itself is asked to multiply the largest codes.
+# Older x86 processors reach the same result in three steps, and the first of them has a trap. It adds two products in
+# sixteen bits, and a sum that does not fit is cut off without a word. That can happen with weights of eight bits, since
+# $2 \cdot 255 \cdot 127 = 64770$, and sixteen bits with a sign end at 32767. It cannot happen with weights of seven
+# bits, since $2 \cdot 255 \cdot 64 = 32640$. ONNX Runtime calls this `reduce_range`
+# ([its documentation](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html) explains when it
+# is needed). We do not rely on the list of instruction sets alone: the engine itself is asked to multiply the largest
+# codes.
 
 # %%
 support = int8_support.int8_support()
@@ -177,21 +181,21 @@ show(bench.table(report.instruction_sets(support)))
 Markdown(report.processor_words(bench.facts["int8"], warning))
 
 # %% [markdown]
-# The third column counts instructions: how many multiply-adds a core can do in int8 for each one in fp32. It is an upper
-# bound for a single large product, not a forecast for a model. Section 5.4 measures single products, and section 5.10 the
-# model. If int8 disappoints you on your own machine, section 5.15 lists the reasons.
+# The third column counts instructions: how many multiply-adds a core can do in int8 for each one in fp32. It is an
+# upper bound for a single large product, not a forecast for a model. Section 5.4 measures single products, and section
+# 5.10 the model. If int8 disappoints you on your own machine, section 5.15 lists the reasons.
 #
 # ## 5.3 Three models, as graphs
 #
-# The recipes are compared on three models: the [teacher](glossary.md#teacher), the [student](glossary.md#student) of chapter
-# 3, and what chapter 4 pruned from it. ONNX Runtime wants each as a *graph*, a file that lists the operators in the order in
-# which they run; chapter 6 is about such graphs.
+# The recipes are compared on three models: the [teacher](glossary.md#teacher), the [student](glossary.md#student) of
+# chapter 3, and what chapter 4 pruned from it. ONNX Runtime wants each as a *graph*, a file that lists the operators in
+# the order in which they run; chapter 6 is about such graphs.
 #
-# PyTorch can make one: `torch.onnx.export` runs the model on stand-ins for tensors and translates what it sees. This takes
-# seconds for each layer. The graph of our encoder is known beforehand, so this book writes the file itself, operator by operator
-# (`fflib.engine.graph`). The cell does both for a model with one layer and checks that both agree with PyTorch. Each graph is used
-# only if its logits are those of the PyTorch model. Each model also reads its own tokens, because a student may have another
-# vocabulary than its teacher.
+# PyTorch can make one: `torch.onnx.export` runs the model on stand-ins for tensors and translates what it sees. This
+# takes seconds for each layer. The graph of our encoder is known beforehand, so this book writes the file itself,
+# operator by operator (`fflib.engine.graph`). The cell does both for a model with one layer and checks that both agree
+# with PyTorch. Each graph is used only if its logits are those of the PyTorch model. Each model also reads its own
+# tokens, because a student may have another vocabulary than its teacher.
 
 # %%
 models = {name: bench.load(name) for name in MODELS}
@@ -206,8 +210,8 @@ requests = {name: texts.take(timed_indices) for name, texts in test.items()}
 # %% [markdown]
 # ## 5.4 Predict: what can the products gain?
 #
-# Two things are compared: the same matrix product in fp32 and in int8, in the same engine. A product here is
-# [tokens, inner] by [inner, outer], and the number of tokens grows from left to right. In the figure, the dashed line is the
+# Two things are compared: the same matrix product in fp32 and in int8, in the same engine. A product here is [tokens,
+# inner] by [inner, outer], and the number of tokens grows from left to right. In the figure, the dashed line is the
 # limit from the table above, counted from the best fp32 rate that was measured.
 
 # %%
@@ -220,19 +224,20 @@ figure = figures.product_rates(lines, support.speedup_limit, bench.caption)
 bench.figure(figure, "product_rates")
 
 # %% [markdown]
-# Read the figure from left to right. With one or a few tokens both lines are low: the call itself and the waking of threads
-# take longer than the product. With more tokens int8 pulls away, as far as its instructions go. If the red line stays far below
-# the dashed one, the multipliers are waiting for something else, such as the rounding of the inputs or the memory.
+# Read the figure from left to right. With one or a few tokens both lines are low: the call itself and the waking of
+# threads take longer than the product. With more tokens int8 pulls away, as far as its instructions go. If the red line
+# stays far below the dashed one, the multipliers are waiting for something else, such as the rounding of the inputs or
+# the memory.
 #
-# How much of that reaches a whole model? Only products with constant weights get faster. Let $s$ be their share of the time
-# of a request in fp32, and $l$ what is left of that share in int8, as a fraction. The rest of the model does not change. By
-# [Amdahl's law](https://doi.org/10.1145/1465482.1465560) the model then becomes
+# How much of that reaches a whole model? Only products with constant weights get faster. Let $s$ be their share of the
+# time of a request in fp32, and $l$ what is left of that share in int8, as a fraction. The rest of the model does not
+# change. By [Amdahl's law](https://doi.org/10.1145/1465482.1465560) the model then becomes
 #
 # $$\frac{1}{(1 - s) + s\,l}$$
 #
 # times as fast. For example, if products take 0.7 of the time and int8 halves them, the model becomes
-# $1/(0.3 + 0.35) = 1.54$ times as fast, and not twice. ONNX Runtime's own profiler tells $s$, for a request of mean length;
-# timing the products alone tells $l$.
+# $1/(0.3 + 0.35) = 1.54$ times as fast, and not twice. ONNX Runtime's own profiler tells $s$, for a request of mean
+# length; timing the products alone tells $l$.
 
 # %%
 nearest = np.abs(requests[final].lengths - mean_length).argmin()
@@ -245,18 +250,19 @@ for name, model in models.items():
 bench.table([{"model": name} | row for name, row in predicted.items()])
 
 # %% [markdown]
-# The second column is $s$, the third is $1/l$, and the last is the prediction. Section 5.10 puts the measurement beside it.
+# The second column is $s$, the third is $1/l$, and the last is the prediction. Section 5.10 puts the measurement beside
+# it.
 #
 # ## 5.5 Why attention stays in fp32
 #
-# Weights are rounded and *packed*, that is, laid out in memory as the processor wants them. Both happen once, when the model is
-# loaded. Inside attention there are two more products: queries by keys, and attention weights by values. There both factors are
-# new in each call, so both would have to be rounded and packed each time, and for a small product this can take longer than
-# int8 saves. [FastFormers, section 4](https://arxiv.org/abs/2010.13382) therefore leaves these two in fp32, and so do all
-# recipes here. Is that still right?
+# Weights are rounded and *packed*, that is, laid out in memory as the processor wants them. Both happen once, when the
+# model is loaded. Inside attention there are two more products: queries by keys, and attention weights by values. There
+# both factors are new in each call, so both would have to be rounded and packed each time, and for a small product this
+# can take longer than int8 saves. [FastFormers, section 4](https://arxiv.org/abs/2010.13382) therefore leaves these two
+# in fp32, and so do all recipes here. Is that still right?
 #
-# The figure has three panels: the two products of one attention head, and for comparison a product with weights. Each is timed
-# in fp32 and in int8, with one factor constant and with both new in each call.
+# The figure has three panels: the two products of one attention head, and for comparison a product with weights. Each
+# is timed in fp32 and in int8, with one factor constant and with both new in each call.
 
 # %%
 products = prediction.attention_and_weights(config, mean_length)
@@ -268,17 +274,17 @@ show(bench.figure(figure, "packing"))
 Markdown(prediction.verdict_on_attention(packing[:2]))
 
 # %% [markdown]
-# Attention really computes with the lower pair of bars in each of the first two panels. The upper pair shows that even constant
-# factors would not help much there: the products of a single head are small.
+# Attention really computes with the lower pair of bars in each of the first two panels. The upper pair shows that even
+# constant factors would not help much there: the products of a single head are small.
 #
 # ## 5.6 Scales of the weights: one for each column
 #
-# With one scale for a whole matrix, its largest weight sets the step for all columns. A column of small weights is then left
-# with few codes: it is like measuring a coin with a ruler that has only metres on it. A scale for each column costs nothing at
-# run time, because it joins the multiplication after the sum ($s_j$ in 5.1).
+# With one scale for a whole matrix, its largest weight sets the step for all columns. A column of small weights is then
+# left with few codes: it is like measuring a coin with a ruler that has only metres on it. A scale for each column
+# costs nothing at run time, because it joins the multiplication after the sum ($s_j$ in 5.1).
 #
-# The cell looks for the matrix of this run's model that loses most by a single scale, and for the one that loses least. The
-# error is the mean square of what rounding changes, as a share of the variance of the weights.
+# The cell looks for the matrix of this run's model that loses most by a single scale, and for the one that loses least.
+# The error is the mean square of what rounding changes, as a share of the variance of the weights.
 
 # %%
 weights = linear_weights(models[final])
@@ -304,13 +310,14 @@ shares = {"error_tensor": error[worst], "error_column": error_by_column}
 bench.figure(figures.weight_codes(one_scale, scale_by_column, caption, **shares), "weight_codes")
 
 # %% [markdown]
-# In the first figure each column of the matrix is a thin bar, the largest first. What lies between the bars and the red line are
-# steps that a single scale leaves unused. The second figure shows which codes the worst matrix gets: with one scale nearly all
-# weights crowd into a few codes around zero (top), with a scale for each column they use the whole range (bottom).
+# In the first figure each column of the matrix is a thin bar, the largest first. What lies between the bars and the red
+# line are steps that a single scale leaves unused. The second figure shows which codes the worst matrix gets: with one
+# scale nearly all weights crowd into a few codes around zero (top), with a scale for each column they use the whole
+# range (bottom).
 #
-# This one choice can decide over a model. Microsoft's engineers reported it when they brought the code of FastFormers to ONNX
-# Runtime: [on BoolQ](https://github.com/microsoft/onnxruntime/pull/5827) the default of that time scored 57.22, and a scale for
-# each column, with seven bits, 73.39.
+# This one choice can decide over a model. Microsoft's engineers reported it when they brought the code of FastFormers
+# to ONNX Runtime: [on BoolQ](https://github.com/microsoft/onnxruntime/pull/5827) the default of that time scored 57.22,
+# and a scale for each column, with seven bits, 73.39.
 #
 # ## 5.7 Scales of the activations: dynamic or static
 #
@@ -324,13 +331,14 @@ bench.figure(figures.weight_codes(one_scale, scale_by_column, caption, **shares)
 # | does an answer depend on other texts in the batch | yes, they share the range | no |
 #
 # For static ranges there is a second choice: how much of what was seen should the range cover?
-# [Wu et al., section 3](https://arxiv.org/abs/2004.09602) compare the usual ways. *Largest* covers all values. *Percentile*
-# covers the middle 99.99 per cent and clips the rest. *Entropy* takes the range that keeps most information, measured by
-# relative entropy; it is a favourite for images.
+# [Wu et al., section 3](https://arxiv.org/abs/2004.09602) compare the usual ways. *Largest* covers all values.
+# *Percentile* covers the middle 99.99 per cent and clips the rest. *Entropy* takes the range that keeps most
+# information, measured by relative entropy; it is a favourite for images.
 #
 # For transformers the question is sharper, because a few channels carry values far beyond all others
-# ([Bondarenko et al.](https://arxiv.org/abs/2109.12948)). Do these outliers matter, or may we clip them? The cell collects what
-# flows into each product on the calibration texts, and picks the tensor in which one channel stands out most.
+# ([Bondarenko et al.](https://arxiv.org/abs/2109.12948)). Do these outliers matter, or may we clip them? The cell
+# collects what flows into each product on the calibration texts, and picks the tensor in which one channel stands out
+# most.
 
 # %%
 calibrations = {}
@@ -364,20 +372,22 @@ Markdown(
 )
 
 # %% [markdown]
-# The figure is a histogram of the sizes of all values in that tensor, on a log scale. Each line is the end of a range: values to
-# the right of it are clipped. The sentence below it shows the dilemma: a range that covers the outliers leaves few codes for the
-# channels in the middle, and a narrow range destroys the outliers. Section 5.9 tells which of the two hurts more.
+# The figure is a histogram of the sizes of all values in that tensor, on a log scale. Each line is the end of a range:
+# values to the right of it are clipped. The sentence below it shows the dilemma: a range that covers the outliers
+# leaves few codes for the channels in the middle, and a narrow range destroys the outliers. Section 5.9 tells which of
+# the two hurts more.
 #
 # ## 5.8 Smoothing: move the outliers into the weights
 #
-# There is a third way. Divide a loud channel by some factor, and multiply the weights that it meets by the same factor. In fp32
-# nothing changes, since $x_j w_{jk} = (x_j / f_j)(f_j w_{jk})$. But the loud channel no longer sets the range for all. The
-# factors come from the calibration texts. For channel $j$ of the input $X$ and the row $W_j$ of weights that it meets,
+# There is a third way. Divide a loud channel by some factor, and multiply the weights that it meets by the same factor.
+# In fp32 nothing changes, since $x_j w_{jk} = (x_j / f_j)(f_j w_{jk})$. But the loud channel no longer sets the range
+# for all. The factors come from the calibration texts. For channel $j$ of the input $X$ and the row $W_j$ of weights
+# that it meets,
 #
 # $$f_j = \frac{\max|X_j|^{\alpha}}{\max|W_j|^{1-\alpha}}$$
 #
-# ([SmoothQuant, equation 4](https://arxiv.org/abs/2211.10438)). The strength $\alpha$ says how much of the difficulty moves from
-# the activations into the weights; we take $\alpha = 0.5$, an even split.
+# ([SmoothQuant, equation 4](https://arxiv.org/abs/2211.10438)). The strength $\alpha$ says how much of the difficulty
+# moves from the activations into the weights; we take $\alpha = 0.5$, an even split.
 
 # %%
 smoothed = calibrations[final].smoothed
@@ -394,25 +404,27 @@ Markdown(report.smoothing(histograms[loudest].loudness, even_histogram.loudness,
 #
 # ## 5.9 Do it, and check
 #
-# Each recipe is applied to each model. A recipe is a set of answers to the questions above; the first table below lists them.
-# What they are for:
+# Each recipe is applied to each model. A recipe is a set of answers to the questions above; the first table below lists
+# them. What they are for:
 #
 # - *dynamic* is this book's default, and *paper* has the settings of FastFormers' code.
 # - *one scale a matrix* differs from *dynamic* in nothing but that.
-# - *library's default* is what ONNX Runtime does when it is told nothing; it also rounds the embeddings, with one scale.
+# - *library's default* is what ONNX Runtime does when it is told nothing; it also rounds the embeddings, with one
+#   scale.
 # - *embeddings too* rounds the embeddings with a scale for each word, which makes the file small.
-# - *always 8 bits* ignores the trap of older processors (5.2). On a processor without the trap it is the same as *dynamic*.
+# - *always 8 bits* ignores the trap of older processors (5.2). On a processor without the trap it is the same as
+#   *dynamic*.
 # - *static, largest*, *static, entropy* and *static, smoothed* are the choices of 5.7 and 5.8.
 # - *int4 weights* stores the weights in four bits and widens them in each call.
 #
-# What counts is [label agreement](glossary.md#label-agreement): how often the rounded model gives the label that the fp32 model
-# gives. It shows damage earlier than accuracy does, since a flip from wrong to right counts as well. We count it on a few texts of
-# [dev](glossary.md#dev-and-test), long ones among them, in the batches that are served and
-# with each text alone. A few texts are enough to see a recipe that breaks a model. Section 5.12 decides on all of dev what
-# may be served, and measures on test what it loses.
+# What counts is [label agreement](glossary.md#label-agreement): how often the rounded model gives the label that the
+# fp32 model gives. It shows damage earlier than accuracy does, since a flip from wrong to right counts as well. We
+# count it on a few texts of [dev](glossary.md#dev-and-test), long ones among them, in the batches that are served and
+# with each text alone. A few texts are enough to see a recipe that breaks a model. Section 5.12 decides on all of dev
+# what may be served, and measures on test what it loses.
 #
-# Then all recipes are timed in turn, one request at a time. There are many of them, so only every third request is used.
-# Recipes that break a model are timed too, to see what the damage would have bought. None of them is served.
+# Then all recipes are timed in turn, one request at a time. There are many of them, so only every third request is
+# used. Recipes that break a model are timed too, to see what the damage would have bought. None of them is served.
 
 # %%
 check_indices = batching.evenly_by_length(dev[final].lengths, n_check or len(dev[final]))
@@ -474,30 +486,32 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 # %% [markdown]
 # How to read this:
 #
-# - *Labels kept* comes with a wide interval, because the texts are few. One label more or less means nothing; a recipe far below
-#   the others is broken. Such recipes say "no" in the last column of the table and are hollow in the first figure.
-# - The library's default and *one scale a matrix* show what 5.6 predicted. *static, entropy* clips the outliers of 5.7. If it
-#   changes many labels here, then outliers matter: the model uses them.
-# - Why does the file not shrink to a quarter? Most of it are the embeddings, a table with a row for each word of the vocabulary. It stays
-#   in fp32 except under *embeddings too* and *library's default*.
-# - *int4 weights* makes the weights of the layers smaller still, and is slow: they must be widened in each call, and this processor
-#   was not waiting for memory.
-# - The second figure answers whether an answer depends on its batch. With dynamic ranges it does: one text with large values takes
-#   codes from the others, and so does padding. With static ranges only the order of additions changes. A scale for each token
-#   would end this too ([ZeroQuant](https://arxiv.org/abs/2206.01861) does so on GPUs); the int8 products of ONNX Runtime take one
-#   scale for the whole tensor.
+# - *Labels kept* comes with a wide interval, because the texts are few. One label more or less means nothing; a recipe
+#   far below the others is broken. Such recipes say "no" in the last column of the table and are hollow in the first
+#   figure.
+# - The library's default and *one scale a matrix* show what 5.6 predicted. *static, entropy* clips the outliers of 5.7.
+#   If it changes many labels here, then outliers matter: the model uses them.
+# - Why does the file not shrink to a quarter? Most of it are the embeddings, a table with a row for each word of the
+#   vocabulary. It stays in fp32 except under *embeddings too* and *library's default*.
+# - *int4 weights* makes the weights of the layers smaller still, and is slow: they must be widened in each call, and
+#   this processor was not waiting for memory.
+# - The second figure answers whether an answer depends on its batch. With dynamic ranges it does: one text with large
+#   values takes codes from the others, and so does padding. With static ranges only the order of additions changes. A
+#   scale for each token would end this too ([ZeroQuant](https://arxiv.org/abs/2206.01861) does so on GPUs); the int8
+#   products of ONNX Runtime take one scale for the whole tensor.
 #
-# How do the same recipes fare on another processor? The last table sets this run's model beside two [kept runs](glossary.md#kept-run), A and B. Their
-# models learned another task or were pruned to another shape, so compare the factors, and which recipes fail, rather than digits.
+# How do the same recipes fare on another processor? The last table sets this run's model beside two
+# [kept runs](glossary.md#kept-run), A and B. Their models learned another task or were pruned to another shape, so
+# compare the factors, and which recipes fail, rather than digits.
 #
 #
 # ## 5.10 Measure: what int8 is worth, beside the prediction
 #
-# Same engine, same threads, same requests: only the products differ. The first table puts the measurement beside the prediction
-# of 5.4. The second asks the question again with two [instances](glossary.md#instance) at the same time, each with half of the
-# threads and its own requests, for the first two of the served recipes. The reason: a request of a few small products hardly keeps
-# several threads busy, and in int8 even less than in fp32. The third table sets the first one beside the same measurement on the
-# processors of kept runs.
+# Same engine, same threads, same requests: only the products differ. The first table puts the measurement beside the
+# prediction of 5.4. The second asks the question again with two [instances](glossary.md#instance) at the same time,
+# each with half of the threads and its own requests, for the first two of the served recipes. The reason: a request of
+# a few small products hardly keeps several threads busy, and in int8 even less than in fp32. The third table sets the
+# first one beside the same measurement on the processors of kept runs.
 
 
 # %% tags=["hide-input"]
@@ -532,22 +546,24 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 
 
 # %% [markdown]
-# Above one in the column *measured / predicted* means that the model gained more than its products explain. A common reason is
-# that the profiler and the timing of single products see other conditions than the whole model, where the caches also hold the
-# other layers. Below one means that something around the products became slower, usually the rounding of the inputs.
+# Above one in the column *measured / predicted* means that the model gained more than its products explain. A common
+# reason is that the profiler and the timing of single products see other conditions than the whole model, where the
+# caches also hold the other layers. Below one means that something around the products became slower, usually the
+# rounding of the inputs.
 #
-# In the second table compare the last two columns. If two at once gain more from int8 than one by one, then the threads were idle
-# part of the time, and chapter 7 will use that.
+# In the second table compare the last two columns. If two at once gain more from int8 than one by one, then the threads
+# were idle part of the time, and chapter 7 will use that.
 #
 # ## 5.11 Train with the rounding, where it is needed
 #
-# The rule is that of chapters 3 and 4: what goes on must keep `min_retention` of the *teacher's* score on dev. Distillation and
-# pruning have spent some of that already; rounding may spend what is left.
+# The rule is that of chapters 3 and 4: what goes on must keep `min_retention` of the *teacher's* score on dev.
+# Distillation and pruning have spent some of that already; rounding may spend what is left.
 #
-# Where no served recipe keeps the rule, the model can learn to live with its rounding. In a short round of training, every forward
-# pass rounds weights and activations just as *dynamic* will. Rounding is a staircase, and its slope is zero nearly everywhere, so
-# no gradient would come through. The usual way out is to pretend that the slope is one: the gradient passes as if nothing had been
-# rounded. This is the straight-through estimator ([Bengio et al.](https://arxiv.org/abs/1308.3432); for quantisation
+# Where no served recipe keeps the rule, the model can learn to live with its rounding. In a short round of training,
+# every forward pass rounds weights and activations just as *dynamic* will. Rounding is a staircase, and its slope is
+# zero nearly everywhere, so no gradient would come through. The usual way out is to pretend that the slope is one: the
+# gradient passes as if nothing had been rounded. This is the straight-through estimator
+# ([Bengio et al.](https://arxiv.org/abs/1308.3432); for quantisation
 # [Jacob et al., section 3](https://arxiv.org/abs/1712.05877)). The teacher in this round is the model itself, in fp32.
 
 
@@ -615,21 +631,23 @@ if rows:
     )
 
 # %% [markdown]
-# In the default run no training is needed if a recipe keeps the rule, and the sentence above says so. The table under it is of a
-# kept run on BoolQ, where it was needed: each recipe without training and with it. Its dev set is small, so the smallest step
-# between two rows is one example; read the direction, not the digit. A recipe that keeps too few labels of the fp32 model is not
-# served even if its score is good, because then it is another model that happens to score as well.
+# In the default run no training is needed if a recipe keeps the rule, and the sentence above says so. The table under
+# it is of a kept run on BoolQ, where it was needed: each recipe without training and with it. Its dev set is small, so
+# the smallest step between two rows is one example; read the direction, not the digit. A recipe that keeps too few
+# labels of the fp32 model is not served even if its score is good, because then it is another model that happens to
+# score as well.
 #
 # ## 5.12 Choose on dev, report on test: the rungs
 #
-# Four questions decide what the story goes on with, in this order. Does the file keep enough labels of the fp32 model? Does it
-# keep the rule on dev? Is it faster than the rung below, in the batches that chapter 2 found best? Which of those left is the
-# fastest? If the noise of the timing cannot tell the first of `recipes_served` from the fastest, the first is taken. If none is
-# left, the model stays in fp32.
+# Four questions decide what the story goes on with, in this order. Does the file keep enough labels of the fp32 model?
+# Does it keep the rule on dev? Is it faster than the rung below, in the batches that chapter 2 found best? Which of
+# those left is the fastest? If the noise of the timing cannot tell the first of `recipes_served` from the fastest, the
+# first is taken. If none is left, the model stays in fp32.
 #
-# A recipe that is fast but does not keep the rule also stands on the ladder, and is marked there. Test is looked at only now.
-# Each file is scored in the batches in which it would be served, because with dynamic ranges the answers depend on them. A file
-# that keeps fewer labels on test than chance allows of one that keeps `min_agreement` is not served after all.
+# A recipe that is fast but does not keep the rule also stands on the ladder, and is marked there. Test is looked at
+# only now. Each file is scored in the batches in which it would be served, because with dynamic ranges the answers
+# depend on them. A file that keeps fewer labels on test than chance allows of one that keeps `min_agreement` is not
+# served after all.
 
 # %%
 fp32_test, test_gold = cache.predict_cached(models[final], test[final]), test[final].gold
@@ -702,18 +720,19 @@ Markdown(
 )
 
 # %% [markdown]
-# *Step* is the gain over the same model in fp32, in the same engine. *Of the teacher's on dev* decides whether the rule is kept;
-# its interval is that of paired examples. *Test points lost* compares the file with the fp32 model on test. A small negative number
-# means that rounding happened to turn a few wrong answers into right ones; that is chance and no improvement.
+# *Step* is the gain over the same model in fp32, in the same engine. *Of the teacher's on dev* decides whether the rule
+# is kept; its interval is that of paired examples. *Test points lost* compares the file with the fp32 model on test. A
+# small negative number means that rounding happened to turn a few wrong answers into right ones; that is chance and no
+# improvement.
 #
 # ## 5.13 Neighbours: another engine, and sixteen bits
 #
-# **OpenVINO** is a widely used engine for the same files. Its companion NNCF makes a static int8 model, from the same calibration
-# texts. It gets its own best settings: hints for latency or throughput, and either one graph for any length or one for every 32
-# tokens of length. It is an optional extra; without it the table of a kept run is shown.
+# **OpenVINO** is a widely used engine for the same files. Its companion NNCF makes a static int8 model, from the same
+# calibration texts. It gets its own best settings: hints for latency or throughput, and either one graph for any length
+# or one for every 32 tokens of length. It is an optional extra; without it the table of a kept run is shown.
 #
-# **Sixteen bits.** Some processors multiply *bf16*, a 32-bit number with its last sixteen bits cut off. The range stays, only
-# digits are lost, so no scales have to be chosen. On a GPU one takes *fp16* in large batches, as
+# **Sixteen bits.** Some processors multiply *bf16*, a 32-bit number with its last sixteen bits cut off. The range
+# stays, only digits are lost, so no scales have to be chosen. On a GPU one takes *fp16* in large batches, as
 # [FastFormers, section 5](https://arxiv.org/abs/2010.13382) does.
 
 # %%
@@ -763,17 +782,20 @@ for kind, device, batch in half_precision.TRIED:
 bench.facts["sixteen_bits"] = rows
 
 # %% [markdown]
-# In the table, *time over that of our int8* above one means slower than the file of this chapter. An engine is good on the
-# instruction sets that its makers tuned it for: on a processor without VNNI, OpenVINO's int8 can be slower than its own fp32.
+# In the table, *time over that of our int8* above one means slower than the file of this chapter. An engine is good on
+# the instruction sets that its makers tuned it for: on a processor without VNNI, OpenVINO's int8 can be slower than its
+# own fp32.
 #
-# Sixteen bits were timed in PyTorch, against PyTorch. They are the least work of all, one line of code, and hardly change a label.
-# A factor below one means that the conversions cost more than the products save: at one request at a time the products are small.
+# Sixteen bits were timed in PyTorch, against PyTorch. They are the least work of all, one line of code, and hardly
+# change a label. A factor below one means that the conversions cost more than the products save: at one request at a
+# time the products are small.
 #
 # ## 5.14 What it cost
 #
-# The accuracy in the table of the rungs, and one more file to keep beside the weights from which it was made. With dynamic ranges an
-# answer is no longer a function of its request alone. And the file belongs to a kind of processor: weights of eight bits that are right here
-# can give wrong sums on an older one (5.2), so make the file where it will serve, or with seven bits. The rest is time, paid once; the last cell of this chapter adds it up.
+# The accuracy in the table of the rungs, and one more file to keep beside the weights from which it was made. With
+# dynamic ranges an answer is no longer a function of its request alone. And the file belongs to a kind of processor:
+# weights of eight bits that are right here can give wrong sums on an older one (5.2), so make the file where it will
+# serve, or with seven bits. The rest is time, paid once; the last cell of this chapter adds it up.
 #
 # ## 5.15 Why is my int8 model slower than fp32?
 #
@@ -790,34 +812,38 @@ bench.facts["sixteen_bits"] = rows
 # | A fusion around the products is slow | chapter 6, section 6.3 | switch that fusion off |
 # | fp32 had more threads, or shorter texts | the comparison was not like for like | same requests, same threads, in turn |
 #
-# The first cause decides most cases ([ONNX Runtime's own answer](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html)
-# agrees, and [users of AVX2 machines report it](https://github.com/microsoft/onnxruntime/issues/6695)). The last table of 5.10 shows
-# the same prediction and the same measurement on this machine and on those of the kept runs.
-# Compare the rows of one model there. *Most in a product* follows from the instruction set. *Their speed-up* is what the products of this
-# model reach of it; small products stay far below. The measured gain of the model is smaller again, because of the share that int8
-# does not touch. On AVX2 a factor between one and one and a half is all there is to expect, and a single badly chosen setting makes
-# it a loss.
+# The first cause decides most cases
+# ([ONNX Runtime's own answer](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html) agrees,
+# and [users of AVX2 machines report it](https://github.com/microsoft/onnxruntime/issues/6695)). The last table of 5.10
+# shows the same prediction and the same measurement on this machine and on those of the kept runs. Compare the rows of
+# one model there. *Most in a product* follows from the instruction set. *Their speed-up* is what the products of this
+# model reach of it; small products stay far below. The measured gain of the model is smaller again, because of the
+# share that int8 does not touch. On AVX2 a factor between one and one and a half is all there is to expect, and a
+# single badly chosen setting makes it a loss.
 #
 # ## 5.16 When it does not pay
 #
 # - **The processor has no instructions for it**: see 5.15.
-# - **The products are small.** With a few tokens or narrow layers, what surrounds the products dominates, and it does not shrink.
-# - **The ranges come from other texts** than those that are served. Static ranges clip what they have not seen; dynamic ones adapt.
+# - **The products are small.** With a few tokens or narrow layers, what surrounds the products dominates, and it does
+#   not shrink.
+# - **The ranges come from other texts** than those that are served. Static ranges clip what they have not seen; dynamic
+#   ones adapt.
 # - **Answers must not depend on their neighbours**, for audits or caches. Take static ranges.
-# - **Only the weights are made small** (*int4 weights*). A processor that computes, and does not wait for memory, gains nothing and
-#   has to widen them again. It pays for language models that write one token at a time.
+# - **Only the weights are made small** (*int4 weights*). A processor that computes, and does not wait for memory, gains
+#   nothing and has to widen them again. It pays for language models that write one token at a time.
 # - **Sixteen bits on a processor without them**: every operator converts there and back.
 #
-# **Summary.** Eight bits keep what a classifier needs if each column of weights has its own scale and outliers are not clipped. The
-# gain depends on the instruction set more than on anything else, and can be predicted from the share of the products.
+# **Summary.** Eight bits keep what a classifier needs if each column of weights has its own scale and outliers are not
+# clipped. The gain depends on the instruction set more than on anything else, and can be predicted from the share of
+# the products.
 #
 # **Next:** [chapter 6](06_runtime.ipynb) asks which graph of this model the engine should be given.
 #
 # ## 5.17 Exercises
 #
-# **Exercise 1: what does a bit cost?** Predict by which factor the mean square of the rounding error grows if a weight loses one bit.
-# Hint: the error is spread evenly between $-s/2$ and $s/2$, so its mean square is $s^2/12$. Then look at the labels with seven and with
-# eight bits: `make book SET='recipes_tried=["always 8 bits","paper"]'`.
+# **Exercise 1: what does a bit cost?** Predict by which factor the mean square of the rounding error grows if a weight
+# loses one bit. Hint: the error is spread evenly between $-s/2$ and $s/2$, so its mean square is $s^2/12$. Then look at
+# the labels with seven and with eight bits: `make book SET='recipes_tried=["always 8 bits","paper"]'`.
 
 # %% tags=["answer"]
 errors = {b: rounding_error(weights[worst], b) for b in (8, 7, 6, 5, 4)}
@@ -830,9 +856,10 @@ Markdown(
 )
 
 # %% [markdown]
-# **Exercise 2: how strong should smoothing be?** With $\alpha = 0$ the factors look at the weights only, with $\alpha = 1$ at the
-# activations only. Predict what happens to the loudest channel and to the rounding error of the weights as $\alpha$ grows. To see the
-# labels of a smoothed file on your own machine: `make book SET='recipes_served=["static, largest","static, smoothed"]'`.
+# **Exercise 2: how strong should smoothing be?** With $\alpha = 0$ the factors look at the weights only, with
+# $\alpha = 1$ at the activations only. Predict what happens to the loudest channel and to the rounding error of the
+# weights as $\alpha$ grows. To see the labels of a smoothed file on your own machine:
+# `make book SET='recipes_served=["static, largest","static, smoothed"]'`.
 
 # %% tags=["answer"]
 fitting = [weight for weight in weights.values() if len(weight) == len(channels)]
@@ -847,8 +874,8 @@ Markdown(
 )
 
 # %% [markdown]
-# **Exercise 3: how many texts does calibration need?** Predict which recipe suffers if you calibrate on a single text: *dynamic*, *static,
-# largest*, or both? Then try it: `make book SET="n_calibrate=1"`, and compare the table of 5.9.
+# **Exercise 3: how many texts does calibration need?** Predict which recipe suffers if you calibrate on a single text:
+# *dynamic*, *static, largest*, or both? Then try it: `make book SET="n_calibrate=1"`, and compare the table of 5.9.
 
 # %% tags=["answer"]
 texts = calibrations[final].texts
@@ -861,9 +888,10 @@ Markdown(
 )
 
 # %% [markdown]
-# **Exercise 4: predict for a processor that you do not have.** A server has AVX2 only. The products take 0.7 of the time of a request,
-# and int8 makes them one and a half times as fast. How much faster is the model? Compare with the kept run on AVX2 in the table of 5.15. If you
-# have such a machine, run `make book` there, and `make compare` sets it beside the kept run.
+# **Exercise 4: predict for a processor that you do not have.** A server has AVX2 only. The products take 0.7 of the
+# time of a request, and int8 makes them one and a half times as fast. How much faster is the model? Compare with the
+# kept run on AVX2 in the table of 5.15. If you have such a machine, run `make book` there, and `make compare` sets it
+# beside the kept run.
 
 # %% tags=["answer"]
 asked = prediction.speedup(0.7, 1 / 1.5)
