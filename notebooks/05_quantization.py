@@ -101,10 +101,10 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 # %% [markdown]
 # ## 5.1 Idea: round to whole numbers, and keep the scale
 #
-# **Why.** Nearly all the time of an encoder goes into matrix products. A weight in fp32 takes 32 bits, and most of
-# those bits describe digits that no prediction depends on. If eight bits are enough, a register of the processor holds
-# four times as many numbers, and one instruction does more multiplications. Numbers of eight bits are called
-# [int8](glossary.md#int8).
+# **Why.** Most of the time of an encoder goes into matrix products (section 5.4 measures how much). A weight in fp32
+# takes 32 bits, and most of those bits describe digits that no prediction depends on. If eight bits are enough, a
+# register of the processor holds four times as many numbers, and one instruction does more multiplications. Numbers of
+# eight bits are called [int8](glossary.md#int8).
 #
 # **What eight bits keep.** Take one column of a weight matrix, with four weights. The largest has the size 0.62. We
 # divide all of them by the *scale* $0.62/127$ and round. What is stored are the codes, and one scale for the column:
@@ -181,9 +181,10 @@ show(bench.table(report.instruction_sets(support)))
 Markdown(report.processor_words(bench.facts["int8"], warning))
 
 # %% [markdown]
-# The third column counts instructions: how many multiply-adds a core can do in int8 for each one in fp32. It is an
-# upper bound for a single large product, not a forecast for a model. Section 5.4 measures single products, and section
-# 5.10 the model. If int8 disappoints you on your own machine, section 5.15 lists the reasons.
+# The third column counts instructions: how many multiply-adds (a multiplication, and the addition of its result) a core
+# can do in int8 for each one in fp32. It is an upper bound for a single large product, not a forecast for a model.
+# Section 5.4 measures single products, and section 5.10 the model. If int8 disappoints you on your own machine, section
+# 5.15 lists the reasons.
 #
 # ## 5.3 Three models, as graphs
 #
@@ -194,8 +195,8 @@ Markdown(report.processor_words(bench.facts["int8"], warning))
 # PyTorch can make one: `torch.onnx.export` runs the model on stand-ins for tensors and translates what it sees. This
 # takes seconds for each layer. The graph of our encoder is known beforehand, so this book writes the file itself,
 # operator by operator (`fflib.engine.graph`). The cell does both for a model with one layer and checks that both agree
-# with PyTorch. Each graph is used only if its logits are those of the PyTorch model. Each model also reads its own
-# tokens, because a student may have another vocabulary than its teacher.
+# with PyTorch. Each graph is used only if its logits, the scores from which the label is taken, are those of the
+# PyTorch model. Each model also reads its own tokens, because a student may have another vocabulary than its teacher.
 
 # %%
 models = {name: bench.load(name) for name in MODELS}
@@ -236,8 +237,8 @@ bench.figure(figure, "product_rates")
 # $$\frac{1}{(1 - s) + s\,l}$$
 #
 # times as fast. For example, if products take 0.7 of the time and int8 halves them, the model becomes
-# $1/(0.3 + 0.35) = 1.54$ times as fast, and not twice. ONNX Runtime's own profiler tells $s$, for a request of mean
-# length; timing the products alone tells $l$.
+# $1/(0.3 + 0.35) = 1.54$ times as fast, and not twice. The profiler of ONNX Runtime, which times each operator, tells
+# $s$ for a request of mean length; timing the products alone tells $l$.
 
 # %%
 nearest = np.abs(requests[final].lengths - mean_length).argmin()
@@ -333,12 +334,13 @@ bench.figure(figures.weight_codes(one_scale, scale_by_column, caption, **shares)
 # For static ranges there is a second choice: how much of what was seen should the range cover?
 # [Wu et al., section 3](https://arxiv.org/abs/2004.09602) compare the usual ways. *Largest* covers all values.
 # *Percentile* covers the middle 99.99 per cent and clips the rest. *Entropy* takes the range that keeps most
-# information, measured by relative entropy; it is a favourite for images.
+# information, measured by relative entropy (how far the distribution of the rounded values is from the true one); it is
+# a favourite for images.
 #
 # For transformers the question is sharper, because a few channels carry values far beyond all others
 # ([Bondarenko et al.](https://arxiv.org/abs/2109.12948)). Do these outliers matter, or may we clip them? The cell
-# collects what flows into each product on the calibration texts, and picks the tensor in which one channel stands out
-# most.
+# collects what flows into each product on the calibration texts, and picks the tensor with the *loudest* channel: the
+# one whose largest value is furthest above that of the median channel.
 
 # %%
 calibrations = {}
@@ -486,9 +488,10 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 # %% [markdown]
 # How to read this:
 #
+# - In the first figure a recipe further left is faster, and a higher one keeps more labels. The numbers are explained
+#   beside it; a ring marks the default recipe, and a bar its interval.
 # - *Labels kept* comes with a wide interval, because the texts are few. One label more or less means nothing; a recipe
-#   far below the others is broken. Such recipes say "no" in the last column of the table and are hollow in the first
-#   figure.
+#   far below the others is broken. Such recipes say "no" in the last column of the table and are hollow in the figure.
 # - The library's default and *one scale a matrix* show what 5.6 predicted. *static, entropy* clips the outliers of 5.7.
 #   If it changes many labels here, then outliers matter: the model uses them.
 # - Why does the file not shrink to a quarter? Most of it are the embeddings, a table with a row for each word of the
@@ -508,10 +511,11 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 # ## 5.10 Measure: what int8 is worth, beside the prediction
 #
 # Same engine, same threads, same requests: only the products differ. The first table puts the measurement beside the
-# prediction of 5.4. The second asks the question again with two [instances](glossary.md#instance) at the same time,
-# each with half of the threads and its own requests, for the first two of the served recipes. The reason: a request of
-# a few small products hardly keeps several threads busy, and in int8 even less than in fp32. The third table sets the
-# first one beside the same measurement on the processors of kept runs.
+# prediction of 5.4. The second asks the question again, with [p50](glossary.md#p50-and-p95), the median time of a
+# request, for two [instances](glossary.md#instance) at the same time, each with half of the threads and its own
+# requests, for the first two of the served recipes. The reason: a request of a few small products hardly keeps several
+# threads busy, and in int8 even less than in fp32. The third table sets the first one beside the same measurement on
+# the processors of kept runs.
 
 
 # %% tags=["hide-input"]
@@ -780,6 +784,7 @@ for kind, device, batch in half_precision.TRIED:
     else:
         show(Markdown(f"*{half_precision.missing(kind, device)}*"))
 bench.facts["sixteen_bits"] = rows
+bench.facts["sixteen_bits"] = rows
 
 # %% [markdown]
 # In the table, *time over that of our int8* above one means slower than the file of this chapter. An engine is good on
@@ -818,8 +823,8 @@ bench.facts["sixteen_bits"] = rows
 # shows the same prediction and the same measurement on this machine and on those of the kept runs. Compare the rows of
 # one model there. *Most in a product* follows from the instruction set. *Their speed-up* is what the products of this
 # model reach of it; small products stay far below. The measured gain of the model is smaller again, because of the
-# share that int8 does not touch. On AVX2 a factor between one and one and a half is all there is to expect, and a
-# single badly chosen setting makes it a loss.
+# share that int8 does not touch. On AVX2 expect clearly less than two, which is the limit of a single product there;
+# one badly chosen setting, or a small model, and the gain is gone.
 #
 # ## 5.16 When it does not pay
 #

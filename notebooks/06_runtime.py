@@ -193,7 +193,7 @@ bench.table([{"model": name} | row for name, row in work.items()])
 
 # %% [markdown]
 # The columns *GFLOP* and *for the first token* are billions of operations for a request of mean length (a multiply-add
-# counts as two), and the last column is their ratio. The fewer layers a model has, the larger it is.
+# counts as two). The last column is their ratio: the fewer layers a model has, the more it gains.
 #
 # ## 6.3 Measure: the graph, taken apart
 #
@@ -283,6 +283,8 @@ if beside:
 # %% [markdown]
 # How to read this:
 #
+# - In the figure a bar is the mean time of a request, the line at its end is the interval, and this book's graph is
+#   blue.
 # - **Noise first.** Two rows with the same number of operators and of fused ones, such as *no optimisation* and *basic*
 #   in fp32, may be one and the same graph. Their difference is the noise of this machine; smaller differences between
 #   other rows mean nothing.

@@ -90,7 +90,9 @@ def training_beside(facts: Facts) -> list[Row]:
         {
             "recipe": name,
             "points lost, rounded only": lost[name],
-            "points lost, trained with the rounding": None if in_fp32 is None else in_fp32 - row["dev %"],
+            "points lost, trained with the rounding": None
+            if in_fp32 is None
+            else round(in_fp32 - row["dev %"], 3) + 0.0,
             "labels kept % after training": row["labels kept %"],
             "may be served": "yes" if row.get("served") else "no",
         }
