@@ -505,7 +505,7 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 #
 # How do the same recipes fare on another processor? The last table sets this run's model beside two
 # [kept runs](glossary.md#kept-run), A and B. Their models learned another task or were pruned to another shape, so
-# compare the factors, and which recipes fail, rather than digits.
+# compare the factors, and which recipes fail, rather than single digits.
 #
 #
 # ## 5.10 Measure: what int8 is worth, beside the prediction
@@ -855,9 +855,9 @@ errors = {b: rounding_error(weights[worst], b) for b in (8, 7, 6, 5, 4)}
 rows = [{"bits": b, "error over that of eight bits": errors[b] / errors[8]} for b in errors]
 show(display.table(rows, 1))
 Markdown(
-    f"One bit less doubles the scale, so the mean square grows about fourfold. Measured on *{worst}*, from eight bits to "
-    f"four: {errors[4] / errors[8]:.0f} times; $(127/7)^2$ = {(127 / 7) ** 2:.0f} were predicted, as four bits have codes "
-    "from -7 to 7. (Seven bits do a little better than fourfold: `reduce_range` has codes from -64 to 64.)"
+    f"One bit less doubles the scale, so the mean square grows about fourfold. From eight bits to four, with codes from -7 "
+    f"to 7, $(127/7)^2$ = {(127 / 7) ** 2:.0f} times were predicted, and {errors[4] / errors[8]:.0f} times found on *{worst}*. "
+    "With so few codes most weights are smaller than a step, and their error is no longer spread evenly."
 )
 
 # %% [markdown]
@@ -901,9 +901,9 @@ Markdown(
 # %% tags=["answer"]
 asked = prediction.speedup(0.7, 1 / 1.5)
 rows = kept_facts["B"]["predicted"] if "B" in kept_facts else []
-found = {row["model"]: f"{row['measured speed-up']:.2f} times as fast" for row in rows}
+found = ", ".join(f"{row['model']} {row['measured speed-up']:.2f}" for row in rows)
 Markdown(
-    f"$1 / (0.3 + 0.7/1.5)$ = {asked:.2f}. Measured in the kept run on AVX2: {found or 'not kept here'}. "
+    f"$1 / (0.3 + 0.7/1.5)$ = {asked:.2f}. Measured in the kept run on AVX2, as a factor over fp32: {found or 'not kept'}. "
     "Nothing is wrong with such a model: its processor has no more to give."
 )
 

@@ -196,8 +196,8 @@ def verdict(graphs: Mapping[tuple[str, str], Graph], least: float) -> str:
     every = [agreement for agreements in by_model.values() for agreement in agreements.values()]
     too_few = sum(agreement < least for agreement in every)
     return (
-        f"The recipe that changes most labels of each model: {', '.join(words)}. {too_few} of {len(every)} files keep "
-        f"fewer than {least:.0%} of the labels and are not served."
+        f"The recipe that keeps the fewest labels, for each model: {', '.join(words)}. {too_few} of {len(every)} files "
+        f"keep fewer than {least:.0%} of the labels and are not served."
     )
 
 
