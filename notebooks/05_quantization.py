@@ -213,7 +213,8 @@ requests = {name: texts.take(timed_indices) for name, texts in test.items()}
 #
 # Two things are compared: the same matrix product in fp32 and in int8, in the same engine. A product here is [tokens,
 # inner] by [inner, outer], and the number of tokens grows from left to right. In the figure, the dashed line is the
-# limit from the table above, counted from the best fp32 rate that was measured.
+# limit from the table above, counted from the best fp32 rate that was measured; a limit far above all rates is written
+# and not drawn.
 
 # %%
 mean_length = round(float(requests[final].lengths.mean()))
@@ -226,9 +227,8 @@ bench.figure(figure, "product_rates")
 
 # %% [markdown]
 # Read the figure from left to right. With one or a few tokens both lines are low: the call itself and the waking of
-# threads take longer than the product. With more tokens int8 pulls away, as far as its instructions go. If the red line
-# stays far below the dashed one, the multipliers are waiting for something else, such as the rounding of the inputs or
-# the memory.
+# threads take longer than the product. With more tokens int8 pulls away, as far as its instructions go. If int8 stays
+# far below its limit, the multipliers are waiting for something else, such as the rounding of the inputs or the memory.
 #
 # How much of that reaches a whole model? Only products with constant weights get faster. Let $s$ be their share of the
 # time of a request in fp32, and $l$ what is left of that share in int8, as a fraction. The rest of the model does not
@@ -306,7 +306,7 @@ matrices = {place(name): weights[name] for name in (worst, best)}
 caption = f"{final}; weights of {bits} bits; run {run}, size {size}"
 figure = figures.weight_scales(matrices, caption, steps=int8_graph.largest_code(bits))
 show(bench.figure(figure, "weight_scales"))
-caption = f"{final}, {worst}; weights of {bits} bits; run {run}, size {size}"
+caption = f"{final}, {place(worst)}; weights of {bits} bits; run {run}, size {size}"
 shares = {"error_tensor": error[worst], "error_column": error_by_column}
 bench.figure(figures.weight_codes(one_scale, scale_by_column, caption, **shares), "weight_codes")
 
@@ -856,7 +856,7 @@ rows = [{"bits": b, "error over that of eight bits": errors[b] / errors[8]} for 
 show(display.table(rows, 1))
 Markdown(
     f"One bit less doubles the scale, so the mean square grows about fourfold. From eight bits to four, with codes from -7 "
-    f"to 7, $(127/7)^2$ = {(127 / 7) ** 2:.0f} times were predicted, and {errors[4] / errors[8]:.0f} times found on *{worst}*. "
+    f"to 7, $(127/7)^2$ = {(127 / 7) ** 2:.0f} times were predicted, and {errors[4] / errors[8]:.0f} times found in *{place(worst)}*. "
     "With so few codes most weights are smaller than a step, and their error is no longer spread evenly."
 )
 

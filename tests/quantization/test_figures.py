@@ -199,6 +199,12 @@ def test_the_rates_and_their_limit_are_drawn(count):
     assert "4 times the best fp32 rate: the most by instruction count" in texts(figure)
 
 
+def test_a_limit_far_above_the_rates_is_told_and_not_drawn():
+    figure = checked(drawn.product_rates([("384 to 384", [1, 8], [10.0, 40.0], [20.0, 100.0])], 32, "caption"))
+    assert not parts(figure.axes[0], "limit") and figure.axes[0].get_ylim()[1] < 200
+    assert "32 times the best fp32 rate, is far above: 1,280" in texts(figure)
+
+
 @pytest.mark.parametrize("int8", [9.0, 20.0, 20.1, 300.0])
 def test_the_names_of_two_rates_do_not_touch_however_near_they_are(int8):
     figure = checked(drawn.product_rates([("64 to 64", [16], [20.0], [int8])], 4))
