@@ -646,7 +646,9 @@ for count in (1, 2, 3, 6, 12):
     rows.append({"layers": count, "predicted": deep["predicted speed-up"], "L / (L - 1)": simple})
 show(display.table(rows))
 found = f"{work[final]['predicted speed-up']:.2f} predicted, {over_all_tokens['int8']:.2f} measured"
-Markdown(f"The gain vanishes with depth. This run's model, in int8: {found}.")
+Markdown(
+    f"With one layer nearly all of it is dropped; with depth the gain vanishes. This run's model, in int8: {found}."
+)
 
 # %% [markdown]
 # **Exercise 2: memory or processor?** Use the roofline to predict from how many tokens on an int8 product of 384 by
