@@ -26,7 +26,7 @@ from IPython.display import display as show
 from matplotlib.figure import Figure
 
 from fflib import display, spent
-from fflib.book import measured
+from fflib.book import measured, titles
 from fflib.book.inputs import Inputs
 from fflib.data import batching
 from fflib.data.metrics import Scored
@@ -179,12 +179,16 @@ class Bench(Inputs):
 
     @spent.on("figures")
     def figure(self, figure: Figure, name: str) -> Figure:
-        """Write ``figures/<name>.png`` for the page and ``.svg`` for slides; return the figure, to be shown."""
+        """Write ``figures/<name>.png`` for the page and ``.svg`` for slides; return the figure, to be shown.
+
+        It tells its name and its title, of which the rendered book makes a numbered caption.
+        """
         figure.draw_without_rendering()  # laid out once, and not anew for each file and for the page
         figure.set_layout_engine("none")
         for kind in ("svg", "png"):
             with atomic_path(self.folder / "figures" / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, format=kind, dpi=150)
+        titles.tell(figure, name)
         return figure
 
     def table(self, rows: Sequence[Mapping[str, Any]], decimals: int = 2, keep: str = "") -> Markdown:
