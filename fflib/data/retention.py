@@ -136,9 +136,9 @@ def certificate(fact: Fact | None) -> str:
         MISSED: "even the upper end of the interval is below it",
     }[fact["verdict"]]
     return (
-        f"On test it keeps {_words(fact)} of its teacher's score (paired, {fact['n']:,} examples; on {fact['lost']:,} "
-        f"the teacher alone is right, on {fact['won']:,} it alone). The rule that chose on dev, "
-        f"{fact['min_retention']:.1%}: **{fact['verdict']}**, {meaning}."
+        f"On test it keeps {_words(fact)} of its teacher's score (paired, {fact['n']:,} examples: on {fact['lost']:,} "
+        f"only the teacher is right, on {fact['won']:,} only this model). The rule of {fact['min_retention']:.1%}, by "
+        f"which the run chose on dev, is **{fact['verdict']}**: {meaning}."
     )
 
 

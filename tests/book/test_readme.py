@@ -62,7 +62,7 @@ def test_the_measured_factor_is_what_it_says(world):
     keep(world, reference.MAIN, measured=True)
     text = written(world)
     assert "**30x (27x to 33x)** as fast as the padded reference and **15x (13.5x to 16.5x)**" in text
-    assert "in 6 rounds" in text and "The steps multiply to 21.4x" in text
+    assert "in 6 rounds" in text and "Its steps multiply to 21.4x" in text
     row = row_of(text, "chosen")
     assert row[5:7] == ["30.0x", "15.0x"], "the last rung of the ladder has the same number"
     assert row_of(text, "small")[5:7] == ["8.0x", "4.0x"], "other rungs are products of steps"
