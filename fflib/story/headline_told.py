@@ -97,8 +97,9 @@ def sentence(headline: Fact | None) -> str:
         return "The last rung's factors are products of steps, like those of all rungs: this run measured no headline."
     (padded, unpadded), products = _pair(headline, factor_words), _pair(headline, lambda row: times(row["product"]))
     return (
-        f"The last rung is **{padded}** as fast as the padded reference and **{unpadded}** as fast as the unpadded one, "
-        f"measured side by side in {headline['rounds']} rounds. Its steps multiply to {products[0]} and {products[1]}."
+        f"The last rung is **{padded}** as fast as the padded reference and **{unpadded}** as fast as the unpadded "
+        f"one, measured side by side in {headline['rounds']} rounds. "
+        f"Its steps multiply to {products[0]} and {products[1]}."
     )
 
 
@@ -116,11 +117,11 @@ def explanation(headline: Fact, again: Sequence[Mapping[str, Any]]) -> str:
     together = math.prod(row[MOVES] for row in again)
     ratio = padded["factor"] / padded["product"]
     return (
-        f"The measured factor is {ratio:.2f} times the product of the steps. That lies outside the range of the rounds, "
-        f"so it is a real difference and not noise. It comes from rungs that answered more or fewer requests per second "
-        f"when they were timed again, minutes later and with other requests, than when they were added. The table lists "
-        f"them all; together they account for {together:.2f}. Most of it comes from *{most['rung']}*, timed again "
-        f"{most['timed again']}: {most[MOVES]:.2f}."
+        f"The measured factor is {ratio:.2f} times the product of the steps. That lies outside the range of the "
+        f"rounds, so it is a real difference and not noise. It comes from rungs that answered more or fewer requests "
+        f"per second when they were timed again, minutes later and with other requests, than when they were added. "
+        f"The table lists them all; together they account for {together:.2f}. Most of it comes from *{most['rung']}*, "
+        f"timed again {most['timed again']}: {most[MOVES]:.2f}."
     )
 
 
