@@ -455,7 +455,11 @@ def test_the_section_of_readme(two):
         "vs unpadded": "10.7x, product of steps",
         "p50 ms": "46.9",
     }  # fmt: skip
-    assert len(tables) == 9 and section.endswith("On a subset.\n\n</details>") and "- boolq: Measured on A processor" in section
+    assert (
+        len(tables) == 9
+        and section.endswith("On a subset.\n\n</details>")
+        and "- boolq: Measured on A processor" in section
+    )
     alone = readme.section(reference.read("boolq", two))
     assert "Other runs" not in alone and "details" not in alone and "On a subset." in alone
 
