@@ -117,6 +117,7 @@ lab: setup ## open the notebooks in JupyterLab
 
 sync: setup ## write notebooks/*.ipynb from notebooks/*.py
 	@python -m jupytext --quiet --update --to ipynb notebooks/*.py
+	@python -m fflib.book.fold notebooks/*.ipynb
 
 clean: ## remove the outputs of RUN (with its HARDWARE, SIZE) and all caches; never outputs/reference
 	@folder="$$RUN$${HARDWARE:+-$$HARDWARE}$${SIZE:+-$$SIZE}"; \

@@ -10,6 +10,7 @@ import jupytext
 import papermill
 import pytest
 
+from fflib.book import fold
 from fflib.runs import params
 
 CHAPTERS = [*params.chapters(), params.TABLES]
@@ -47,6 +48,7 @@ class TestNotebook:
         ours = [(c.cell_type, c.source) for c in jupytext.read(path.with_suffix(".py")).cells]
         assert [(c.cell_type, c.source) for c in paired.cells] == ours, "run: make sync"
         assert not any(c.get("outputs") or c.get("execution_count") for c in paired.cells), "outputs are committed"
+        assert not fold.fold(paired), "an answer is not folded, or what is none is; run: make sync"
 
     def test_our_reader_of_cells_agrees_with_jupytext(self, chapter):
         read = jupytext.read(params.NOTEBOOKS / f"{chapter}.py").cells
@@ -102,12 +104,25 @@ class TestNotebook:
 @pytest.mark.parametrize("chapter", CHAPTERS)
 class TestChapter:
     def test_visible_code_is_short_and_little(self, chapter):
-        """DESIGN: 200 visible code lines and 45 cells a chapter, a median visible cell of 8 lines or fewer."""
-        code = [c for c in cells(chapter, "code") if "answer" not in tags(c)]  # answers to exercises are folded
+        """DESIGN: 200 visible code lines and 45 cells a chapter, a median visible cell of 8 lines or fewer.
+
+        Answers to exercises are folded and come on top.
+        """
+        code = [c for c in cells(chapter, "code") if not fold.is_answer(c)]
         visible = [lines(c) for c in code if not {*tags(c)} & {"parameters", "hide-input"}]
         assert sum(visible) <= 200 and max(visible, default=0) <= 20
         assert statistics.median(visible or [0]) <= 8
         assert len(code) + len(cells(chapter, "markdown")) <= 45
+
+    def test_exercises_have_short_answers_each_below_its_exercise(self, chapter):
+        found = jupytext.read(params.NOTEBOOKS / f"{chapter}.py").cells
+        answers = [i for i, cell in enumerate(found) if fold.is_answer(cell)]
+        assert len(answers) >= (3 if re.match(r"0[1-9]", chapter) else 0), "three exercises with answers at least"
+        headings = [i for i, cell in enumerate(found) if re.search(r"^## .*Exercises", cell.source, re.MULTILINE)]
+        for i in answers:
+            assert headings and i > headings[0], "an answer stands before the heading Exercises"
+            assert found[i - 1].cell_type == "markdown", "an answer stands right below its exercise"
+            assert 0 < lines(found[i]) <= 12, found[i].source
 
     def test_the_frame_is_there(self, chapter):
         prose = "\n".join(c.source for c in cells(chapter, "markdown"))

@@ -20,11 +20,13 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+import pandas as pd
 from IPython.display import Markdown
 from IPython.display import display as show
 from matplotlib.figure import Figure
 
 from fflib import display, spent
+from fflib.book import measured, titles
 from fflib.book.inputs import Inputs
 from fflib.data import batching
 from fflib.data.metrics import Scored
@@ -48,6 +50,7 @@ class Bench(Inputs):
         super().__init__(chapter, namespace)
         self.rungs: list[Rung] = []
         self.facts: dict[str, Any] = {}
+        self._timings: dict[str, Timing] = {}
         self.seconds_spent: dict[str, float] = {}
         # Taken before anything runs: code that is edited meanwhile must not lend its name to these results.
         self._key = provenance.chapter_key(chapter, self.values)
@@ -148,6 +151,9 @@ class Bench(Inputs):
         if timing:
             rung.timed(timing, timing.checked, self.values["usd_per_hour"])
             rung.paired_baseline_per_s = below.throughput_per_s if below else None
+            if under := below or self._timings.get(on):
+                rung.evidence["step_interval"] = timing.speedup_interval(under)
+            self._timings[name] = timing
         if scored:
             of_teacher = self.teacher_accuracy if self.teacher_is_clear else None
             rung.scored(scored.value, (scored.low, scored.high), of_teacher)
@@ -173,12 +179,16 @@ class Bench(Inputs):
 
     @spent.on("figures")
     def figure(self, figure: Figure, name: str) -> Figure:
-        """Write ``figures/<name>.png`` for the page and ``.svg`` for slides; return the figure, to be shown."""
+        """Write ``figures/<name>.png`` for the page and ``.svg`` for slides; return the figure, to be shown.
+
+        It tells its name and its title, of which the rendered book makes a numbered caption.
+        """
         figure.draw_without_rendering()  # laid out once, and not anew for each file and for the page
         figure.set_layout_engine("none")
         for kind in ("svg", "png"):
             with atomic_path(self.folder / "figures" / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, format=kind, dpi=150)
+        titles.tell(figure, name)
         return figure
 
     def table(self, rows: Sequence[Mapping[str, Any]], decimals: int = 2, keep: str = "") -> Markdown:
@@ -205,10 +215,9 @@ class Bench(Inputs):
             ]
         )
 
-    def _ladder_so_far(self) -> str:
+    def _ladder_so_far(self) -> pd.DataFrame:
         so_far = records.all_current(self.folder, before=f"{self.name}_")
-        rungs = [rung for record in so_far for rung in record["rungs"]]
-        return ladder.ladder_markdown(ladder.ladder(rungs))
+        return ladder.ladder([rung for record in so_far for rung in record["rungs"]])
 
     @contextmanager
     def clocked(self, step: str) -> Iterator[None]:
@@ -218,7 +227,7 @@ class Bench(Inputs):
         self.seconds_spent[step] = self.seconds_spent.get(step, 0.0) + time.perf_counter() - start
 
     def save(self) -> None:
-        """Write ``results/<chapter>.json``: the rungs, the facts, and what they came from."""
+        """Write ``results/<chapter>.json``: the rungs, the facts, and what they came from; then show what it says."""
         record = {
             "schema_version": records.SCHEMA_VERSION,
             "chapter": self.name,
@@ -232,5 +241,9 @@ class Bench(Inputs):
             "rungs": [asdict(rung) for rung in self.rungs],
         }
         write_json(records.path_of(self.folder, self.name), record)
-        if self._summary:
-            self._summary.update(Markdown(self._ladder_so_far() if self.rungs else ""))
+        if not self._summary:
+            return
+        table = self._ladder_so_far() if self.rungs else ladder.ladder([])
+        self._summary.update(Markdown(ladder.ladder_markdown(table) if self.rungs else ""))
+        if box := measured.box(record["rungs"], self.facts, table):
+            show(Markdown(box))

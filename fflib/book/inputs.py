@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from fflib.book import kept
 from fflib.data import batching, metrics, registry, retention, splits
 from fflib.data.metrics import Gold, Scored
 from fflib.data.retention import Retention
@@ -50,6 +51,10 @@ class Inputs:
     def facts_of(self, chapter: str) -> dict[str, Any]:
         """Return what an earlier chapter found out."""
         return self.record(chapter)["facts"]
+
+    def kept(self, run: str = "docs-cpu") -> kept.KeptChapter | None:
+        """Return what a kept run found in this same chapter, to be shown beside this run's; None: it has none."""
+        return kept.chapter_of(self.name, run)
 
     def rung(self, name: str) -> dict[str, Any]:
         """Return a rung of an earlier chapter. InputError: there is none of that name."""

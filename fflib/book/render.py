@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import re
 import shutil
 import sys
 import tempfile
@@ -21,26 +20,18 @@ from typing import TYPE_CHECKING
 import nbformat
 from nbformat import NotebookNode
 
-from fflib.book import redaction, vendor
+from fflib.book import bibliography, cells, glossary, masthead, redaction, vendor
+from fflib.book.cells import INTRODUCTION
 from fflib.files import InputError, resolve, shown, swapped_in
-from fflib.runs import cli, params, records, times
+from fflib.runs import cli, records, times
 
 if TYPE_CHECKING:
     from fflib.book import try_it
 
 TITLE = "Taming Transformers"
 THEME = Path(__file__).with_name("theme")
-INTRODUCTION, SERVING, TRIAL = "00_introduction", "07_serving", "try_it"
+SERVING, TRIAL = "07_serving", "try_it"
 LADDER = "## The ladder\n"  # in the introduction
-# Cells whose code is behind a toggle, with what the toggle says: they matter to the sweep, not to the story.
-SELDOM, INJECTED = "seldom-changed-parameters", "injected-parameters"
-TOGGLES = {SELDOM: "Parameters that are seldom changed", INJECTED: "Parameters of this run"}
-SHOWS_SOURCE = re.compile(r"display\.source\([^()]*\)")  # a cell that does nothing else
-LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?:\./)?(?P<chapter>\d\d_\w+|live_demo)\.(?:ipynb|py)(?P<anchor>#[^)\s]*)?\)")
-STOPPED = """```{error}
-This chapter stopped with an error: <a href="#papermill-error-cell">see the cell</a>.
-What comes after that cell was not run.
-```"""
 
 
 class RenderFailed(Exception):
@@ -59,11 +50,13 @@ def build(folder: str | Path) -> Path:
     folder = resolve(folder)
     notebooks = chapters(folder)
     began_s = time.perf_counter()
+    executed = {path.stem: _read(path) for path in notebooks}
     with tempfile.TemporaryDirectory() as scratch, swapped_in(folder / "book") as target:
         staging = Path(scratch) / "book"
         trial = _trial(folder)
-        stage(notebooks, staging, trial)
+        stage(executed, folder, staging, trial)
         _sphinx(staging, target, Path(scratch) / "doctrees", folder.name)
+        masthead.write_downloads(executed, redaction.path_remover(folder, []), target / masthead.DOWNLOADS)
         if trial:
             _write(trial.files, target / trial.folder)
         (target / times.SECONDS).write_text(f"{time.perf_counter() - began_s:.1f}\n")  # for the next estimate
@@ -107,29 +100,53 @@ def _write(files: Mapping[str, bytes], folder: Path) -> None:
         (folder / name).write_bytes(content)
 
 
-def stage(notebooks: list[Path], staging: Path, trial: try_it.Page | None = None) -> None:
-    """Copy the notebooks, made ready for Sphinx, and their figures into ``staging``; the introduction is the index.
+def stage(executed: Mapping[str, NotebookNode], folder: Path, staging: Path, trial: try_it.Page | None = None) -> None:
+    """Write the pages, made ready for Sphinx, and their figures into ``staging``; the introduction is the index.
 
-    ``trial`` is the page after the chapters on which the model answers.
+    Args:
+        executed: the notebooks by chapter.
+        folder: of the run that they are of.
+        trial: the page after the chapters on which the model answers.
     """
     staging.mkdir(parents=True)
-    figures = notebooks[0].parent / "figures"
-    if figures.is_dir():
-        shutil.copytree(figures, staging / "figures")
-    remove = redaction.path_remover(notebooks[0].parent, [])
-    pages = {path.stem: "index" if path.stem == INTRODUCTION else path.stem for path in notebooks}
+    if (folder / "figures").is_dir():
+        shutil.copytree(folder / "figures", staging / "figures")
+    names = {chapter: "index" if chapter == INTRODUCTION else chapter for chapter in executed}
+    links, issues = cells.Links.of(names), masthead.issues_address()
+    pages = {chapter: _page(notebook, chapter, folder, links, issues) for chapter, notebook in executed.items()}
     if trial:
-        (staging / f"{TRIAL}.md").write_text(trial.text, encoding="utf-8")
-    contents = _contents([page for page in pages.values() if page != "index"] + [TRIAL] * bool(trial))
-    if INTRODUCTION not in pages:
-        (staging / "index.md").write_text(f"# {TITLE}\n\n{contents}\n", encoding="utf-8")
-    for path in notebooks:
-        notebook = _prepared(_read(path), pages)
-        redaction.without_places(notebook, remove)
-        if path.stem == INTRODUCTION:
-            _with_stops(notebook, path.parent)
-            notebook.cells.append(nbformat.v4.new_markdown_cell(contents))
-        nbformat.write(notebook, staging / f"{pages[path.stem]}.ipynb")
+        _write_text(staging / f"{TRIAL}.md", trial.text)
+    back = _back_pages(staging, links, cells.cites(pages.values()))
+    contents = _contents("Chapters", [page for page in names.values() if page != "index"] + [TRIAL] * bool(trial))
+    contents += "\n\n" + _contents("At the back", back)
+    if INTRODUCTION in pages:
+        pages[INTRODUCTION].cells.append(nbformat.v4.new_markdown_cell(contents))
+    else:
+        _write_text(staging / "index.md", f"# {TITLE}\n\n{contents}\n")
+    for chapter, page in pages.items():
+        nbformat.write(page, staging / f"{names[chapter]}.ipynb")
+
+
+def _page(notebook: NotebookNode, chapter: str, folder: Path, links: cells.Links, issues: str) -> NotebookNode:
+    page = cells.prepared(notebook, chapter, links)
+    redaction.without_places(page, redaction.path_remover(folder, []))
+    masthead.with_line(page, masthead.line(page, chapter, folder, issues))
+    if chapter == INTRODUCTION:
+        _with_stops(page, folder)
+    return page
+
+
+def _back_pages(staging: Path, links: cells.Links, has_citations: bool) -> list[str]:
+    """Write the pages at the back of the book and name them; without a citation there is no bibliography."""
+    text = glossary.FILE.read_text(encoding="utf-8")
+    _write_text(staging / f"{glossary.PAGE}.md", links.resolved(text, in_glossary=True))
+    if has_citations:
+        _write_text(staging / f"{bibliography.PAGE}.md", bibliography.TEXT)
+    return [glossary.PAGE, *([bibliography.PAGE] if has_citations else [])]
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _with_stops(notebook: NotebookNode, folder: Path) -> None:
@@ -142,8 +159,8 @@ def _with_stops(notebook: NotebookNode, folder: Path) -> None:
             notebook.cells.insert(i + 1, nbformat.v4.new_markdown_cell(stops.markdown(folder)))
 
 
-def _contents(pages: list[str]) -> str:
-    return "\n".join(["```{toctree}", ":maxdepth: 1", ":caption: Chapters", "", *pages, "```"])
+def _contents(caption: str, pages: list[str]) -> str:
+    return "\n".join(["```{toctree}", ":maxdepth: 1", f":caption: {caption}", "", *pages, "```"])
 
 
 def _read(path: Path) -> NotebookNode:
@@ -151,70 +168,6 @@ def _read(path: Path) -> NotebookNode:
         return nbformat.read(path, as_version=4)
     except Exception as error:  # nbformat raises whatever its parts raise
         raise InputError(f"{shown(path)} is no readable notebook; remove it and run the book again") from error
-
-
-def _prepared(notebook: NotebookNode, pages: dict[str, str]) -> NotebookNode:
-    """Hide most parameters, mend links between chapters, describe figures, soften the error banner."""
-    heading = ""
-    notebook.cells = [part for cell in notebook.cells for part in _parameters_apart(cell)]
-    for cell in notebook.cells:
-        tags = set(cell.metadata.get("tags", []))
-        if cell.cell_type == "markdown":
-            cell.source = LINK.sub(lambda match: _link(match, pages), cell.source)
-            heading = _last_heading(cell.source) or heading
-        if SHOWS_SOURCE.fullmatch(cell.source.strip()):  # a toggle above code that is shown would show how it is shown
-            cell.metadata["tags"] = sorted(tags | {"remove-input"})
-        settings = cell.metadata.setdefault("mystnb", {})
-        for tag in tags & TOGGLES.keys():
-            cell.metadata["tags"] = sorted(tags | {"hide-input"})
-            settings |= {"code_prompt_show": TOGGLES[tag], "code_prompt_hide": TOGGLES[tag]}
-        if alt := _alternative(cell, heading):
-            settings["image"] = {"alt": alt}
-    _soften_error_banner(notebook)
-    return notebook
-
-
-def _parameters_apart(cell: NotebookNode) -> list[NotebookNode]:
-    """Split a parameters cell in two: the few that a reader turns, and below them, to be hidden, the rest."""
-    top, marker, rest = cell.source.partition(params.SELDOM_CHANGED)
-    if "parameters" not in cell.metadata.get("tags", []) or not marker:
-        return [cell]
-    cell.source = top.strip()
-    hidden = nbformat.v4.new_code_cell(rest.strip(), metadata={"tags": [SELDOM]})
-    return [cell, hidden]
-
-
-def _link(match: re.Match[str], pages: dict[str, str]) -> str:
-    """Point a link at the chapter's page in this book; a chapter that was not run leaves its name only."""
-    page = pages.get(match["chapter"])
-    return f"[{match['text']}]({page}.ipynb{match['anchor'] or ''})" if page else match["text"]
-
-
-def _last_heading(source: str) -> str:
-    prose = re.sub(r"^```.*?^```", "", source, flags=re.DOTALL | re.MULTILINE)
-    headings = re.findall(r"^#{1,6} +(.+?) *#*$", prose, flags=re.MULTILINE)
-    return re.sub(r"[*_`]", "", headings[-1]) if headings else ""
-
-
-def _alternative(cell: NotebookNode, heading: str) -> str:
-    """Return the text that stands for a cell's figure: what the figure brings along, else the section it is in."""
-    for output in cell.get("outputs", []):
-        for kind in ("image/png", "image/svg+xml"):
-            if kind in output.get("data", {}):
-                return output.metadata.get(kind, {}).get("alt") or output.metadata.get("alt") or f"Figure: {heading}"
-    return ""
-
-
-def _soften_error_banner(notebook: NotebookNode) -> None:
-    """Put papermill's banner, big red HTML above the title, below the title and in the book's own style."""
-    marked = [cell for cell in notebook.cells if "papermill-error-cell-tag" in cell.metadata.get("tags", [])]
-    if not marked:
-        return
-    rest = [cell for cell in notebook.cells if cell is not marked[0]]
-    marked[0].source = STOPPED
-    for cell in marked[1:]:
-        cell.source = '<span id="papermill-error-cell"></span>\n\n**Here the chapter stopped:**'
-    notebook.cells = [*rest[:1], marked[0], *rest[1:]]
 
 
 def _sphinx(staging: Path, target: Path, doctrees: Path, run: str) -> None:

@@ -120,6 +120,23 @@ class Timing:
         low, high = np.quantile(totals, [(1 + confidence) / 2, (1 - confidence) / 2])
         return float(self.batch_sizes.sum() / low), float(self.batch_sizes.sum() / high)
 
+    def speedup_interval(
+        self, over: Timing, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+    ) -> tuple[float, float]:
+        """Bootstrap the rounds of both: how many times the throughput of ``over`` this is, from and to.
+
+        Timings of as many rounds are taken for those of one race, round beside round: what disturbs a round disturbs
+        both, and is in each draw twice or not at all.
+        """
+        rng = np.random.default_rng(seed)
+        mine, theirs = self._parts, over._parts
+        first = rng.integers(len(mine), size=(resamples, len(mine)))
+        second = first if len(mine) == len(theirs) else rng.integers(len(theirs), size=(resamples, len(theirs)))
+        seconds = [np.median(parts[drawn], axis=1).sum(axis=1) for parts, drawn in ((mine, first), (theirs, second))]
+        ratios = seconds[1] / over.batch_sizes.sum() * self.batch_sizes.sum() / seconds[0]
+        low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
+        return float(low), float(high)
+
     @property
     def _parts(self) -> np.ndarray:
         """What one round's time is the sum of, [rounds, parts]."""

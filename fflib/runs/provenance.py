@@ -48,8 +48,10 @@ def page_key() -> str:
     book = PACKAGE / "book"
     found = (path for folder in ("theme", "template/try_it") for path in (book / folder).rglob("*"))
     shaping = sorted(path for path in found if path.is_file() and path.suffix != ".pyc")
-    modules = ("render", "redaction", "stops", "try_it", "try_it_files")
-    return content_hash(*shaping, *(book / f"{name}.py" for name in modules))
+    modules = ("render", "cells", "fold", "numbered", "masthead", "bibliography", "glossary", "redaction", "stops")
+    modules += ("try_it", "try_it_files")
+    texts = (params.NOTEBOOKS / "references.bib", params.NOTEBOOKS / "glossary.md")
+    return content_hash(*shaping, *(book / f"{name}.py" for name in modules), *texts)
 
 
 def chapter_key(chapter: str, values: Mapping[str, Any]) -> str:

@@ -158,6 +158,27 @@ def test_what_is_saved_is_what_was_gathered_and_is_there_at_once(run, tmp_path):
     ), "they are rounded, each to a tenth"
 
 
+def test_a_rung_has_the_interval_of_its_step_where_both_were_timed_here(run):
+    bench = run()
+    first = bench.add_rung("first", timing(0.5), on="teacher unpadded", like="teacher unpadded", below=timing(1.0))
+    second = bench.add_rung("second", timing(0.25), on="first", like="first")
+    alone = bench.add_rung("alone", timing(0.25), on="teacher unpadded", like="first")
+    assert first.evidence["step_interval"] == second.evidence["step_interval"] == (2.0, 2.0)
+    assert "step_interval" not in alone.evidence
+
+
+def test_saving_shows_what_was_measured(run, monkeypatch):
+    shown = []
+    monkeypatch.setattr("fflib.book.bench.show", lambda value, **_: shown.append(value))
+    bench = run()
+    bench._summary = type("Summary", (), {"update": lambda self, value: shown.append(value)})()
+    bench.add_rung("student", timing(0.25), on="teacher unpadded", like="teacher unpadded", below=timing(0.5))
+    bench.save()
+    table, box = (value.data for value in shown)
+    assert "| student" in table and "What you measured" in box
+    assert "**student** answers 4 requests a second, 2 times as many as *teacher unpadded*" in box
+
+
 def test_a_comparison_takes_the_chapters_rounds(run):
     requests = examples_of((4, 6))
     logits = np.eye(2, dtype=np.float32)

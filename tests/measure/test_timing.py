@@ -126,3 +126,13 @@ def test_at_once_each_round_is_checked_and_medians_count():
     with pytest.raises(AssertionError, match="fast: a logit is off by 0.25, more than 0.1"):
         wrong = {"fast": right["fast"] + 0.25}
         measure.time_at_once({"fast": ways["fast"]}, EXAMPLES, plans, wrong, 1, tolerance=0.1)
+
+
+def test_the_interval_of_a_ratio_knows_only_what_the_rounds_do_not_share():
+    sizes, drift = np.array([1, 1]), np.array([[1.0], [3.0], [2.0], [5.0]])  # a machine that is now slow, now fast
+    slow, fast = measure.Timing(drift * [[4.0, 4.0]], sizes), measure.Timing(drift * [[1.0, 1.0]], sizes)
+    assert fast.speedup_interval(slow) == pytest.approx((4.0, 4.0)), "the drift is in both"
+    low, high = fast.speedup_interval(measure.Timing(slow.seconds[:3], sizes))
+    assert low < 4.0 < high, "of other rounds it is not"
+    half = measure.Timing(drift * [[2.0]], np.array([1]))  # half as many requests in half the batches
+    assert fast.speedup_interval(half) == pytest.approx((2.0, 2.0))

@@ -5,8 +5,10 @@ from docutils.utils.math import MathError, latex2mathml, unichar2tex
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
+from fflib.book import bibliography
+
 project = html_title = "Taming Transformers"
-extensions = ["myst_nb"]
+extensions = ["myst_nb", "sphinxcontrib.bibtex", "sphinx_copybutton"]
 templates_path = ["templates"]
 html_static_path = ["static"]
 
@@ -19,6 +21,12 @@ nb_code_prompt_hide = "Hide the code"
 nb_ipywidgets_js = {}  # the default fetches require.js from the network
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath", "html_image", "tasklist"]
 myst_heading_anchors = 4
+
+bibtex_bibfiles = [str(bibliography.FILE)]
+bibtex_default_style = "unsrt"  # numbers, in the order in which the works are cited
+copybutton_selector = (
+    "div[class*=highlight-]:not(.output):not(.highlight-text) > div.highlight pre"  # code, not outputs
+)
 
 html_theme = "sphinx_book_theme"
 html_css_files = ["book.css"]
