@@ -181,7 +181,7 @@ one_instance = predictors.onnx_predictor(predictors.onnx_session(served_file, be
 # ## 7.3 Measure: dividing the cores
 #
 # One instance with every core, an instance for each core, or something between? FastFormers tries this for two models
-# ([Kim and Hassan Awadalla, Table 2](https://arxiv.org/abs/2010.13382)); here it is done on your machine, for the teacher and for
+# ([Kim and Hassan Awadalla, Table 2](https://arxiv.org/abs/2010.13382)); here it is done on your machine, for the [teacher](glossary.md#teacher) and for
 # the model that is served. Each instance gets one request at a time, and all instances are busy all the time.
 #
 # An instance can be a *process*, with a copy of Python and of the model of its own, or a *thread* of the process that is there
@@ -273,7 +273,7 @@ Markdown(
 # neither of them is in eight bits. So the comparison is one of graphs.
 #
 # Each of these may serve its requests one by one (`in order 1`) or in batches of similar length that hold up to a
-# [token budget](glossary.md#token-budget), padding included. Which batches are best is measured, not assumed, and in two passes. If you time many variants
+# [token budget](glossary.md#token-budget), [padding](glossary.md#padding) included. Which batches are best is measured, not assumed, and in two passes. If you time many variants
 # once and report the fastest, you mostly report the luckiest. So the first pass only picks, and the second pass
 # times what was picked anew.
 #
@@ -378,7 +378,7 @@ rows[0] |= dict.fromkeys(second_pass[one_session].row)  # its own numbers are ch
 display.table(rows)
 
 # %% [markdown]
-# The last column says whether the answers still are those of the model: *checked* if enough labels stayed the same. The
+# The last column says whether the answers still are those of the model: *checked* if enough [labels stayed the same](glossary.md#label-agreement). The
 # two latencies of a row belong to a busy machine, and in batches a request is answered only when its whole batch is.
 #
 # ## 7.5 Check: accuracy in the batches that are served
@@ -512,7 +512,7 @@ display.source(scheduling.adaptive)
 # a server that falls behind would slow down its own test and look better than it is.
 #
 # First the [capacity](glossary.md#capacity): what the server answers while more requests come than it can answer. It is lower than
-# the offline throughput, since the program that sends the requests works on the same cores. Every load below is a share of the
+# the offline throughput, since the program that sends the requests works on the same cores. Every [load](glossary.md#load) below is a share of the
 # capacity. The loads take turns, with a part of each in every round, so that a machine that drifts affects all of them; and each load has
 # requests of its own. The two other policies get one load each, which 7.7 needs.
 
@@ -752,6 +752,8 @@ bench.table(
 # choose, and how many requests per second would you give up? Predict, then let the chapter choose:
 #
 #     make book SET="goal=latency"
+#
+# Only this chapter and those that come after it run again; `make plan SET="goal=latency"` says beforehand how long that takes.
 
 # %% tags=["answer"]
 divisions = bench.facts["divisions"]

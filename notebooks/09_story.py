@@ -15,14 +15,14 @@
 # # 9 · The story: what it adds up to
 #
 # **Claim.** All steps so far work together. A stock model that pads every request has become a small one that answers many times as
-# many requests on the same processor and keeps most of its teacher's accuracy. How many times is *measured* here, start and
-# end side by side. It is told against five starting points, because a speed-up means nothing until you say *against what*.
+# many requests on the same processor and keeps most of its [teacher](glossary.md#teacher)'s accuracy. How many times is *measured* here, start and
+# end side by side. It is told against five [baselines](glossary.md#baseline), because a speed-up means nothing until you say *against what*.
 #
 # **Cost.** The points of accuracy that the ladder shows. Also, the headline is about [throughput](glossary.md#throughput), which needs
 # many requests at hand. A single request gains less; it has a ladder of its own in 9.7.
 #
 # **Needs** chapters [1](01_baseline.ipynb) to [7](07_serving.ipynb). Their numbers are taken as they are, and refused if any of them came
-# from other code, data or hardware. This chapter measures only what no other one did: the headline; the finished stack with
+# from other code, data or hardware. This chapter measures only what no other one did: the headline; the finished [stack](glossary.md#stack) with
 # one technique left out; the reference on a faster engine; and every model of the story with one request at a time. **Leaves**
 # `ladder.csv`, `ladder.md`, and the figures of the story.
 
@@ -465,7 +465,7 @@ display.table([bench.facts_of("07_serving")["one_by_one"]])
 #
 # - **Against the padded reference.** The paper's definition, and the source of every "200-fold". It includes the choice to pad,
 #   which is neither compression nor engineering, and which nobody has to make.
-# - **Against the unpadded reference.** The same stock model without padding, one request at a time: what small models, batches,
+# - **Against the [unpadded reference](glossary.md#unpadded-reference).** The same stock model without padding, one request at a time: what small models, batches,
 #   eight bits, graphs and cores really brought.
 # - **Against the best fp32 engine tried.** The same reference once more, exported and run wherever it is fastest on this machine. PyTorch's
 #   eager fp32 products are slower than they could be, on some AMD processors by half; and to beat a slow start is no achievement.
@@ -478,7 +478,7 @@ display.table([bench.facts_of("07_serving")["one_by_one"]])
 # $$r = \frac{\mathrm{score}_\mathrm{model}}{\mathrm{score}_\mathrm{teacher}}, \qquad \mathrm{for\ accuracy} \quad r = 1 - \frac{n_l - n_w}{n_t},$$
 #
 # where the teacher is right on $n_t$ texts, alone right on $n_l$ of them, and the model alone is right on $n_w$. Only the texts on which
-# the two differ count, so pairing them gives a much narrower interval than two separate accuracies would. The interval comes from a *paired bootstrap*: $n$ texts are drawn with
+# the two differ count, so pairing them gives a much narrower interval than two separate accuracies would. The interval comes from a paired [bootstrap](https://doi.org/10.1214/aos/1176344552): $n$ texts are drawn with
 # replacement, both models are scored on the same draw, and after many draws the middle 95 % of the ratios remain.
 
 # %% tags=["hide-input"]
@@ -533,7 +533,7 @@ Markdown(
 #
 # $$X_\mathrm{max} = \frac{B}{G}$$
 #
-# requests per second are possible. This is the flat part of the [roofline model](https://doi.org/10.1145/1498765.1498785). It is a limit
+# requests per second are possible. This is the flat part of the [roofline](glossary.md#roofline) model of [Williams et al.](https://doi.org/10.1145/1498765.1498785). It is a limit
 # for *this model on this engine*: a smaller model has a higher one. It is compared with the last rung, as chapter 7 timed it.
 
 # %%
