@@ -80,16 +80,17 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def _fit_soft(classifier: Any, matrix: Any, wanted: np.ndarray) -> None:
-    """Fit a pipeline on targets [n, classes]: every text once for each class, with that weight."""
+    """Fit a pipeline on targets [n, classes]: every text once for each class, with that weight.
+
+    No weight is quite 0: a few texts may be of one class alone.
+    """
     count, classes = wanted.shape
     stack = sparse.vstack if sparse.issparse(matrix) else np.vstack
-    labels, weights = np.repeat(np.arange(classes), count), wanted.T.ravel()
-    counted = np.flatnonzero(weights > 0)
+    labels, weights = np.repeat(np.arange(classes), count), wanted.T.ravel().clip(LEAST)
     last = classifier.steps[-1][0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # as good as it gets in seconds, like a floor
-        repeated = stack([matrix] * classes)[counted]
-        classifier.fit(repeated, labels[counted], **{f"{last}__sample_weight": weights[counted]})
+        classifier.fit(stack([matrix] * classes), labels, **{f"{last}__sample_weight": weights})
 
 
 def most_answered(

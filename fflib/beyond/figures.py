@@ -106,7 +106,8 @@ def frontiers(
     axes.set(yscale="log", xlabel="of the teacher's score, on test", ylabel="times the padded reference (log scale)")
     axes.xaxis.set_major_formatter(ticker.PercentFormatter(1))
     axes.yaxis.set_major_formatter(TIMES)
-    axes.legend(fontsize=8, loc="lower left")
+    if shown or paper:
+        axes.legend(fontsize=8, loc="lower left")
     fastest = max(shown, key=lambda point: point["factor"], default=None)
     words = f"the fastest is {fastest['rung']}" if fastest else "nothing was measured"
     return finish(figure, f"How fast at how much kept: {words}", caption)
