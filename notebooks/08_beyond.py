@@ -69,7 +69,7 @@ from fflib.beyond.cascade import Cascade
 from fflib.beyond.thresholds import Confidence, Readings
 from fflib.book.bench import Bench
 from fflib.data import batching, retention
-from fflib.engine import export, int8_support, predictors
+from fflib.engine import export, predictors
 from fflib.measure import ceiling, fitness, timing
 from fflib.measure.timing import Variant
 from fflib.model import cache, checkpoints, flops, hf_names
@@ -113,6 +113,9 @@ texts = {name: bench.texts(name, final) for name in split_names}
 test, longest = texts["test"], bench.task.max_length
 busy = test.take(batching.evenly_by_length(test.lengths, n_busy_requests))
 requests = test.take(batching.evenly_by_length(test.lengths, n_requests))
+architecture = checkpoints.untrained_classifier(reference, bench.task.num_labels).config.to_dict()
+config = replace(hf_names.our_config(architecture), spans=bench.task.spans)
+large = checkpoints.to_transformers(Classifier(config, bench.task.num_labels).eval())
 running = ExitStack()  # the instances run until the end of the chapter
 several = running.enter_context(start_instances(path, count, threads_each, how))
 _ = bench.threads  # PyTorch gets its threads before anything is timed
@@ -130,6 +133,11 @@ def operations(length):
     return count_them(model.encoder.config, length)
 
 
+def told_share(share):
+    """Write a share of the teacher's score; of a teacher that is not clear of the floors none is told."""
+    return f"{share:.1%}" if bench.teacher_is_clear else ""
+
+
 def kept_on(split, which=slice(None)):
     """Return what share of the teacher's score logits keep on a split, or on some of its texts."""
     gold = bench.split(split).gold
@@ -137,6 +145,8 @@ def kept_on(split, which=slice(None)):
     teacher_score = bench.score(bench.teacher_logits(split)[which], gold)
     return lambda logits: ladders.kept(bench.score(logits, gold), teacher_score)
 
+
+show(display.source(cascade.first_places, Cascade.__call__))
 
 # %% [markdown]
 # ## 8.2 Predict: what a first reading saves
@@ -151,9 +161,6 @@ def kept_on(split, which=slice(None)):
 #
 # What $s$ has to be depends on the answers. So the served model reads all of dev and test, whole and cut, in the batches in which it serves.
 
-# %%
-display.source(cascade.first_places, Cascade.__call__)
-
 
 # %%
 def ask(split, first=None):
@@ -165,7 +172,6 @@ def ask(split, first=None):
     return cascade.logits_of(predictors.together(asked), texts[split], batches(lengths))
 
 
-# %%
 def readings_of(split):
     first = {tokens: ask(split, tokens) for tokens in first_reads}
     return Readings(ask(split), first, texts[split].lengths, bench.split(split).gold)
@@ -183,12 +189,19 @@ dev_rows = thresholds.grid(readings["dev"], shares_sent, kept_on("dev"), operati
 # a cut text may *score* better than a whole one, and nothing says that it will again. Of the rows that keep both, the one with the
 # fewest operations is taken.
 #
-# Ideas that fail this are not hidden: the figure shows the whole grid.
+# Rows that fail are not hidden: the figure shows the whole grid.
+#
+# A margin says little to a reader, so it is *calibrated*: a sigmoid, fitted on dev, turns it into the probability that the whole text
+# would get the same label (Platt scaling). With that, dev predicts how many labels will be kept on test.
 
 # %%
 fitting = thresholds.fit(dev_rows, min_retention, min_agreement)
 chosen = fitting or max(dev_rows, key=lambda row: row["agreement"])
 first_tokens, threshold = chosen["first"], chosen["threshold"]
+
+on_dev = readings["dev"]
+confidence = Confidence.of(on_dev, first_tokens)
+predicted_agreement = confidence.agreement(readings["test"], first_tokens, threshold)
 
 # %% tags=["hide-input"]
 bench.facts["grid"], bench.facts["chosen"], bench.facts["holds"] = dev_rows, chosen, bool(fitting)
@@ -208,17 +221,6 @@ if not fitting:
 Markdown(told)
 
 # %% [markdown]
-# A margin says little to a reader, so it is *calibrated*: a sigmoid, fitted on dev, turns it into the probability that the whole text
-# would get the same label (Platt scaling). With that, dev predicts what will happen on test.
-
-# %%
-on_dev = readings["dev"]
-is_cut = on_dev.lengths > first_tokens
-same = on_dev.first[first_tokens].argmax(1) == on_dev.whole.argmax(1)
-confidence = Confidence(cascade.margins(on_dev.first[first_tokens])[is_cut], same[is_cut])
-predicted_agreement = confidence.agreement(readings["test"], first_tokens, threshold)
-
-# %% [markdown]
 # ## 8.4 Check: accuracy of the whole system
 #
 # What counts is what the system says in the end, whichever reading it came from. It answers all of dev and test as it would in service,
@@ -226,10 +228,10 @@ predicted_agreement = confidence.agreement(readings["test"], first_tokens, thres
 
 
 # %%
-def system(row, threshold=None):
+def system(row):
     """Return a cascade on all instances, as a way to answer a plan."""
-    limit = row["threshold"] if threshold is None else threshold
-    return predictors.together([Cascade(each, row["first"], limit, batches) for each in several])
+    first, limit = row["first"], row["threshold"]
+    return predictors.together([Cascade(each, first, limit, batches) for each in several])
 
 
 def answers_to(split):
@@ -243,36 +245,52 @@ kept = {name: bench.retention(answers[name], name) for name in split_names}
 # %% tags=["hide-input"]
 gold = bench.split("test").gold
 composed, again = readings["test"].answers(first_tokens, threshold)
-as_composed = timing.compared(answers["test"], composed, gold)
-assert as_composed.label_agreement >= fitness.least(min_agreement, len(test), fitness.NEARLY_NEVER)
+as_composed = timing.compared(answers["test"], composed, gold).label_agreement
+assert as_composed >= fitness.least(min_agreement, len(test), fitness.NEARLY_NEVER)
 checked = timing.compared(answers["test"], readings["test"].whole, gold)
-bench.facts["on_test"] = {
-    "sent": float(again.mean()),
-    "agreement": checked.label_agreement,
-    "agreement_predicted": predicted_agreement,
-    "as_composed": as_composed.label_agreement,
-    "retention": kept["test"].fact(min_retention),
-    "retention_whole": bench.retention(readings["test"].whole, "test").fact(min_retention),
-}
-whole_words = bench.retention(readings["test"].whole, "test").words
-show(
-    bench.table(
-        [
-            {"": "texts read again", "dev": f"{chosen['sent']:.1%}", "test": f"{again.mean():.1%}"},
-            {"": "labels of the whole text", "dev": f"{chosen['agreement']:.1%}"}
-            | {"test": f"{checked.label_agreement:.1%} (predicted {predicted_agreement:.1%})"},
-            {"": "of the teacher's score", "dev": kept["dev"].words, "test": kept["test"].words},
-            {"": "the model alone", "dev": bench.retention(on_dev.whole, "dev").words}
-            | {"test": whole_words},
-        ]
-    )
+labels_kept = checked.label_agreement
+of_whole = {name: bench.retention(readings[name].whole, name) for name in split_names}
+bench.facts["on_test"] = {"sent": float(again.mean()), "agreement": labels_kept}
+bench.facts["on_test"] |= {"agreement_predicted": predicted_agreement, "as_composed": as_composed}
+if bench.teacher_is_clear:
+    bench.facts["on_test"]["retention"] = kept["test"].fact(min_retention)
+    bench.facts["on_test"]["retention_whole"] = of_whole["test"].fact(min_retention)
+
+
+def add_system(name, timed, way, base):
+    """Add the rung of a system whose answers are those of the cascade or, with ``base`` the served model, its own."""
+    is_quick = base == "cascade"
+    says = answers if is_quick else {split: each.whole for split, each in readings.items()}
+    own = timing.compared(says["test"], cache.predict_cached(model, test), gold)
+    if fitting or not is_quick:
+        bench.add_rung(
+            f"{ladders.SYSTEM}{name}",
+            replace(timed[way], checked=checked if is_quick else own),
+            **dict(on=below, like=below, below=timed[below], instances=count, threads=threads_each),
+            **dict(plan=plans[base], kept=bench.retention(says["dev"])),
+            scored=bench.scored(says["test"], gold),
+        )
+
+
+labels_told = f"{labels_kept:.1%} (predicted {predicted_agreement:.1%})"
+rows = [{"": "texts read again", "dev": f"{chosen['sent']:.1%}", "test": f"{again.mean():.1%}"}]
+rows.append(
+    {"": "the whole text's label", "dev": f"{chosen['agreement']:.1%}", "test": labels_told}
 )
-verdict = retention.certificate(bench.facts["on_test"]["retention"])
-Markdown(verdict if bench.teacher_is_clear else "*The teacher is not clear of the floors.*")
+for name, share in ("of the teacher's score", kept), ("the model alone", of_whole):
+    rows.append({"": name} | {split: share[split].words for split in split_names})
+show(bench.table(rows if bench.teacher_is_clear else rows[:2]))
+verdict = retention.certificate(bench.facts["on_test"].get("retention"))
+Markdown(verdict or "*The teacher is not clear of the floors, so no share of its score is told.*")
 
 # %% [markdown]
 # Each interval is paired: teacher and system answer the same texts. Test took no part in the choice, so its column is what the
 # run may say of the system. The last line is the model without a cascade: only the distance to *that* line is the cascade's doing.
+#
+# Compare the two columns. How many labels change is much the same on both, and the calibration foresees it. How many of the changed ones
+# were *right* is a matter of few texts, and there dev may promise what test does not keep: on the embedded task the two come from
+# different source files. Whoever serves such a system asks for a stricter `min_agreement`, or for a longer first reading; the table of 8.5 and the
+# frontier of 8.9 show what either costs.
 #
 # ## 8.5 Measure: the served model and the systems, side by side
 #
@@ -281,48 +299,35 @@ Markdown(verdict if bench.teacher_is_clear else "*The teacher is not clear of th
 # need the fewest operations on dev for one of `retention_levels`; the frontier of 8.9 is drawn from them.
 
 # %%
-little = [row for row in dev_rows if row["threshold"] == -np.inf]
-systems = {"cascade": system(chosen), "cascade, all hard": system(chosen, np.inf)}
-row_by_name = {"cascade": chosen, "cascade, all hard": chosen}
-for row in [*little, *thresholds.frontier(dev_rows, retention_levels)]:
-    name = (
-        f"first {row['first']}, {row['sent']:.0%} again"
-        if row["sent"]
-        else f"first {row['first']} alone"
-    )
-    if row is not chosen:
-        systems[name], row_by_name[name] = system(row), row
-
-# %%
-ways = {below: predictors.together(several), **systems}
+to_time = thresholds.to_time(dev_rows, chosen, retention_levels)
+ways = {below: predictors.together(several)}
 plans = {below: batches(busy.lengths)}
-for name, row in row_by_name.items():
+for name, row in to_time.items():
+    ways[name] = system(row)
     plans[name] = batches(np.minimum(busy.lengths, row["first"]))
 expected = {name: cascade.logits_of(ways[name], busy, plans[name]) for name in ways}
 # A text whose margin is at the threshold may be read once or twice: by so much its answer may move.
-between_readings = max(np.abs(expected[name] - expected[below]).max() for name in systems)
+between_readings = max(np.abs(each - expected[below]).max() for each in expected.values())
 tolerance = served.tolerance(recipe, expected[below]) + between_readings
 race = bench.compare_at_once(ways, busy, expected, plans=plans, tolerance=tolerance)
 
 # %% tags=["hide-input"]
+timed_on = readings["test"].take(batching.evenly_by_length(test.lengths, n_busy_requests))
 measured = []
-for name, row in row_by_name.items():
-    limit = np.inf if name.endswith("all hard") else row["threshold"]
-    on_test = thresholds.row(readings["test"], row["first"], limit, kept_on("test"), operations)
-    in_race = thresholds.row(readings["test"].take(batching.evenly_by_length(test.lengths, n_busy_requests)),
-                             row["first"], limit, lambda _: np.nan, operations)  # fmt: skip
-    measured.append(
-        {"system": name, "sent on test": on_test["sent"], "predicted": in_race["factor"]}
-        | {"measured": race.speedup(name, below), "retention": on_test["retention"]}
-        | {"agreement": on_test["agreement"]}
-    )
+for name, row in to_time.items():
+    limits = row["first"], row["threshold"]
+    on_test = thresholds.row(readings["test"], *limits, kept_on("test"), operations)
+    asked = thresholds.row(timed_on, *limits, lambda _: np.nan, operations)
+    told = {"system": name, "sent on test": on_test["sent"], "predicted": asked["factor"]}
+    told |= {"measured": race.speedup(name, below), "agreement": on_test["agreement"]}
+    measured.append(told | {"retention": on_test["retention"]})
 bench.facts["systems"] = measured
 bench.table(
     [
         {"system": row["system"], "read again": f"{row['sent on test']:.0%}"}
         | {f"times {below}, predicted": row["predicted"], "measured": row["measured"]}
         | {
-            "of the teacher's score, test": f"{row['retention']:.1%}",
+            "of the teacher's score, test": told_share(row["retention"]),
             "labels kept": f"{row['agreement']:.1%}",
         }
         for row in measured
@@ -333,29 +338,13 @@ bench.table(
 # The prediction counts operations of the very requests that were timed. Where the measured column is below it, the reason is what operations do
 # not show: two calls instead of one, smaller batches in the second, short texts that never fill a processor's vectors.
 #
-# The rung is added with what was measured in these rounds; it stands on the served model and is named *system*.
-
-# %%
-rung_name = f"{ladders.SYSTEM}read little first"
-if fitting:
-    bench.add_rung(
-        rung_name,
-        replace(race["cascade"], checked=checked),
-        on=below,
-        like=below,
-        below=race[below],
-        plan=plans["cascade"],
-        instances=count,
-        threads=threads_each,
-        scored=bench.scored(answers["test"], gold),
-        kept=kept["dev"],
-    )
-
-# %% [markdown]
+# The rung gets what was measured in these rounds; it stands on the served model and is named *system*.
+#
 # Who sends one request and waits sees something else: most answers come sooner, some later than before, since they were read twice. The
 # median gains and the slowest ones lose.
 
 # %%
+add_system("read little first", race, "cascade", "cascade")
 one_by_one = batching.in_order(requests.lengths, 1)
 single = {below: several[0], "cascade": Cascade(several[0], first_tokens, threshold)}
 right = {name: Variant(name, way, one_by_one).logits(requests) for name, way in single.items()}
@@ -370,12 +359,10 @@ alone.table(over=below)
 # slower, or loses accuracy, or both. Here the same threshold meets short, middle and long texts alone. Short ones are hardly cut, so there is
 # nothing to save; of long ones a first reading sees the smallest part.
 
-# %%
+# %% tags=["hide-input"]
 drift = thresholds.by_length(
     readings["test"], chosen, lambda logits, which: kept_on("test", which)(logits), operations
 )
-
-# %% tags=["hide-input"]
 bench.facts["drift"] = drift
 bench.table(
     [
@@ -431,7 +418,7 @@ for (reads, learnt_from), front in fronts.items():
             "learnt from": learnt_from,
             "alone, test": f"{bench.score(test_says, gold):.1%}",
         }
-        | {"of the teacher's score": f"{kept_on('test')(test_says):.1%}"}
+        | {"of the teacher's score": told_share(kept_on("test")(test_says))}
         | {"may answer": f"{most['share']:.0%} of the texts" if most else "nothing"}
     )
 bench.table(rows, keep="fronts")
@@ -452,45 +439,24 @@ encode = from_text.Encoder(bench.tokenizer(final), longest)
 asked = bench.split("test").take(batching.evenly_by_length(test.lengths, n_busy_requests))
 assert from_text.same_tokens(encode, asked, busy)
 tokenizing_ms = from_text.core_ms(encode, asked, plans[below], rounds)
-with_text = {f"{below}, from text": from_text.together(several, encode, asked)}
+with_text = {"the model, from text": from_text.together(several, encode, asked)}
 quick = [Cascade(each, first_tokens, threshold, batches) for each in several]
-with_text["cascade, from text"] = from_text.together(quick, encode, asked)
+with_text["the cascade, from text"] = from_text.together(quick, encode, asked)
 
 # %%
 both = {name: ways[name] for name in (below, "cascade")} | with_text
 like = dict(zip(both, [below, "cascade"] * 2, strict=True))
-text_race = bench.compare_at_once(
-    both,
-    busy,
-    {name: expected[like[name]] for name in both},
-    plans={name: plans[like[name]] for name in both},
-    tolerance=tolerance,
-    seed=1,
-)
+right = {name: expected[like[name]] for name in both}
+plan_of = {name: plans[like[name]] for name in both}
+text_race = bench.compare_at_once(both, busy, right, plans=plan_of, tolerance=tolerance, seed=1)
 
 # %% tags=["hide-input"]
 model_ms = 1e3 * count * threads_each / text_race[below].throughput_per_s
 bench.facts["from_text"] = {"tokenizing_core_ms": tokenizing_ms, "model_core_ms": model_ms}
-stands_for = {below: cache.predict_cached(model, test), "cascade": readings["test"].whole}
-says = {below: readings["test"].whole, "cascade": answers["test"]}
-dev_says = {below: on_dev.whole, "cascade": answers["dev"]}
 for name in with_text:
-    base = like[name]
-    ratio = text_race.speedup(name, base)
+    ratio = text_race.speedup(name, like[name])
     bench.facts["from_text"][name] = {"of the speed from token ids": ratio}
-    if base == below or fitting:
-        bench.add_rung(
-            f"{ladders.SYSTEM}{name}",
-            replace(text_race[name], checked=timing.compared(says[base], stands_for[base], gold)),
-            on=below,
-            like=below,
-            below=text_race[below],
-            plan=plans[base],
-            instances=count,
-            threads=threads_each,
-            kept=bench.retention(dev_says[base]),
-            scored=bench.scored(says[base], gold),
-        )
+    add_system(name, text_race, name, like[name])
 share = tokenizing_ms / (tokenizing_ms + model_ms)
 show(text_race.ratios(over=below))
 Markdown(
@@ -513,7 +479,7 @@ earlier = records.all_current(run_dir, before=bench.name)
 ladder = ladders.ladder([rung for record in earlier for rung in record["rungs"]])
 points = frontier.points(ladder)
 of_served = ladder.set_index("rung").loc[below, "speedup_vs_padded"]
-for row in measured:
+for row in measured if bench.teacher_is_clear else ():
     name, factor = f"{ladders.SYSTEM}{row['system']}", of_served * row["measured"]
     points.append({"rung": name, "factor": factor, "retention": row["retention"]})
 best = frontier.best(points, retention_levels)
@@ -540,38 +506,33 @@ bench.table(best)
 # *alone*, without a cascade, beside a reference that reads as little. The last column is the fair one.
 
 # %%
-architecture = checkpoints.untrained_classifier(reference, bench.task.num_labels).config.to_dict()
-config = replace(hf_names.our_config(architecture), spans=bench.task.spans)
-large = checkpoints.to_transformers(Classifier(config, bench.task.num_labels).eval())
-stock = predictors.torch_predictor(large)
 few = requests.take(batching.evenly_by_length(requests.lengths, max(2, n_requests // 8)))
-cut = {
-    "whole": stock,
-    **{f"first {row['first']} alone": Cascade(stock, row["first"], -np.inf) for row in little},
-}
+stock = predictors.torch_predictor(large)
+cut = {"whole": stock}
+for tokens in first_reads:
+    cut[f"first {tokens} alone"] = Cascade(stock, tokens, -np.inf)
 in_turn = batching.in_order(few.lengths, 1)
 right = {name: Variant(name, way, in_turn).logits(few) for name, way in cut.items()}
 reference_race = bench.compare(cut, few, right, rounds=max(2, rounds - 1))
 
 # %% tags=["hide-input"]
 by_system = {row["system"]: row for row in measured}
-bench.facts["same_cut"] = [
+by_system = {row["system"]: row["measured"] for row in measured} | {"whole": 1.0}
+gains = {
+    name: (by_system[name], reference_race.speedup(name, "whole"))
+    for name in cut
+    if name in by_system
+}
+rows = [
     {
         "both read": name,
-        f"gain of {below}": by_system[name]["measured"] if name in by_system else 1.0,
+        f"gain of {below}": own,
+        "gain of the reference": theirs,
+        "what is left": own / theirs,
     }
-    | {"gain of the reference": reference_race.speedup(name, "whole")}
-    | {"retention": by_system[name]["retention"] if name in by_system else np.nan}
-    for name in cut
-    if name == "whole" or name in by_system
+    for name, (own, theirs) in gains.items()
 ]
-display.table(
-    [
-        {key: row[key] for key in ("both read", f"gain of {below}", "gain of the reference")}
-        | {"what the factor becomes": row[f"gain of {below}"] / row["gain of the reference"]}
-        for row in bench.facts["same_cut"]
-    ]
-)
+bench.table(rows, keep="same_cut")
 
 # %% [markdown]
 # ## 8.10 The limit, and the budget of a request
@@ -579,49 +540,33 @@ display.table(
 # How much is left? Two bounds need no trick. A *perfect fp32 engine* would do the operations of a model at the highest fp32 rate that this
 # processor reaches in any product, and nothing else. And integer products can be faster than fp32 ones by the ratio of the instructions, see
 # chapter 5. Both are limits for the *products alone*. The fp32 peak is measured here again, since the machine may have changed since chapter 1.
-
-# %%
-peaks = [bench.facts_of("01_baseline")["ceiling"]["fp32_gflop_per_s"]]
-peaks += [ceiling.measure_ceiling(0.2).fp32_gflop_per_s for _ in range(rounds)]
-of_model = float(np.mean([operations(int(length)) for length in test.lengths]))
-of_reference = request_budget.mean_operations(config, test.lengths, first_token=False)
-products = bench.facts_of("06_runtime")["int8_products"]
-best_integer = max(
-    row["best rate measured, GOP/s"] * bench.threads / row["threads"] for row in products
-)
-limits = request_budget.against_the_limit(
-    (race[below].throughput_per_s, *race[below].throughput_interval()),
-    of_model,
-    of_reference,
-    peaks,
-    int8_support.int8_support().speedup_limit if recipe else 1.0,
-    best_integer if recipe else None,
-)
-
-# %% tags=["hide-input"]
-bench.facts["limits"], bench.facts["peaks_gflop_per_s"] = limits, peaks
-bench.table(
-    [
-        {"against": row["limit"], "its requests/s": row["requests/s"]}
-        | {f"{below}, times that": row["factor"], "from": row["low"], "to": row["high"]}
-        for row in limits
-    ]
-)
-
-# %% [markdown]
-# The first line is the fifth and strictest speed-up of this book: against an engine that nobody has. The others say what share of its limit
-# the served model reaches; a factor below one is that share. Where an instruction set has tiles (AMX), the limit by instructions is far above what
-# an engine reaches for small products, and the last line is the one to look at.
 #
 # Where is the rest? The *budget* takes one batch apart, as it is served: ONNX Runtime's own profile of its operators, the call
 # itself, and the padding. A budget that is not *closed* explains nothing, so the sum is compared with the batch timed without a profiler.
 
 # %%
-plan = plans[below]
-middle = plan[len(plan) // 2]
-found = request_budget.budget(path, busy, middle, threads_each, bool(recipe))
+peaks = [bench.facts_of("01_baseline")["ceiling"]["fp32_gflop_per_s"]]
+peaks += [ceiling.measure_ceiling(0.2).fp32_gflop_per_s for _ in range(rounds)]
+of_model, of_reference = (
+    request_budget.mean_operations(each, test.lengths, is_first)
+    for each, is_first in ((model.encoder.config, served_file["first_token"]), (config, False))
+)
+integers = request_budget.integer_rates(bench.facts_of("06_runtime"), bench.threads, recipe)
+served_per_s = race[below].throughput_per_s, *race[below].throughput_interval()
+limits = request_budget.against_the_limit(served_per_s, of_model, of_reference, peaks, *integers)
 
 # %% tags=["hide-input"]
+bench.facts["limits"], bench.facts["peaks_gflop_per_s"] = limits, peaks
+against = f"{below}, times that"
+told = [
+    {"against": row["limit"], "its requests/s": row["requests/s"]}
+    | {against: row["factor"], "from": row["low"], "to": row["high"]}
+    for row in limits
+]
+show(bench.table(told))
+
+middle = plans[below][len(plans[below]) // 2]
+found = request_budget.budget(path, busy, middle, threads_each, bool(recipe))
 bench.facts["budget"] = found | {"texts": len(middle), "tokens": int(busy.lengths[middle].max())}
 caption = f"{bench.caption}; {len(middle)} texts of up to {busy.lengths[middle].max()} tokens, {threads_each} threads"
 show(bench.figure(figures.budget(found, caption), "budget"))
@@ -632,6 +577,10 @@ Markdown(
 )
 
 # %% [markdown]
+# The first line of the first table is the fifth and strictest speed-up of this book: against an engine that nobody has. The others say what share
+# of its limit the served model reaches; a factor below one is that share. Where an instruction set has tiles (AMX), the limit by instructions is
+# far above what an engine reaches for small products, and the last line is the one to look at.
+#
 # *Products* contains the rounding of what flows in, for no product in integers goes without it. Everything else is not a product: an engine
 # that multiplied infinitely fast would still need it. So a better graph can shrink the other parts, and only less work shrinks the products.
 #
@@ -661,6 +610,8 @@ bench.rungs_table()
 # - **Traffic that changes.** The threshold was chosen for texts like those of dev; 8.6 shows what happens with others.
 # - **A cheap front on a task that words do not give away** answers too few texts to pay for itself.
 # - **Comparing a system with a model.** Its factor belongs to this mix of texts. It is not multiplied into the model's headline.
+#
+# **Next:** [chapter 9](09_story.ipynb) puts the rungs together.
 #
 # ## 8.13 Exercises
 #
@@ -698,16 +649,13 @@ show(
 
 # %% tags=["answer"]
 bound = 1e3 * count * threads_each / tokenizing_ms
-now = text_race[f"{below}, from text"].throughput_per_s
+now = text_race["the model, from text"].throughput_per_s
 show(
     Markdown(
         f"Cutting into tokens alone allows {bound:,.0f} requests a second on these cores; from text the served model "
         f"answers {now:,.0f}. Even an infinitely fast model would gain no more than {bound / now:.1f} times."
     )
 )
-
-# %% [markdown]
-# **Next:** [chapter 9](09_story.ipynb) puts the rungs together.
 
 # %% tags=["hide-input"]
 running.close()

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from fflib import spent
 from fflib.data import batching
 from fflib.data.splits import TokenizedSplit
-from fflib.engine import predictors, sessions
+from fflib.engine import int8_support, predictors, sessions
 from fflib.measure.operators import group_operators
 from fflib.model import flops
 from fflib.model.config import EncoderConfig
@@ -151,6 +151,20 @@ def against_the_limit(
         best = integer_gop_per_s * 1e9
         rows.append(line("the served model, products alone, at the best integer rate measured", best, best, operations))
     return rows
+
+
+def integer_rates(runtime_facts: Mapping[str, Any], threads: int, recipe: str) -> tuple[float, float | None]:
+    """Return the last two arguments of `against_the_limit`: the ratio of the instructions, and the best rate measured.
+
+    Args:
+        runtime_facts: of chapter 6, whose rates on fewer threads count in proportion.
+        threads: that are in use.
+        recipe: of the served file; '' in fp32, where neither counts.
+    """
+    if not recipe:
+        return 1.0, None
+    rates = [row["best rate measured, GOP/s"] * threads / row["threads"] for row in runtime_facts["int8_products"]]
+    return int8_support.int8_support().speedup_limit, max(rates)
 
 
 def budget_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:

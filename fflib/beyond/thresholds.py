@@ -13,6 +13,8 @@ from fflib.data import metrics
 from fflib.data.metrics import Gold
 from fflib.data.retention import ROUNDING
 
+CASCADE, ALL_HARD = "cascade", "cascade, all hard"
+
 
 @dataclass(frozen=True, eq=False)
 class Readings:
@@ -109,6 +111,21 @@ def frontier(rows: Sequence[Mapping[str, Any]], levels: Sequence[float]) -> list
     return sorted(unlike.values(), key=lambda each: -each["factor"])
 
 
+def to_time(
+    rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], levels: Sequence[float]
+) -> dict[str, Mapping[str, Any]]:
+    """Return by their names the rows of a `grid` that are worth timing.
+
+    The chosen one; the same where all texts are hard; each first reading without a second; and the `frontier`.
+    """
+    found: dict[str, Mapping[str, Any]] = {CASCADE: chosen, ALL_HARD: {**chosen, "threshold": np.inf}}
+    for each in [*(each for each in rows if each["threshold"] == -np.inf), *frontier(rows, levels)]:
+        again = f", {each['sent']:.0%} again" if each["threshold"] > -np.inf else " alone"
+        if each is not chosen:
+            found[f"first {each['first']}{again}"] = each
+    return found
+
+
 class Confidence:
     """How likely a first answer is that of the whole text, by its margin: Platt's sigmoid (1999), fitted on dev."""
 
@@ -119,6 +136,13 @@ class Confidence:
         self._constant, self._model = float(agrees.mean()) if len(agrees) else 1.0, None
         if len(np.unique(agrees)) == 2:
             self._model = LogisticRegression(C=1e3).fit(margins[:, None], agrees)
+
+    @classmethod
+    def of(cls, seen: Readings, first: int) -> Confidence:
+        """Fit it on the texts of a split that a first reading cuts."""
+        is_cut = seen.lengths > first
+        agrees = metrics.answers(seen.first[first], seen.gold) == metrics.answers(seen.whole, seen.gold)
+        return cls(cascade.margins(seen.first[first])[is_cut], agrees[is_cut])
 
     def __call__(self, margins: np.ndarray) -> np.ndarray:
         """Return a probability for each of some margins [n]."""

@@ -53,3 +53,11 @@ def test_a_factor_is_what_is_served_over_the_limit():
     assert best["requests/s"] == pytest.approx(300) and "4 times" in integers["limit"]
     in_fp32 = request_budget.against_the_limit((1.0, 1.0, 1.0), 1e9, 1e10, [100.0], 1.0)
     assert len(in_fp32) == 2
+
+
+def test_integer_rates_count_for_integers_alone_and_in_proportion_to_the_threads():
+    rates = {1: 5.0, 2: 8.0}
+    facts = {"int8_products": [{"threads": n, "best rate measured, GOP/s": rate} for n, rate in rates.items()]}
+    assert request_budget.integer_rates(facts, 2, "") == (1.0, None)
+    ratio, best = request_budget.integer_rates(facts, 2, "dynamic")
+    assert best == 10.0 and ratio >= 1

@@ -97,3 +97,16 @@ def test_each_third_of_the_lengths_is_told_apart():
     rows = thresholds.by_length(longer, chosen, kept_of, cost)
     assert asked == [[1, 2], [3, 4], [0, 5]] and [row["sent"] for row in rows] == [0, 1, 1]
     assert [row["mean tokens"] for row in rows] == [2.5, 7.5, 11.5]
+
+
+def test_what_is_timed_has_names_of_its_own():
+    rows = thresholds.grid(seen(), [0.0, 0.5], kept, cost)
+    timed = thresholds.to_time(rows, rows[1], [0.75])
+    assert [*timed] == [thresholds.CASCADE, thresholds.ALL_HARD, "first 4 alone"]
+    assert timed[thresholds.CASCADE] is rows[1] and timed[thresholds.ALL_HARD]["threshold"] == np.inf
+    assert rows[1]["threshold"] < np.inf, "the chosen row is as it was"
+
+
+def test_confidence_is_fitted_on_what_is_cut():
+    told = Confidence.of(seen(), 4)
+    assert told(np.array([2.0]))[0] > told(np.array([0.1]))[0]
