@@ -20,11 +20,12 @@ Ranges = Mapping[str, tuple[float, float]]  # by name of a tensor: the least and
 
 
 def products(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    """Return the products with constant weights, by the name of the tensor that goes into them.
+    """Return the products with constant matrices, by the name of the tensor that goes into them.
 
-    They are MatMul, or Gemm with no factors of its own, as an exported linear layer is.
+    They are MatMul, or Gemm with no factors of its own, as an exported linear layer is. What has a matrix for each head
+    (`graph.attention_of_first`) multiplies a row a text: rounding it would cost more than it saves.
     """
-    constants, found = {tensor.name for tensor in graph.initializer}, {}
+    constants, found = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}, {}
     for node in graph.node:
         options = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         factors = options.get("alpha", 1), options.get("beta", 1), options.get("transA", 0)
