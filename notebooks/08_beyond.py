@@ -18,7 +18,7 @@
 # many texts are clear from their first tokens, so the same model can read those first and the rest only where it is unsure.
 #
 # **Cost.** Labels, where the beginning of a text misleads. And a new kind of promise: how fast such a *system* is depends on the
-# texts that arrive, not on the model alone. So its rungs are called *system*, and the book's headline never contains one.
+# texts that arrive, not on the model alone. So its [rungs](glossary.md#rung) are called *system*, and the book's headline never contains one.
 #
 # **Needs** chapters [1](01_baseline.ipynb) to [7](07_serving.ipynb). **Leaves** the system rungs, the cost of a request that
 # arrives as text, the budget of a request, and the frontier: how fast at how much kept.
@@ -87,8 +87,8 @@ bench = Bench.open("08_beyond", globals())
 # ## 8.1 Idea: read little first
 #
 # Computing time grows with the number of tokens. But who reads a question and the first lines of a long passage often knows the
-# answer already. A *cascade* makes use of that. It is an old idea, mostly told with a small model in front of a large one
-# ([Varshney and Baral, section 3](https://arxiv.org/abs/2210.05528)). Here there is one model, and it is asked twice:
+# answer already. A [cascade](glossary.md#cascade) makes use of that. It is an old idea, mostly told with a small model in front of a large one
+# ([Varshney and Baral](https://arxiv.org/abs/2210.05528)). Here there is one model, and it is asked twice:
 #
 # ```text
 #                      first k tokens              sure: answer
@@ -183,7 +183,7 @@ dev_rows = thresholds.grid(readings["dev"], shares_sent, kept_on("dev"), operati
 # %% [markdown]
 # ## 8.3 Do it: the threshold, chosen on dev
 #
-# A row of this grid is a first reading and a threshold. Two things are asked of it on dev. It keeps the
+# A row of this grid is a first reading and a threshold. Two things are asked of it on [dev](glossary.md#dev-and-test). It keeps the
 # [rule](glossary.md#the-rule): so much of the teacher's score (`min_retention`). And it keeps the labels that the same model gives to
 # whole texts (`min_agreement`), as every other way to serve had to. The second demand guards against luck: on a few hundred texts
 # a cut text may *score* better than a whole one, and nothing says that it will again. Of the rows that keep both, the one with the
@@ -294,7 +294,7 @@ Markdown(verdict or "*The teacher is not clear of the floors, so no share of its
 #
 # ## 8.5 Measure: the served model and the systems, side by side
 #
-# All take part in the same rounds, with the same instances and the same token budget. *All hard* is the worst case: the same cascade
+# All take part in the same rounds, with the same [instances](glossary.md#instance) and the same [token budget](glossary.md#token-budget). *All hard* is the worst case: the same cascade
 # where every text turns out to be unclear, so each is read twice. *First k alone* never reads on. The other rows are those of the grid that
 # need the fewest operations on dev for one of `retention_levels`; the frontier of 8.9 is drawn from them.
 
@@ -470,7 +470,7 @@ Markdown(
 #
 # ## 8.9 How fast at how much kept
 #
-# The *frontier*: for each share of the teacher's score, the fastest way to serve that keeps at least so much **on test**. It only describes what
+# The [frontier](glossary.md#frontier): for each share of the teacher's score, the fastest way to serve that keeps at least so much **on test**. It only describes what
 # was measured; the choices were made on dev. All factors are against the padded reference, as products of steps. The paper's points are those of
 # [FastFormers, table 3](https://arxiv.org/abs/2010.13382), on its own task and machine.
 
