@@ -86,9 +86,9 @@ bench = Bench.open("08_beyond", globals())
 # %% [markdown]
 # ## 8.1 Idea: read little first
 #
-# Computing time grows with the number of tokens. But who reads a question and the first lines of a long passage often knows the
+# Computing time grows with the number of tokens. But after a question and the first lines of a long passage, a reader often knows the
 # answer already. A [cascade](glossary.md#cascade) makes use of that. It is an old idea, mostly told with a small model in front of a large one
-# ([Varshney and Baral](https://arxiv.org/abs/2210.05528)). Here there is one model, and it is asked twice:
+# ([Varshney and Baral](https://arxiv.org/abs/2210.05528)). Here there is only one model, and it is asked twice:
 #
 # ```text
 #                      first k tokens              sure: answer
@@ -98,7 +98,7 @@ bench = Bench.open("08_beyond", globals())
 # ```
 #
 # *Sure* means that the highest logit is far above the second. That distance is the *margin*, and a *threshold* decides. Of a pair the
-# first text stays whole and the second is cut, for a question without its end is no question.
+# first text stays whole and the second is cut, because half a question cannot be answered.
 #
 # Nothing is trained for this, and nothing new is served: it is the file of chapter 7, with its instances and its batches.
 
@@ -187,7 +187,7 @@ dev_rows = thresholds.grid(readings["dev"], shares_sent, kept_on("dev"), operati
 # [rule](glossary.md#the-rule): so much of the teacher's score (`min_retention`). And it keeps the labels that the same model gives to
 # whole texts (`min_agreement`), as every other way to serve had to. The second demand guards against luck: on a few hundred texts
 # a cut text may *score* better than a whole one, and nothing says that it will again. Of the rows that keep both, the one with the
-# fewest operations is taken.
+# fewest operations is taken. Where several need about as few, it is the one that sends the fewest texts on: it depends least on its threshold.
 #
 # Rows that fail are not hidden: the figure shows the whole grid.
 #
@@ -289,8 +289,8 @@ Markdown(verdict or "*The teacher is not clear of the floors, so no share of its
 #
 # Compare the two columns. How many labels change is much the same on both, and the calibration foresees it. How many of the changed ones
 # were *right* is a matter of few texts, and there dev may promise what test does not keep: on the embedded task the two come from
-# different source files. Whoever serves such a system asks for a stricter `min_agreement`, or for a longer first reading; the table of 8.5 and the
-# frontier of 8.9 show what either costs.
+# different source files. If you serve such a system, ask for a stricter `min_agreement` or for a longer first reading. The table of 8.5
+# and the frontier of 8.9 show what either costs.
 #
 # ## 8.5 Measure: the served model and the systems, side by side
 #
@@ -335,13 +335,14 @@ bench.table(
 )
 
 # %% [markdown]
-# The prediction counts operations of the very requests that were timed. Where the measured column is below it, the reason is what operations do
-# not show: two calls instead of one, smaller batches in the second, short texts that never fill a processor's vectors.
+# The prediction counts the operations of the very requests that were timed. Operations do not show everything. Two calls instead of one and smaller
+# batches in the second reading make a cascade slower than predicted. Short texts can also make it faster: the softmax
+# of attention grows with the square of the length and is not counted, and small batches fit the cache.
 #
 # The rung gets what was measured in these rounds; it stands on the served model and is named *system*.
 #
-# Who sends one request and waits sees something else: most answers come sooner, some later than before, since they were read twice. The
-# median gains and the slowest ones lose.
+# A client that sends one request and waits sees something else. Most answers come sooner. Some come later than before, because their text was
+# read twice. So compare the median (p50) and the slow end (p95) separately.
 
 # %%
 add_system("read little first", race, "cascade", "cascade")
@@ -381,7 +382,7 @@ bench.table(
 )
 
 # %% [markdown]
-# So whoever serves a cascade watches one number: the share that is sent on. It needs no labels, and when it leaves the range of dev the
+# If you serve a cascade, watch one number: the share that is sent on. It needs no labels. When it leaves the range that it had on dev, the
 # promise has to be measured anew. *All hard* in 8.5 is the bound of how slow it can become.
 #
 # ## 8.7 A cheap front: words and static embeddings
@@ -391,7 +392,7 @@ bench.table(
 # probability that the teacher gives that class as its weight. Then they stand in front of the served model and answer what they are
 # sure about. How many texts may they answer under the same two demands?
 #
-# On the embedded task the prediction is: hardly any. Its wrong pairs share their words with the right ones on purpose.
+# On the embedded task the prediction is: hardly any, because its wrong pairs share their words with the right ones on purpose.
 
 # %%
 train = bench.split("train", n_distil)
@@ -430,8 +431,8 @@ bench.table(rows, keep="fronts")
 #
 # ## 8.8 From text
 #
-# Every rung so far began with token ids. But a request arrives as text, and to cut it into tokens takes time as well. It did not count while a
-# request took a tenth of a second. *Core-ms* are the milliseconds of one core; the tokenizer is the compiled one of the
+# Every rung so far began with token ids. But a request arrives as text, and cutting it into tokens takes time as well. That did not matter while
+# a request took a tenth of a second. *Core-ms* are the milliseconds of one core; the tokenizer is the compiled one of the
 # library `tokenizers`, each instance cuts the texts of its own batches, and the ids are compared with those of the book on all requests.
 
 # %%
@@ -465,8 +466,8 @@ Markdown(
 )
 
 # %% [markdown]
-# A cascade loses more of its gain here than the model does: it saves work of the model, and none of the tokenizer, which reads the whole text
-# before anybody knows that its first tokens are enough.
+# A cascade keeps less of its gain here: it saves work of the model and none of the tokenizer, which reads the whole text before it is known
+# that the first tokens are enough.
 #
 # ## 8.9 How fast at how much kept
 #
@@ -502,7 +503,7 @@ bench.table(best)
 # %% [markdown]
 # ### The same cut for both sides
 #
-# Whoever cuts texts has to cut them for the reference as well, else the factor praises the cut. The table sets the first reading
+# If you cut texts, cut them for the reference as well. Otherwise the factor praises the cut. The table sets the first reading
 # *alone*, without a cascade, beside a reference that reads as little. The last column is the fair one.
 
 # %%
@@ -581,7 +582,7 @@ Markdown(
 # of its limit the served model reaches; a factor below one is that share. Where an instruction set has tiles (AMX), the limit by instructions is
 # far above what an engine reaches for small products, and the last line is the one to look at.
 #
-# *Products* contains the rounding of what flows in, for no product in integers goes without it. Everything else is not a product: an engine
+# *Products* contains the rounding of what flows in, because every integer product needs it. Everything else is not a product: an engine
 # that multiplied infinitely fast would still need it. So a better graph can shrink the other parts, and only less work shrinks the products.
 #
 # ## 8.11 What it cost
@@ -615,15 +616,16 @@ bench.rungs_table()
 #
 # ## 8.13 Exercises
 #
-# **1.** Predict what happens to the share that is read again if the system has to keep 99 of 100 labels. Then run
-# `make book SET="min_agreement=0.99"`, or read it off the grid of 8.3, as the answer does.
+# **1.** A stricter owner wants 99 of 100 labels kept. Predict how many texts have to be read again, and what is left of the gain. The answer reads
+# it off the grid of 8.3; `make book SET="shares_sent=[0.5,0.6,0.7,0.8,0.9]"` makes the grid finer where it matters, and only this chapter
+# and those after it run again.
 
 # %% tags=["answer"]
 stricter = thresholds.fit(dev_rows, min_retention, 0.99)
 answer = "no row of the grid keeps so many labels: the model alone is the answer"
 if stricter:
     answer = (
-        f"the fewest operations have {stricter['first']} tokens first and {stricter['sent']:.0%} read again, "
+        f"what is taken has {stricter['first']} tokens first and {stricter['sent']:.0%} read again, "
         f"{stricter['factor']:.2f} times fewer than the model; chosen above was {chosen['sent']:.0%}, {chosen['factor']:.2f} times"
     )
 show(Markdown(f"With 99 % of the labels on dev, {answer}."))
@@ -635,7 +637,7 @@ show(Markdown(f"With 99 % of the labels on dev, {answer}."))
 # %% tags=["answer"]
 hard_s = 1 / race.speedup("cascade, all hard", below)  # in units of the served model's time
 easy_s = hard_s - 1  # the second reading is the served model's own work
-even = (1 - easy_s) / 1 if easy_s < 1 else 0.0
+even = min(max(1 - easy_s, 0.0), 1.0)
 worst = max(row["sent"] for row in drift)
 show(
     Markdown(

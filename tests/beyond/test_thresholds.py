@@ -49,18 +49,24 @@ def test_the_grid_has_the_shares_that_were_asked_for():
     assert only["sent"] == 0 and only["factor"] == 1, "nothing is cut"
 
 
+def row(retention, agreement, factor, sent=0.5):
+    return {"retention": retention, "agreement": agreement, "factor": factor, "sent": sent}
+
+
 def test_the_cheapest_that_keeps_both_is_taken_and_none_where_none_does():
-    rows = [
-        {"retention": 1.02, "agreement": 0.90, "factor": 3.0},  # better than the whole by luck
-        {"retention": 0.98, "agreement": 0.95, "factor": 2.0},
-        {"retention": 0.99, "agreement": 0.99, "factor": 1.5},
-        {"retention": 0.90, "agreement": 0.99, "factor": 4.0},
-    ]
+    lucky = row(1.02, 0.90, 3.0)  # better than the whole by luck
+    rows = [lucky, row(0.98, 0.95, 2.0), row(0.99, 0.99, 1.5), row(0.90, 0.99, 4.0)]
     assert thresholds.fit(rows, 0.98, 0.95)["factor"] == 2.0
     assert thresholds.fit(rows, 0.985, 0.95)["factor"] == 1.5
     assert thresholds.fit(rows, 1.0, 0.95) is None
-    unknown = [{"retention": float("nan"), "agreement": 1.0, "factor": 1.0}]
+    unknown = [row(float("nan"), 1.0, 1.0)]
     assert thresholds.fit(unknown, 0.98, 0.95) is unknown[0], "of a teacher that scores nothing, nothing is lost"
+
+
+def test_of_rows_that_cost_about_the_same_the_one_that_sends_the_fewest_on_is_taken():
+    rows = [row(1.0, 1.0, 2.0, sent=0.4), row(1.0, 1.0, 1.85, sent=0.2), row(1.0, 1.0, 1.7, sent=0.1)]
+    assert thresholds.fit(rows, 0.98, 0.95) is rows[1]
+    assert thresholds.fit(rows[::2], 0.98, 0.95) is rows[0]
 
 
 def test_the_frontier_has_each_cascade_once():
