@@ -106,10 +106,8 @@ if not (seeds and shares_tried and n_importance > 1 and (uniform_tried or speedu
     raise InputError(
         "seeds, shares_tried and the shapes (uniform_tried, speedups_wanted) need an entry, n_importance 2 or more"
     )
-if not len(retrain_epochs) == len(retrain_rates) == 2 or not any(retrain_epochs):
-    raise InputError(
-        "retraining has two stages: retrain_epochs (not both 0) and retrain_rates take two numbers"
-    )
+if not any(retrain_epochs):
+    raise InputError("retrain_epochs leaves nothing to train; for that set retrained_too to false")
 
 # %% [markdown]
 # ## 4.1 Idea: take out what the answer does not need

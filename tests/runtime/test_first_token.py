@@ -82,7 +82,7 @@ def test_the_graph_does_only_what_is_read(tmp_path):
     inputs = batching.collate(EXAMPLES, range(6)).inputs
     expected, got = (predictors.onnx_predictor(predictors.onnx_session(path, 1))(inputs) for path in (whole, first))
     assert np.abs(expected - got).max() < 1e-5
-    # By hand, for 7 tokens, width 16, 2 heads and 32 neurons: a layer, and one in which only the first token asks, which
+    # By hand, for 7 tokens, width 16, 2 heads, 32 neurons: a layer, and one in which only the first token asks, which
     # then has no key and no value: all four projections are of one row.
     tokens, width, heads, neurons = 7, 16, 2, 32
     layer = tokens * (4 * width * width + 2 * width * neurons) + 2 * tokens * tokens * width
