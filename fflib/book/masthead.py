@@ -70,21 +70,27 @@ def minutes_to_read(page: NotebookNode) -> int:
 
 
 def time_to_run(folder: Path, chapter: str) -> list[str]:
-    """Say how long a chapter takes, by this run's record and the kept times of this run; [] where neither tells.
+    """Say how long a chapter takes, by `seconds_to_run`; [] where nothing tells."""
+    if not (known := seconds_to_run(folder, chapter)):
+        return []
+    first, again = map(times.about, known)
+    return [f"{first} to run" + (f", {again} when its models are in the cache" if again != first else "")]
+
+
+def seconds_to_run(folder: Path, chapter: str) -> tuple[float, float] | None:
+    """Return how long a chapter takes the first time and again, by this run's record and the kept times of this run.
 
     A run that found its models in the cache does not know how long they took, so the longer of both counts for the
-    first time, and what the cache saves is left out for the next.
+    first time, and what the cache saves is left out for the next. None: neither tells.
     """
     own = next(iter(records.readable(folder, f"results/{chapter}.json").values()), {}).get("seconds_by_kind") or {}
     kept = times.table(times.KEPT).get(folder.name, {}).get("seconds", {}).get(chapter, {})
     known = [seconds for seconds in (own, kept) if seconds]
     if not known:
-        return []
+        return None
     longest = max(known, key=lambda seconds: sum(seconds.values()))
     first_s = sum(longest.values())
-    again_s = first_s - sum(longest.get(kind, 0.0) for kind in CACHED)
-    first, again = times.about(first_s), times.about(again_s)
-    return [f"{first} to run" + (f", {again} when its models are in the cache" if again != first else "")]
+    return first_s, first_s - sum(longest.get(kind, 0.0) for kind in CACHED)
 
 
 def _download(name: str, words: str) -> str:
