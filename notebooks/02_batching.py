@@ -154,8 +154,8 @@ predicted_speedup = {key: 1 - share for key, share in waste.items()}
 # ## 2.3 Do it, Check, Measure
 #
 # We time the small teacher and the big reference of chapter 1. A batch must not change an answer. So the logits of every
-# way to form batches are compared with those of answering one by one; they may differ by a rounding error only, since a computer
-# adds numbers in another order in another rectangle. Then all ways are timed in turn, in several rounds.
+# way to form batches are compared with those of answering one by one; they may differ by a rounding error only, since the
+# same numbers are added in a different order in a different rectangle. Then all ways are timed in turn, in several rounds.
 
 # %%
 models = {
@@ -427,8 +427,8 @@ display.table(rows, decimals=1, heads=heads)
 # $$L = \lambda W$$
 #
 # On average, the number $L$ of requests in the system is the number $\lambda$ that are answered a second, times the mean latency $W$ in seconds. Take
-# any row and check it. The law is useful for reasoning backwards: whoever wants short latencies at a given traffic has to keep
-# few requests in the system, so a policy that lets requests wait for company raises the latency unless its batches are that much faster.
+# any row and check it. The law also works backwards. At a given traffic the latency is short only if few requests are in the
+# system. So a policy that lets requests wait for company raises the latency, unless its batches make up for it by being faster.
 #
 # For each load, which policy has the lowest p95?
 
