@@ -338,7 +338,7 @@ display.table(
 #
 # Where a floor has several variants, *dev* chooses one, and *dev* also says which floor is the best. A teacher is worth compressing only if
 # it is clearly above that floor: both answer the same *dev* examples, and the whole interval of the difference must lie
-# above zero. If it does not, no page of this run claims that a share of the accuracy was kept.
+# above zero. If it does not, no page of this run claims that a share of the accuracy was kept ([retention](glossary.md#retention)).
 
 # %%
 public = teacher if epochs else ""  # an encoder that is fine-tuned already is no floor
