@@ -138,13 +138,11 @@ Image(str(figures / "waterfall.png"), alt=alternative)
 # ## The chapters
 
 # %% tags=["hide-input"]
-seconds = {name: record["seconds"] for name, record in by_chapter.items() if name != bench.name}
-pages = [path.stem for path in bench.folder.glob("[0-9][0-9]_*.ipynb")]
-display.table(chapter_map.rows(seconds, pages if was_run_here else ()))
+display.table(chapter_map.rows(bench.folder if was_run_here else reference.REFERENCES / kept.name))
 
 # %% [markdown]
-# The minutes to run are those of the run shown on this page. Trainings and predictions that an earlier run has left on a machine are not repeated, so the same chapter can take
-# longer the first time. Besides these there is chapter 10: it closes a *sweep*, many runs over several tasks, and sets all of them side by side.
+# The time to read is an estimate at an unhurried pace. The time to run is that of the machine named above; models and predictions that a run has made are kept, so
+# the second time is shorter. Besides these there is chapter 10: it closes a *sweep*, many runs over several tasks, and sets all of them side by side.
 #
 # ## The story in one page
 #

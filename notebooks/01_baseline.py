@@ -108,7 +108,7 @@ bench = Bench.open("01_baseline", globals())
 # Why does this matter for a speed-up? FastFormers, the paper that this book follows, starts its table from a model that pads, and the
 # first step of that table is to stop padding
 # ([Kim and Hassan Awadalla, Table 3](https://arxiv.org/abs/2010.13382)). That step makes the model several times as fast, and
-# nothing was made smaller. Whoever starts from the unpadded model cannot count it. So this book always gives two
+# nothing was made smaller. A comparison that starts from the unpadded model does not contain this factor. So this book always gives two
 # speed-ups, one against each baseline, and it times two models in both ways:
 #
 # | | padded to the longest length | unpadded, one request at a time |
@@ -202,8 +202,8 @@ Markdown(reading.words(as_read, tokenizer, max_length, teacher))
 # ## 1.3 The model
 #
 # A BERT-like encoder is a stack of layers. Each layer first lets every token look at all others, and then passes
-# every token through two matrices with a non-linear function between them (the *feed-forward* part). The looking is *attention*: for
-# every head of a layer,
+# every token through two matrices with a non-linear function between them (the *feed-forward* part). This looking is called *attention*. For
+# every head of a layer it is
 #
 # $$\mathrm{Attention}(Q, K, V) = \mathrm{softmax}\left( \frac{Q K^{T}}{\sqrt{d_k}} \right) V$$
 #
@@ -211,8 +211,8 @@ Markdown(reading.words(as_read, tokenizer, max_length, teacher))
 # with a matrix of weights, and $d_k$ is the width of a head ([Vaswani et al., eq. 1](https://arxiv.org/abs/1706.03762)). The mask adds a
 # very large negative number to $Q K^{T}$ at the blanks, so their share after the softmax is zero.
 #
-# The book has its own encoder, in `fflib/model/encoder.py`. It is short enough to read, and it can have another number of heads and neurons in
-# every layer, which the standard class cannot and which later chapters need. We train in our encoder and serve the baselines in the
+# The book has its own encoder, in `fflib/model/encoder.py`. It is short enough to read, and each of its layers can have its own number of heads and
+# neurons, which the standard class does not allow and which later chapters need. We train in our encoder and serve the baselines in the
 # standard class. Both hold the same weights, and section 1.8 checks that they give the same answers.
 #
 # ## 1.4 The teacher
@@ -254,7 +254,7 @@ teacher_model, history = tuned[best_seed]
 # The default task is hard: a model that has seen a thousand pairs still guesses. The teacher of this book saw all of *train*, which takes longer than a
 # reader should wait. So it was trained once, by this very loop, and **what the training changed comes with the book**. For every matrix of
 # the layers that is a product of two thin matrices, added to the public weights as
-# [Hu et al.](https://arxiv.org/abs/2106.09685) do in LoRA. The file has less than a megabyte. Making it that small costs a little accuracy,
+# [Hu et al.](https://arxiv.org/abs/2106.09685) do in LoRA. The file is smaller than a megabyte. Making it that small costs a little accuracy,
 # which the record beside the file states. `.venv/bin/python -m fflib.model.shipped` makes it again.
 #
 # With `shipped_teacher=False`, and for every other task, the teacher is the model that was trained above. Where there are two trainings, the figure
@@ -338,7 +338,7 @@ display.table(
 #
 # Where a floor has several variants, *dev* chooses one, and *dev* also says which floor is the best. A teacher is worth compressing only if
 # it is clearly above that floor: both answer the same *dev* examples, and the whole interval of the difference must lie
-# above zero. If it does not, no page of this run claims that a share of the accuracy was kept.
+# above zero. If it does not, no page of this run claims that a share of the accuracy was kept ([retention](glossary.md#retention)).
 
 # %%
 public = teacher if epochs else ""  # an encoder that is fine-tuned already is no floor
@@ -444,7 +444,7 @@ for name, model in stock.items():
 # ## 1.8 Check, then Measure
 #
 # Nothing in this book is timed before its answers were checked. Here each of the four ways must give the same *logits* (the raw scores of the
-# classes) as the same weights give in another arrangement: the reference in batches, the teacher in our own encoder. So this also
+# classes) as the same weights computed in a second way: the reference in batches, the teacher in our own encoder. So this also
 # shows that our encoder computes what the standard one does.
 #
 # Then the four are timed in several rounds. Each round times all of them, in a new random order, so that a machine that

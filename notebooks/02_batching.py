@@ -154,8 +154,8 @@ predicted_speedup = {key: 1 - share for key, share in waste.items()}
 # ## 2.3 Do it, Check, Measure
 #
 # We time the small teacher and the big reference of chapter 1. A batch must not change an answer. So the logits of every
-# way to form batches are compared with those of answering one by one; they may differ by a rounding error only, since a computer
-# adds numbers in another order in another rectangle. Then all ways are timed in turn, in several rounds.
+# way to form batches are compared with those of answering one by one; they may differ by a rounding error only, since the
+# same numbers are added in a different order in a different rectangle. Then all ways are timed in turn, in several rounds.
 
 # %%
 models = {
@@ -242,12 +242,12 @@ display.table(rows, heads=heads)
 
 # %% [markdown]
 # Both speed-ups are against the first row, one by one. Where the measured one is above the predicted one, the batch saved overhead. Where it is below, the batch
-# added some: a large rectangle no longer fits in the processor's cache, so more has to be fetched from memory. The last column is the price: a
+# added overhead: a large rectangle no longer fits in the processor's cache, so more has to be fetched from memory. The last column is the price: a
 # request gets its answer only when its whole batch is done.
 #
 # ## 2.4 The rung
 #
-# The best of the table goes on the ladder. But whoever picks the best of many noisy numbers picks a lucky one. So we time the
+# The best of the table goes on the ladder. But the best of many noisy numbers is often just a lucky one. So we time the
 # winner again, in turn with one by one, and the ladder gets this second figure. The step on the ladder is the ratio of these two, so it does not matter whether the
 # machine has become slower or faster since chapter 1. In the call of `add_rung` below, `on` names the rung that this one stands on, and `below` is that rung, timed again.
 
@@ -308,16 +308,15 @@ Markdown(
 # | **like lengths** | takes the oldest, and next to it those of the queue that are nearest to it in length, up to the budget |
 # | **patient** | as adaptive, but holds a lone request back for a while in the hope of company |
 #
-# In the literature the second is known as adaptive batching and the last as delayed batching ([Crankshaw et al.](https://arxiv.org/abs/1612.03079)). In code, a
-# policy is a function that looks at the queue and says which requests to take now. `fitting` takes them one after the other while their rectangle
+# The last is known as delayed batching ([Crankshaw et al.](https://arxiv.org/abs/1612.03079)). In code, a policy is a function that looks at the queue and says which requests to take now. `fitting` takes them one after the other while their rectangle
 # stays within the budget:
 
 # %% tags=["hide-input"]
 display.source(scheduling.adaptive, scheduling.like_lengths)
 
 # %% [markdown]
-# For the arrivals we draw the gaps between requests at random and independently (a *Poisson process*). That is how the requests of many users look
-# who do not know of each other. How busy that makes the server is its [load](glossary.md#load)
+# For the arrivals we draw the gaps between requests at random and independently (a *Poisson process*). This is what the traffic of many
+# independent users looks like. How busy the server is with it is its [load](glossary.md#load)
 #
 # $$\rho = \frac{\lambda}{\mu}$$
 #
@@ -421,14 +420,14 @@ heads = {
 display.table(rows, decimals=1, heads=heads)
 
 # %% [markdown]
-# The requests *in the system* are those that wait or are being computed. There is a law that ties three of these columns together,
+# The requests *in the system*, also called [in flight](glossary.md#in-flight), are those that wait or are being computed. There is a law that ties three of these columns together,
 # whatever the policy and however the requests arrive ([Little](https://doi.org/10.1287/opre.9.3.383)):
 #
 # $$L = \lambda W$$
 #
 # On average, the number $L$ of requests in the system is the number $\lambda$ that are answered a second, times the mean latency $W$ in seconds. Take
-# any row and check it. The law is useful for reasoning backwards: whoever wants short latencies at a given traffic has to keep
-# few requests in the system, so a policy that lets requests wait for company raises the latency unless its batches are that much faster.
+# any row and check it. The law also works backwards. At a given traffic the latency is short only if few requests are in the
+# system. So a policy that lets requests wait for company raises the latency, unless its batches make up for it by being faster.
 #
 # For each load, which policy has the lowest p95?
 

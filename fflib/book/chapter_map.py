@@ -1,50 +1,40 @@
-"""The map of the book: its chapters by their titles, with the minutes that each takes to read and to run."""
+"""The map of the book: its chapters by their titles, with the time that each takes to read and to run."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Collection, Mapping
+from pathlib import Path
 
-from fflib.runs import params
+import nbformat
+from nbformat import NotebookNode
 
-WORDS_A_MINUTE, LINES_A_MINUTE = 200, 30  # prose that explains is read slowly, code more slowly still
-FOLDED = ("hide-input", "parameters", "answer")  # tags of cells whose code a reader need not read
+from fflib.book import masthead
+from fflib.runs import params, times
 
-
-def title(chapter: str) -> str:
-    """Return the title of a chapter, from the first heading of its notebook."""
-    prose = "\n".join(source for marker, source in params.cells(chapter) if marker.startswith("[markdown]"))
-    heading = re.search(r"^# # (.+)$", prose, re.MULTILINE)
-    return heading[1].strip() if heading else chapter
+READ, FIRST, AGAIN = "to read", "to run, the first time", "and again"
 
 
-def reading_minutes(chapter: str) -> int:
-    """Estimate the minutes to read a chapter's prose and the code that is not folded; at least 1."""
-    words = code_lines = 0
-    for marker, source in params.cells(chapter):
-        if marker.startswith("[markdown]"):
-            words += len(re.findall(r"\w[\w'-]*", re.sub(r"\]\([^)]*\)", "]", source)))
-        elif not any(f'"{tag}"' in marker for tag in FOLDED):
-            code_lines += len([line for line in source.splitlines() if line.strip()])
-    return max(1, math.ceil(words / WORDS_A_MINUTE + code_lines / LINES_A_MINUTE))
-
-
-def rows(seconds_to_run: Mapping[str, float], pages: Collection[str] = ()) -> list[dict[str, str]]:
-    """Return a row for each chapter of a run: its title, the minutes to read it, and those it took to run.
+def rows(folder: Path) -> list[dict[str, str]]:
+    """Return a row for each chapter of a run and one for all: title, and how long it takes to read and to run.
 
     Args:
-        seconds_to_run: by the name of the chapter; the cell of one that did not run is empty.
-        pages: the chapters that the book has a page of; their titles are links. Empty: all are.
+        folder: of the run, or a kept one. The title of a chapter that was not run there is no link, for the book has
+            no page of it, and how long it takes to run is empty.
     """
-    listed = [
-        {
-            "chapter": f"[{title(chapter)}]({chapter}.ipynb)" if chapter in (pages or [chapter]) else title(chapter),
-            "to read (minutes)": str(reading_minutes(chapter)),
-            "to run (minutes)": f"{seconds_to_run[chapter] / 60:.1f}" if chapter in seconds_to_run else "",
-        }
-        for chapter in params.chapters()[1:]
-    ]
-    read = sum(int(row["to read (minutes)"]) for row in listed)
-    run = f"{sum(seconds_to_run.get(chapter, 0.0) for chapter in params.chapters()[1:]) / 60:.0f}"
-    return [*listed, {"chapter": "**all**", "to read (minutes)": str(read), "to run (minutes)": run}]
+    listed, read, first_s, again_s = [], 0, 0.0, 0.0
+    for chapter in params.chapters()[1:]:
+        executed = folder / f"{chapter}.ipynb"
+        page = nbformat.read(executed if executed.exists() else params.NOTEBOOKS / executed.name, as_version=4)
+        minutes, known = masthead.minutes_to_read(page), masthead.seconds_to_run(folder, chapter)
+        name = f"[{title(page, chapter)}]({chapter}.ipynb)" if executed.exists() else title(page, chapter)
+        runs = dict(zip((FIRST, AGAIN), map(times.about, known), strict=True)) if known else {FIRST: "", AGAIN: ""}
+        listed.append({"chapter": name, READ: f"{minutes} min"} | runs)
+        read, first_s, again_s = read + minutes, first_s + (known or (0, 0))[0], again_s + (known or (0, 0))[1]
+    total = {"chapter": "**all**", READ: f"{read} min", FIRST: times.about(first_s), AGAIN: times.about(again_s)}
+    return [*listed, total]
+
+
+def title(page: NotebookNode, otherwise: str) -> str:
+    """Return the first heading of a notebook."""
+    prose = (cell.source for cell in page.cells if cell.cell_type == "markdown")
+    found = next((match for source in prose if (match := masthead.HEADING.search(source))), None)
+    return found[0].removeprefix("# ").strip() if found else otherwise

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from fflib.measure.operators import OPERATORS, OTHER, PRODUCTS, group_operators
-from fflib.plotting import BLUE, GREEN, LINES, ORANGE, SKY, VERMILION, YELLOW, put_caption, styled
+from fflib.plotting import BLUE, GREEN, LINES, ORANGE, SKY, VERMILION, YELLOW, finish, put_caption, styled
 
 
 @styled
@@ -49,7 +49,7 @@ def padding(lengths: np.ndarray, rectangles: Mapping[str, np.ndarray], caption: 
 
     ``rectangles`` maps a panel's name to the padded length of every example [n].
     """
-    figure, axes = plt.subplots(1, len(rectangles), figsize=(8.4, 3.1), sharey=True, sharex=True)
+    figure, axes = plt.subplots(1, len(rectangles), figsize=(8.4, 3.4), sharey=True, sharex=True)
     bins = np.arange(0, lengths.max() + 33, 32)
     centres = (bins[:-1] + bins[1:]) / 2
     real = np.histogram(lengths, bins, weights=lengths)[0] / 1e3
@@ -63,8 +63,7 @@ def padding(lengths: np.ndarray, rectangles: Mapping[str, np.ndarray], caption: 
     first.set_ylabel("tokens computed (thousands)")
     first.annotate("padding", (0.62, 0.72), xycoords="axes fraction", color=ORANGE, weight="bold")
     first.annotate("real tokens", (0.62, 0.62), xycoords="axes fraction", color=BLUE, weight="bold")
-    put_caption(figure, caption)
-    return figure
+    return finish(figure, "What the model computes, by the length of the request", caption)
 
 
 @styled

@@ -8,14 +8,14 @@ import matplotlib
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from fflib.plotting import BLUE, GREY, VERMILION, put_caption, styled
+from fflib.plotting import BLUE, GREY, VERMILION, finish, styled
 
 
 @styled
 def training(history: Any, chance: float, begun: Any = None, caption: str = "") -> Figure:
     """Draw the loss and the dev score over the steps; ``chance`` is the score of guessing, ``begun`` a short training
     beside a long one."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 2.9))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.2))
     drawn = {"": (history, VERMILION)}
     if begun is not None:
         drawn = {"comes with the book": (history, BLUE), "trained here": (begun, VERMILION)}
@@ -30,5 +30,4 @@ def training(history: Any, chance: float, begun: Any = None, caption: str = "") 
     right.annotate("guessing", (0.98, chance), xycoords=("axes fraction", "data"), va="bottom", ha="right", color=GREY)
     right.set(title="Score on dev", xlabel="step", ylabel="accuracy")
     right.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
-    put_caption(figure, caption)
-    return figure
+    return finish(figure, "How the teacher learned", caption)

@@ -97,8 +97,8 @@ def verdict(found: Fact, task: Task, description: str = "") -> str:
     """
     above, on_dev = found["teacher_above_best"], found["teacher_above_best_on_dev"]
     said = (
-        f"On test the teacher is **{above['points']:+.1f} points** ({above['low']:+.1f} to {above['high']:+.1f}, "
-        f"paired) above the best floor, *{found['best']}*."
+        f"On test the teacher is **{above['points']:+.1f} points** above the best floor, *{found['best']}* (paired 95 "
+        f"% interval {above['low']:+.1f} to {above['high']:+.1f}: both answered the same examples)."
     )
     if not found["teacher_is_clear"]:
         said += (

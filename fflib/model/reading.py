@@ -43,8 +43,9 @@ def words(
         )
     few = {name: len(examples[name]) for name in ("dev", "test") if len(examples[name]) < FEW}
     if few:
-        counts = " and ".join(f"{count} of {name}" for name, count in few.items())
+        counts = " and ".join(f"{count} {name}" for name, count in few.items())
         said.append(
-            f"Only {counts}: scores on so few are guesses, as their intervals show, and so are choices by them."
+            f"With only {counts} examples, scores are little more than guesses, as their intervals show, and so are "
+            "the choices that are made by them."
         )
     return " ".join(said)

@@ -1,54 +1,50 @@
+import json
+
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fflib.book import chapter_map
-from fflib.runs import params
-
-CHAPTER = """# ---
-# jupyter: {}
-# ---
-
-# %% [markdown]
-# # 1 · Made up: a title
-#
-# one two three [four](https://arxiv.org/abs/1810.04805 "not words").
-
-# %% tags=["hide-input"]
-folded = 1
-
-# %%
-seen = 1
-
-# seen too
-"""
+from fflib.runs import params, times
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    monkeypatch.setattr(params, "NOTEBOOKS", tmp_path)
-    for name in ("00_introduction", "01_made_up", "02_long", params.TABLES):
-        (tmp_path / f"{name}.py").write_text(CHAPTER)
-    words = "# " + "word " * 2000
-    (tmp_path / "02_long.py").write_text(CHAPTER.replace("# one two", f"{words}\n# one two"))
-    return tmp_path
+    """Two chapters, of which the first was run."""
+    sources, run = tmp_path / "notebooks", tmp_path / "a"
+    (run / "results").mkdir(parents=True)
+    sources.mkdir()
+    monkeypatch.setattr(params, "NOTEBOOKS", sources)
+    monkeypatch.setattr(times, "KEPT", tmp_path / "none")
+    prose = new_markdown_cell("# 1 · Made up: a title\n\n" + "word " * 1000)
+    folded = new_code_cell("x = 1\n" * 400, metadata={"tags": ["hide-input"]})
+    for name in ("00_introduction", "01_made_up", "02_not_run"):
+        (sources / f"{name}.py").write_text("")
+        nbformat.write(new_notebook(cells=[prose, folded]), sources / f"{name}.ipynb")
+    nbformat.write(new_notebook(cells=[prose, new_code_cell("x = 1\n" * 15)]), run / "01_made_up.ipynb")
+    record = dict.fromkeys(("chapter", "key", "written"), "") | {
+        "parameters": {},
+        "machine": {},
+        "facts": {},
+        "rungs": [],
+    }
+    record |= {"seconds_by_kind": {"training": 600.0, "timing": 240.0}}
+    (run / "results" / "01_made_up.json").write_text(json.dumps(record))
+    return run
 
 
-def test_a_chapter_is_called_by_its_first_heading(home):
-    assert chapter_map.title("01_made_up") == "1 · Made up: a title"
-
-
-def test_words_and_visible_code_take_time_and_links_do_not(home):
-    assert chapter_map.reading_minutes("01_made_up") == 1
-    assert chapter_map.reading_minutes("02_long") == 11  # 2,000 words are ten minutes, and a little more
-    visible = "\n".join(f"x = {i}" for i in range(90))
-    (home / "01_made_up.py").write_text(CHAPTER.replace("seen = 1", visible))
-    assert chapter_map.reading_minutes("01_made_up") == 4
-    (home / "01_made_up.py").write_text(CHAPTER.replace("folded = 1", visible))
-    assert chapter_map.reading_minutes("01_made_up") == 1
-
-
-def test_the_map_has_every_chapter_but_its_own_and_what_did_not_run_is_empty(home):
-    rows = chapter_map.rows({"01_made_up": 90.0}, pages=["01_made_up"])
-    assert [row["chapter"] for row in rows[:2]] == ["[1 · Made up: a title](01_made_up.ipynb)", "1 · Made up: a title"]
-    assert chapter_map.rows({})[1]["chapter"].endswith("(02_long.ipynb)")
-    assert [row["to run (minutes)"] for row in rows] == ["1.5", "", "2"]
-    assert rows[-1]["to read (minutes)"] == "12"
+def test_the_map_says_how_long_each_chapter_takes_and_links_to_those_that_were_run(home):
+    done, undone, total = chapter_map.rows(home)
+    assert done == {
+        "chapter": "[1 · Made up: a title](01_made_up.ipynb)",
+        chapter_map.READ: "6 min",  # a thousand words and fifteen lines of code
+        chapter_map.FIRST: times.about(840),
+        chapter_map.AGAIN: times.about(240),  # the model is in the cache then
+    }
+    assert undone == {"chapter": "1 · Made up: a title", chapter_map.READ: "5 min"} | dict.fromkeys(
+        (chapter_map.FIRST, chapter_map.AGAIN), ""
+    )
+    assert total == {"chapter": "**all**", chapter_map.READ: "11 min"} | {
+        chapter_map.FIRST: times.about(840),
+        chapter_map.AGAIN: times.about(240),
+    }

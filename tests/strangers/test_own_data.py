@@ -146,7 +146,7 @@ def read(texts, max_length=16):
         (["сегодня хорошая погода"] * 120, "100% of the tokens are unknown** to a/teacher (`[UNK]`)"),
         (["a boat река was old"] * 120, "20% of the tokens are unknown"),
         (["a boat was old " * 9] * 120, "100% of the test texts fill all 16 tokens, so most of these are cut"),
-        (["a boat was old"] * 9, "Only 9 of dev and 9 of test: scores on so few are guesses"),
+        (["a boat was old"] * 9, "With only 9 dev and 9 test examples, scores are little more than guesses"),
     ],
 )
 def test_what_a_model_cannot_read_is_told(texts, told, tmp_path, monkeypatch):
