@@ -140,8 +140,8 @@ bench.figure(figures.routes(), "routes")
 
 # %% [markdown]
 # Read the figure from left to right, in the order of the numbers. Large models are blue and small ones orange; the
-# box at the right end with a black rim is what is served. Both routes end at the same kind of model; they differ in
-# *when* the task comes in.
+# box at the right end with a black rim is what is served. Route A is called task-agnostic, route B task-specific.
+# Both routes end at the same kind of model; they differ in *when* the task comes in.
 #
 # ## 3.2 The teacher
 #
@@ -576,11 +576,9 @@ bench.facts["student"] = {
 bench.facts["goes_on_from"] = "best batching" if chosen == TEACHER else "distilled student"
 gain = race.speedup(f"{chosen}, best batching", "teacher, best batching")
 told = f"**{chosen}**: {gain:.2f} times the teacher's throughput, both in the best batching. "
-if chosen == TEACHER:
-    told = "The teacher itself goes on; its rung is there already. "
-elif gain <= 1:
-    told += "**It is no faster than its teacher here.** "
-Markdown(told + certificate(bench.facts["student"]["kept"]))
+told += "**It is no faster than its teacher here.** " if gain <= 1 else ""
+told += certificate(bench.facts["student"]["kept"])
+Markdown("The teacher itself goes on; it has its rung." if chosen == TEACHER else told)
 
 # %% [markdown]
 # ## 3.10 What does the teacher give that labels do not?
@@ -747,9 +745,11 @@ if sum(len(counts) for counts, *_ in lines.values()) > 2:  # two points make no 
 kept_runs.table(kept_tables, kept_runs.curve, bench.facts)
 
 # %% [markdown]
-# **What this shows.** Every point costs nothing but texts without labels, since the teacher gives the answers. Look
-# whether the line still rises at its right end: then more texts would help more than another recipe. The dashed line
-# is the teacher. A student that reaches it with few of its texts had an easy task or a good start.
+# **What this shows.** The texts need no labels, since the teacher gives the answers; so a point further to the right
+# costs only texts and training time. Look whether the line still rises at its right end: then more texts would help
+# more than another recipe. The dashed line is the teacher, the dotted one is guessing. In the table, *from* and *to*
+# are the ends of the interval of the dev score. Compare the numbers within one run, for the runs have other tasks: an
+# easy task climbs high with few texts.
 #
 # ## 3.13 What it cost
 #
@@ -790,8 +790,8 @@ bench.table([{"trained": what, "minutes": value} for what, value in minutes.item
 #
 # ## 3.15 Exercises
 #
-# Predict before you open an answer. Each command runs this chapter anew with other parameters, and the later ones after
-# it; stop it (Ctrl-C) when this chapter is done, and `make book` without `SET` goes back. `make lab` opens the
+# Predict before you open an answer. Each command runs this chapter anew with other parameters, and the later ones
+# after it; stop it (Ctrl-C) when this chapter is done, and `make book` without `SET` goes back. `make lab` opens the
 # notebooks if you would rather change a cell.
 #
 # **1. One layer.** How many times fewer operations does a student of *one* layer need than its teacher, if it is as
