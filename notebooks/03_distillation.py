@@ -241,7 +241,7 @@ display.source(
 #
 # **How to read a student's name.** Every student is named by its size and its start:
 #
-# | in *3x384@2,4,6* | means |
+# | part of *3x384@2,4,6* | meaning |
 # |--|--|
 # | *3* | three layers |
 # | *384* | its width: how many numbers a hidden state has for each token; in the default run the teacher's own width |
@@ -447,13 +447,14 @@ if len({point["x"] for point in by_layers}) > 1:
     show(bench.figure(by_depth, "retention_by_layers"))
 
 # %% [markdown]
-# **How to read the tables.** In the first, the column *share of the teacher's score* decides: the first row from
+# **How to read the tables.** In the first table the column *share of the teacher's score* decides: the first row from
 # above that says *yes* goes on. Minutes of a student that comes with the book are those it had been taught before.
-# The size in MB falls less than the number of layers, because the word embeddings stay whole. In the second, nothing
-# was chosen, so it is the one to quote. Where its interval reaches past the whole of the teacher's score, these texts
-# cannot exclude a student that is as good as its teacher or better. In the last table the shares may be compared
-# between runs, the scores may not: they belong to other tasks. A figure of retention by layers follows where students
-# of different depths were tried.
+# The size in MB falls less than the number of layers, because the word embeddings stay whole.
+#
+# The second table is the one to quote, since test took no part in the choice. Where the interval of a share reaches
+# above one hundred per cent, these texts cannot exclude that the student is as good as its teacher or better. In the
+# third table shares may be compared between runs. Scores may be compared only within a run, for the runs have
+# different tasks. Where students of different depths were tried, a figure shows their shares by the number of layers.
 #
 # ## 3.7 Check
 #
@@ -711,7 +712,8 @@ bench.table(tinybert.maps(), decimals=1)
 # change, *without the inside*, costs much in one and little in another. A zero with an interval of no width means
 # that both students were right on the very same texts: where even the unchanged recipe hardly learns from so few
 # texts, nothing is left to lose. TinyBERT's order is clear: the inside as a whole matters most, and within it
-# attention more than hidden states. Its last table says that a student that learns from layers at even distances
+# attention more than hidden states. The default run leaves attention out to save minutes; the change *with attention*
+# tells what it would bring. TinyBERT's last table says that a student that learns from layers at even distances
 # (*uniform*) does better than one that learns from the top or bottom layers alone.
 #
 # ## 3.12 How much text does the teacher have to answer?
