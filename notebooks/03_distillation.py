@@ -140,8 +140,8 @@ bench.figure(figures.routes(), "routes")
 
 # %% [markdown]
 # Read the figure from left to right, in the order of the numbers. Large models are blue and small ones orange; the
-# box at the right end with a black rim is what is served. Both routes end at the same kind of model; they differ in
-# *when* the task comes in.
+# box at the right end with a black rim is what is served. Route A is called task-agnostic, route B task-specific.
+# Both routes end at the same kind of model; they differ in *when* the task comes in.
 #
 # ## 3.2 The teacher
 #
@@ -241,7 +241,7 @@ display.source(
 #
 # **How to read a student's name.** Every student is named by its size and its start:
 #
-# | in *3x384@2,4,6* | means |
+# | part of *3x384@2,4,6* | meaning |
 # |--|--|
 # | *3* | three layers |
 # | *384* | its width: how many numbers a hidden state has for each token; in the default run the teacher's own width |
@@ -447,13 +447,14 @@ if len({point["x"] for point in by_layers}) > 1:
     show(bench.figure(by_depth, "retention_by_layers"))
 
 # %% [markdown]
-# **How to read the tables.** In the first, the column *share of the teacher's score* decides: the first row from
+# **How to read the tables.** In the first table the column *share of the teacher's score* decides: the first row from
 # above that says *yes* goes on. Minutes of a student that comes with the book are those it had been taught before.
-# The size in MB falls less than the number of layers, because the word embeddings stay whole. In the second, nothing
-# was chosen, so it is the one to quote. Where its interval reaches past the whole of the teacher's score, these texts
-# cannot exclude a student that is as good as its teacher or better. In the last table the shares may be compared
-# between runs, the scores may not: they belong to other tasks. A figure of retention by layers follows where students
-# of different depths were tried.
+# The size in MB falls less than the number of layers, because the word embeddings stay whole.
+#
+# The second table is the one to quote, since test took no part in the choice. Where the interval of a share reaches
+# above one hundred per cent, these texts cannot exclude that the student is as good as its teacher or better. In the
+# third table shares may be compared between runs. Scores may be compared only within a run, for the runs have
+# different tasks. Where students of different depths were tried, a figure shows their shares by the number of layers.
 #
 # ## 3.7 Check
 #
@@ -576,11 +577,9 @@ bench.facts["student"] = {
 bench.facts["goes_on_from"] = "best batching" if chosen == TEACHER else "distilled student"
 gain = race.speedup(f"{chosen}, best batching", "teacher, best batching")
 told = f"**{chosen}**: {gain:.2f} times the teacher's throughput, both in the best batching. "
-if chosen == TEACHER:
-    told = "The teacher itself goes on; its rung is there already. "
-elif gain <= 1:
-    told += "**It is no faster than its teacher here.** "
-Markdown(told + certificate(bench.facts["student"]["kept"]))
+told += "**It is no faster than its teacher here.** " if gain <= 1 else ""
+told += certificate(bench.facts["student"]["kept"])
+Markdown("The teacher itself goes on; it has its rung." if chosen == TEACHER else told)
 
 # %% [markdown]
 # ## 3.10 What does the teacher give that labels do not?
@@ -713,7 +712,8 @@ bench.table(tinybert.maps(), decimals=1)
 # change, *without the inside*, costs much in one and little in another. A zero with an interval of no width means
 # that both students were right on the very same texts: where even the unchanged recipe hardly learns from so few
 # texts, nothing is left to lose. TinyBERT's order is clear: the inside as a whole matters most, and within it
-# attention more than hidden states. Its last table says that a student that learns from layers at even distances
+# attention more than hidden states. The default run leaves attention out to save minutes; the change *with attention*
+# tells what it would bring. TinyBERT's last table says that a student that learns from layers at even distances
 # (*uniform*) does better than one that learns from the top or bottom layers alone.
 #
 # ## 3.12 How much text does the teacher have to answer?
@@ -747,9 +747,11 @@ if sum(len(counts) for counts, *_ in lines.values()) > 2:  # two points make no 
 kept_runs.table(kept_tables, kept_runs.curve, bench.facts)
 
 # %% [markdown]
-# **What this shows.** Every point costs nothing but texts without labels, since the teacher gives the answers. Look
-# whether the line still rises at its right end: then more texts would help more than another recipe. The dashed line
-# is the teacher. A student that reaches it with few of its texts had an easy task or a good start.
+# **What this shows.** The texts need no labels, since the teacher gives the answers; so a point further to the right
+# costs only texts and training time. Look whether the line still rises at its right end: then more texts would help
+# more than another recipe. The dashed line is the teacher, the dotted one is guessing. In the table, *from* and *to*
+# are the ends of the interval of the dev score. Compare the numbers within one run, for the runs have other tasks: an
+# easy task climbs high with few texts.
 #
 # ## 3.13 What it cost
 #
@@ -790,8 +792,8 @@ bench.table([{"trained": what, "minutes": value} for what, value in minutes.item
 #
 # ## 3.15 Exercises
 #
-# Predict before you open an answer. Each command runs this chapter anew with other parameters, and the later ones after
-# it; stop it (Ctrl-C) when this chapter is done, and `make book` without `SET` goes back. `make lab` opens the
+# Predict before you open an answer. Each command runs this chapter anew with other parameters, and the later ones
+# after it; stop it (Ctrl-C) when this chapter is done, and `make book` without `SET` goes back. `make lab` opens the
 # notebooks if you would rather change a cell.
 #
 # **1. One layer.** How many times fewer operations does a student of *one* layer need than its teacher, if it is as

@@ -62,7 +62,7 @@ ARROWS = (
 WORDS = (
     (3, 52, STEP, "1"), (27, 49, STEP, "2"), (58, 49, STEP, "3"), (3, 31, STEP, "1"), (25.5, 28, STEP, "2"),
     (25, 13, STEP, "3"), (43, 10, STEP, "4"), (64, 10, STEP, "5"),
-    (1, 62, HEAD, "Two routes to a small task model"), (27, 51.6, CENTRED, "distil"), (58, 51.6, CENTRED, "fine-tune"),
+    (27, 51.6, CENTRED, "distil"), (58, 51.6, CENTRED, "fine-tune"),
     (3, 56, HEAD, "A  Task-agnostic: distil first, on general text; learn the task last"), (21.5, 11.4, CENTRED, "or"),
     (3, 35, HEAD, "B  Task-specific: learn the task first; then distil on it"), (25.5, 30.6, CENTRED, "fine-tune"),
     (34.8, 19, LEFT, "start\nfrom its\nlayers"), (64.8, 19, LEFT, "prediction\ndistillation:\nits logits"),
@@ -75,6 +75,7 @@ def routes(caption: str = "") -> plt.Figure:
     """Draw the two routes to a small task model: distil before the task is known (A), or after (B)."""
     figure, axes = plt.subplots(figsize=(8.4, 6.4), subplot_kw={"xlim": (0, 84), "ylim": (0, 64.2)})
     axes.axis("off")
+    axes.set_title("Two routes to a small model for a task")
     for box in BOXES:
         _box(axes, *box)
     for *start, x, y in ARROWS:
