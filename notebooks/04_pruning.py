@@ -103,13 +103,9 @@ bench = Bench.open("04_pruning", globals())
 threads, caption = bench.threads, f"{bench.caption}; {engine} fp32"
 check_known("tuning", tunings_tried, mask_search.TUNINGS)
 if not (seeds and shares_tried and n_importance > 1 and (uniform_tried or speedups_wanted)):
-    raise InputError(
-        "seeds, shares_tried and the shapes (uniform_tried, speedups_wanted) need an entry, n_importance 2 or more"
-    )
+    raise InputError("give seeds, shares_tried, a shape to try, and an n_importance of 2 or more")
 if not len(retrain_epochs) == len(retrain_rates) == 2 or not any(retrain_epochs):
-    raise InputError(
-        "retraining has two stages: retrain_epochs (not both 0) and retrain_rates take two numbers"
-    )
+    raise InputError("retrain_epochs (not both 0) and retrain_rates take two numbers each")
 
 # %% [markdown]
 # ## 4.1 Idea: take out what the answer does not need
@@ -705,11 +701,10 @@ rows = reports.against_uniform(candidates, seeds, lambda a, b: difference(a, b, 
 bench.facts["against_uniform"] = rows
 is_faster = measured_ms[chosen.name] < measured_ms["unpruned"]
 met_the_rule = chosen.kept.holds(min_retention) and is_faster
-gain = {
+bench.facts["chosen_again"] = gain = {
     "one by one": alone_again.speedup(chosen.name, "unpruned"),
     "best batching": batched_again.speedup(chosen.name, "unpruned"),
 }
-bench.facts["chosen_again"] = gain
 outcome = (
     "the most accurate of the fastest that keep the rule. It goes on"
     if met_the_rule
@@ -733,7 +728,7 @@ figure = figures.pareto(
 )
 show(bench.figure(figure, "pareto"))
 show(bench.table(tables.plain(rows)))
-kept_runs = ("docs-cpu", "docs-cpu-three-seeds", "boolq-after-docs")
+kept_runs = ("docs-cpu", "docs-cpu-shapes", "docs-cpu-three-seeds", "boolq-after-docs")
 Markdown(tables.kept_against_uniform(map(bench.kept, kept_runs)))
 
 # %% [markdown]
@@ -830,7 +825,7 @@ if is_elastic:
 if is_elastic and len(set(elastic_widths)) > 1:  # a line needs two points
     show(bench.figure(figures.elastic(accuracies, unpruned_dev, caption=caption), "elastic"))
 elastic_command = 'make book SET="elastic_widths=[1.0,0.75,0.5,0.25] elastic_depths=[1.0,0.67]"'
-Markdown(tables.kept_elastic(is_elastic, [bench.kept()], elastic_command))
+Markdown(tables.kept_elastic(is_elastic, map(bench.kept, kept_runs), elastic_command))
 
 # %% [markdown]
 # ## 4.15 Dropping words that never occur
