@@ -237,8 +237,8 @@ bench.figure(figures.importance_map(by_head, by_neuron, small_print), "importanc
 # %% [markdown]
 # *Reading the figure.* On the left each square is a head, and a dark one matters much. On the right the neurons of each
 # layer are sorted from the most important to the least; the scale is logarithmic, so a line that falls steeply has many
-# neurons that hardly matter. Above both panels stands how few parts make up half of the total importance. Where that is a
-# small part of all, pruning has a chance.
+# neurons that hardly matter. The line above each panel says how few parts make up half of the total importance. Where those
+# are a small part of all, pruning has a chance.
 #
 # ## 4.4 Is that better than chance?
 #
@@ -341,9 +341,8 @@ Markdown(reports.cost_words(curves))
 # $$D = \frac{1}{n} \sum_{i=1}^{n} \sum_{y} p_i(y) \log \frac{p_i(y)}{q_i(y)} \qquad (4.5)$$
 #
 # where $p_i(y)$ is the probability that the unpruned model gives to answer $y$ for text $i$, and $q_i(y)$ that of the cut
-# model. It is 0 where nothing moved, and needs no labels. Its unit, with natural
-# logarithms, is the nat. We then look for the choices
-# $c_1, \ldots, c_N$, one for each layer, that solve
+# model. It is 0 where nothing moved, and needs no labels. Its unit, with natural logarithms, is the nat. We then look for
+# the choices $c_1, \ldots, c_N$, one for each layer, that solve
 #
 # $$\min_{c_1, \ldots, c_N} \sum_{l=1}^{N} D(c_l) \quad \mathrm{so\ that} \quad
 # t_0 + \sum_{l=1}^{N} t(c_l) \le T_{\mathrm{wanted}} \qquad (4.6)$$
@@ -353,9 +352,10 @@ Markdown(reports.cost_words(curves))
 # the budget, the least loss so far. For that it rounds the times to small steps of the budget:
 #
 # ```text
-# least[b] = 0 for every budget b
-# for each layer:
-#     least[b] = the smallest of  least[b - price of c] + loss of c,  over the choices c of this layer
+# least[b] = 0, for every budget b
+# for each layer, and every budget b:
+#     new[b] = the smallest of  least[b - price of c] + loss of c,  over the choices c that b can pay
+#     then new takes the place of least
 # ```
 #
 # The loss of each single cut is measured. That the losses *add up* is only an estimate. So the search is repeated with the
@@ -458,7 +458,7 @@ bench.figure(figures.shapes(panels, full, caption), "shapes")
 # this machine. Where *searched* is better than both, it paid to measure whole candidates.
 #
 # *Reading the second table.* If the narrow model diverges less than the one without a layer, then at equal time it is better
-# to make all layers thinner than to have fewer of them. *The figure* shows the shapes themselves: look which layers a searched
+# to make all layers thinner than to have fewer of them. *The figure* shows the shapes themselves. Look at which layers a searched
 # shape spares.
 #
 # ## 4.7 Do it, without training
@@ -521,7 +521,7 @@ bench.table(tables.plain(rows))
 
 # %% [markdown]
 # *Reading the table.* The divergence is measured on training texts that took no part in choosing or tuning. It sees every
-# small move of a probability, so it is the finer scale. The score on dev only changes where an answer flips, and on some
+# small move of a probability, so it is the finer scale. The score on dev only changes where an answer flips, and on a few
 # hundred texts two scores that are a point apart cannot be told from each other. Read down a block to see what the repair does,
 # and across the two blocks to see what the choice does.
 #
@@ -529,9 +529,9 @@ bench.table(tables.plain(rows))
 #
 # Least squares mends each half layer by itself. Training can also let the layers help each other out, at the price of
 # minutes. As in FastFormers, the unpruned model is the teacher of the pruned one. Unlike there, the pruned model starts from
-# the tuned cut, and may learn in two stages, hidden states first and answers second, as the student did in chapter 3. How long
-# each lasts `retrain_epochs` says; 0 leaves a stage out, as the default run does with the first. (The student that comes with
-# the book learned for long, and to match its hidden states anew on fewer texts undoes some of that.) With `retrain_rounds`
+# the tuned cut, and may learn in two stages, hidden states first and answers second, as the student did in chapter 3. The
+# parameter `retrain_epochs` says how long each lasts; 0 leaves a stage out, as the default run does with the first. (The student that comes with
+# the book learned for long, and matching its hidden states anew on fewer texts undoes some of that.) With `retrain_rounds`
 # above 1 the parts go gradually: each round removes a share, chooses anew among what is left, and trains.
 #
 # (FastFormers' code also replaces the activation function GELU by the cheaper ReLU when it saves a pruned model. Here the
@@ -734,8 +734,8 @@ Markdown(tables.kept_against_uniform(map(bench.kept, kept_runs)))
 # %% [markdown]
 # *Reading the figure.* Left is fast, up is accurate. The grey steps are the *Pareto front*: for a model on it no other one is
 # both faster and more accurate. The dashed line is the rule's share of the teacher's score *on test*. The chosen model may
-# lie below it: the rule was asked on dev, and both splits are samples. What test says is the bar. If it reaches the line, these
-# texts cannot tell.
+# lie below it: the rule was asked on dev, and both splits are samples. Look at the bar of the chosen model: if it reaches the line,
+# the test texts cannot tell whether the model keeps that share.
 #
 # *Reading the tables.* There is a row for the tuned model and one for each seed of the retraining. A single seed decides
 # little: training again with other random numbers can move the difference as far as the search does. That is why kept runs
@@ -855,7 +855,7 @@ bench.table(tables.upright(bench.facts["vocabulary"]))
 #
 # ## 4.16 What it cost
 #
-# What pruning cost in accuracy stands in the figure and tables of 4.11. It also cost computing time, which is paid once. The
+# The figure and the tables of 4.11 show what pruning cost in accuracy. It also cost computing time, which is paid once. The
 # latency table is measured once on a machine, and later runs take it from there.
 
 # %% tags=["hide-input"]
