@@ -457,7 +457,8 @@ bench.figure(figures.shapes(panels, full, caption), "shapes")
 # divergence answers most like the unpruned model. Where the two estimates are the same shape, clock and operations agree on
 # this machine. Where *searched* is better than both, it paid to measure whole candidates.
 #
-# *Reading the second table.* If the narrow model diverges less than the one without a layer, then at equal time it is better
+# *Reading the second table.* The third column is the divergence of the model without the layer, the last one that of a narrow
+# model of the same time. If the narrow model diverges less, then at equal time it is better
 # to make all layers thinner than to have fewer of them. *The figure* shows the shapes themselves. Look at which layers a searched
 # shape spares.
 #
@@ -523,7 +524,8 @@ bench.table(tables.plain(rows))
 # *Reading the table.* The divergence is measured on training texts that took no part in choosing or tuning. It sees every
 # small move of a probability, so it is the finer scale. The score on dev only changes where an answer flips, and on a few
 # hundred texts two scores that are a point apart cannot be told from each other. Read down a block to see what the repair does,
-# and across the two blocks to see what the choice does.
+# and across the two blocks to see what the choice does. Where *weights* is worse than *masks*, it had too many unknowns for so few
+# texts and fitted those texts alone; a larger `n_importance` helps.
 #
 # ## 4.8 Do it, with training
 #
@@ -584,7 +586,8 @@ candidates = [candidate for group in tried for candidate in group]
 bench.table(tables.plain([candidate.row(unpruned_ms) for candidate in candidates]))
 
 # %% [markdown]
-# *Reading the table.* Compare the two columns of scores. Training does not always win: `n_retrain` texts and a few epochs are
+# *Reading the table.* The two columns in the middle are scores on dev; the next one says what share of the teacher's score the
+# better version keeps. Compare the two scores. Training does not always win: `n_retrain` texts and a few epochs are
 # little beside what the student itself learned from, and the tuned cut is already close to the unpruned model. Where training
 # makes a shape worse, the tuned one is served. `make book SET="n_retrain=0 retrain_epochs=[0,4]"` trains longer, on all texts.
 #
@@ -658,8 +661,8 @@ show(bench.table(tables.plain(bench.facts["speed"], tables.PREDICTION)))
 bench.table(tables.plain(bench.facts["speed"], tables.SERVING))
 
 # %% [markdown]
-# *Reading the figure and the first table.* A point in the grey band was predicted to within a tenth. The column *measured /
-# predicted* gives the same as a number. If it is off in the same direction in every row, the machine was slower or faster than
+# *Reading the figure and the first table.* A point in the grey band was predicted to within a tenth. The column *ratio* gives the
+# measured time over the predicted one. If it is off in the same direction in every row, the machine was slower or faster than
 # when the table was made; then compare the two columns of speed-ups. If a single row is off, that may be noise. Or its matrices
 # have a size that the engine handles better or worse than the sizes in the table, between which the prediction interpolates.
 #
@@ -737,7 +740,8 @@ Markdown(tables.kept_against_uniform(map(bench.kept, kept_runs)))
 # lie below it: the rule was asked on dev, and both splits are samples. Look at the bar of the chosen model: if it reaches the line,
 # the test texts cannot tell whether the model keeps that share.
 #
-# *Reading the tables.* There is a row for the tuned model and one for each seed of the retraining. A single seed decides
+# *Reading the tables.* The difference is the score of the searched shape minus that of the uniform one, so a positive one
+# speaks for the search. There is a row for the tuned model and one for each seed of the retraining. A single seed decides
 # little: training again with other random numbers can move the difference as far as the search does. That is why kept runs
 # stand below, one of them with three seeds and one on another task. (A [kept run](glossary.md#kept-run) may come from an
 # earlier edition of the book, with another student and earlier names; its line says when it was made.) A searched shape that
