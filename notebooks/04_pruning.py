@@ -103,11 +103,9 @@ bench = Bench.open("04_pruning", globals())
 threads, caption = bench.threads, f"{bench.caption}; {engine} fp32"
 check_known("tuning", tunings_tried, mask_search.TUNINGS)
 if not (seeds and shares_tried and n_importance > 1 and (uniform_tried or speedups_wanted)):
-    raise InputError(
-        "seeds, shares_tried and the shapes (uniform_tried, speedups_wanted) need an entry, n_importance 2 or more"
-    )
-if not any(retrain_epochs):
-    raise InputError("retrain_epochs leaves nothing to train; for that set retrained_too to false")
+    raise InputError("give seeds, shares_tried, a shape to try, and an n_importance of 2 or more")
+if not len(retrain_epochs) == len(retrain_rates) == 2 or not any(retrain_epochs):
+    raise InputError("retrain_epochs (not both 0) and retrain_rates take two numbers each")
 
 # %% [markdown]
 # ## 4.1 Idea: take out what the answer does not need
@@ -239,8 +237,8 @@ bench.figure(figures.importance_map(by_head, by_neuron, small_print), "importanc
 # %% [markdown]
 # *Reading the figure.* On the left each square is a head, and a dark one matters much. On the right the neurons of each
 # layer are sorted from the most important to the least; the scale is logarithmic, so a line that falls steeply has many
-# neurons that hardly matter. Above both panels stands how few parts make up half of the total importance. Where that is a
-# small part of all, pruning has a chance.
+# neurons that hardly matter. The line above each panel says how few parts make up half of the total importance. Where those
+# are a small part of all, pruning has a chance.
 #
 # ## 4.4 Is that better than chance?
 #
@@ -343,9 +341,8 @@ Markdown(reports.cost_words(curves))
 # $$D = \frac{1}{n} \sum_{i=1}^{n} \sum_{y} p_i(y) \log \frac{p_i(y)}{q_i(y)} \qquad (4.5)$$
 #
 # where $p_i(y)$ is the probability that the unpruned model gives to answer $y$ for text $i$, and $q_i(y)$ that of the cut
-# model. It is 0 where nothing moved, and needs no labels. Its unit, with natural
-# logarithms, is the nat. We then look for the choices
-# $c_1, \ldots, c_N$, one for each layer, that solve
+# model. It is 0 where nothing moved, and needs no labels. Its unit, with natural logarithms, is the nat. We then look for
+# the choices $c_1, \ldots, c_N$, one for each layer, that solve
 #
 # $$\min_{c_1, \ldots, c_N} \sum_{l=1}^{N} D(c_l) \quad \mathrm{so\ that} \quad
 # t_0 + \sum_{l=1}^{N} t(c_l) \le T_{\mathrm{wanted}} \qquad (4.6)$$
@@ -355,9 +352,10 @@ Markdown(reports.cost_words(curves))
 # the budget, the least loss so far. For that it rounds the times to small steps of the budget:
 #
 # ```text
-# least[b] = 0 for every budget b
-# for each layer:
-#     least[b] = the smallest of  least[b - price of c] + loss of c,  over the choices c of this layer
+# least[b] = 0, for every budget b
+# for each layer, and every budget b:
+#     new[b] = the smallest of  least[b - price of c] + loss of c,  over the choices c that b can pay
+#     then new takes the place of least
 # ```
 #
 # The loss of each single cut is measured. That the losses *add up* is only an estimate. So the search is repeated with the
@@ -459,8 +457,9 @@ bench.figure(figures.shapes(panels, full, caption), "shapes")
 # divergence answers most like the unpruned model. Where the two estimates are the same shape, clock and operations agree on
 # this machine. Where *searched* is better than both, it paid to measure whole candidates.
 #
-# *Reading the second table.* If the narrow model diverges less than the one without a layer, then at equal time it is better
-# to make all layers thinner than to have fewer of them. *The figure* shows the shapes themselves: look which layers a searched
+# *Reading the second table.* The third column is the divergence of the model without the layer, the last one that of a narrow
+# model of the same time. If the narrow model diverges less, then at equal time it is better
+# to make all layers thinner than to have fewer of them. *The figure* shows the shapes themselves. Look at which layers a searched
 # shape spares.
 #
 # ## 4.7 Do it, without training
@@ -523,18 +522,19 @@ bench.table(tables.plain(rows))
 
 # %% [markdown]
 # *Reading the table.* The divergence is measured on training texts that took no part in choosing or tuning. It sees every
-# small move of a probability, so it is the finer scale. The score on dev only changes where an answer flips, and on some
+# small move of a probability, so it is the finer scale. The score on dev only changes where an answer flips, and on a few
 # hundred texts two scores that are a point apart cannot be told from each other. Read down a block to see what the repair does,
-# and across the two blocks to see what the choice does.
+# and across the two blocks to see what the choice does. Where *weights* is worse than *masks*, it had too many unknowns for so few
+# texts and fitted those texts alone; a larger `n_importance` helps.
 #
 # ## 4.8 Do it, with training
 #
 # Least squares mends each half layer by itself. Training can also let the layers help each other out, at the price of
 # minutes. As in FastFormers, the unpruned model is the teacher of the pruned one. Unlike there, the pruned model starts from
-# the tuned cut, and may learn in two stages, hidden states first and answers second, as the student did in chapter 3. How long
-# each lasts `retrain_epochs` says; 0 leaves a stage out, as the default run does with the first. (The student that comes with
-# the book learned for long, and to match its hidden states anew on fewer texts undoes some of that.) With `retrain_rounds`
-# above 1 the parts go gradually: each round removes a share, chooses anew among what is left, and trains.
+# the tuned cut, and may learn in two stages, hidden states first and answers second, as the student did in chapter 3. The
+# parameter `retrain_epochs` says how long each lasts; 0 leaves a stage out, as the default run does with the first. (The
+# student that comes with the book learned for long, and matching its hidden states anew on fewer texts undoes some of that.)
+# With `retrain_rounds` above 1 the parts go gradually: each round removes a share, chooses anew among what is left, and trains.
 #
 # (FastFormers' code also replaces the activation function GELU by the cheaper ReLU when it saves a pruned model. Here the
 # activation stays, so that only the shape changes; [chapter 3](03_distillation.ipynb) tries ReLU on a student.)
@@ -586,7 +586,8 @@ candidates = [candidate for group in tried for candidate in group]
 bench.table(tables.plain([candidate.row(unpruned_ms) for candidate in candidates]))
 
 # %% [markdown]
-# *Reading the table.* Compare the two columns of scores. Training does not always win: `n_retrain` texts and a few epochs are
+# *Reading the table.* The two columns in the middle are scores on dev; the next one says what share of the teacher's score the
+# better version keeps. Compare the two scores. Training does not always win: `n_retrain` texts and a few epochs are
 # little beside what the student itself learned from, and the tuned cut is already close to the unpruned model. Where training
 # makes a shape worse, the tuned one is served. `make book SET="n_retrain=0 retrain_epochs=[0,4]"` trains longer, on all texts.
 #
@@ -660,8 +661,8 @@ show(bench.table(tables.plain(bench.facts["speed"], tables.PREDICTION)))
 bench.table(tables.plain(bench.facts["speed"], tables.SERVING))
 
 # %% [markdown]
-# *Reading the figure and the first table.* A point in the grey band was predicted to within a tenth. The column *measured /
-# predicted* gives the same as a number. If it is off in the same direction in every row, the machine was slower or faster than
+# *Reading the figure and the first table.* A point in the grey band was predicted to within a tenth. The column *ratio* gives the
+# measured time over the predicted one. If it is off in the same direction in every row, the machine was slower or faster than
 # when the table was made; then compare the two columns of speed-ups. If a single row is off, that may be noise. Or its matrices
 # have a size that the engine handles better or worse than the sizes in the table, between which the prediction interpolates.
 #
@@ -703,11 +704,10 @@ rows = reports.against_uniform(candidates, seeds, lambda a, b: difference(a, b, 
 bench.facts["against_uniform"] = rows
 is_faster = measured_ms[chosen.name] < measured_ms["unpruned"]
 met_the_rule = chosen.kept.holds(min_retention) and is_faster
-gain = {
+bench.facts["chosen_again"] = gain = {
     "one by one": alone_again.speedup(chosen.name, "unpruned"),
     "best batching": batched_again.speedup(chosen.name, "unpruned"),
 }
-bench.facts["chosen_again"] = gain
 outcome = (
     "the most accurate of the fastest that keep the rule. It goes on"
     if met_the_rule
@@ -731,16 +731,17 @@ figure = figures.pareto(
 )
 show(bench.figure(figure, "pareto"))
 show(bench.table(tables.plain(rows)))
-kept_runs = ("docs-cpu", "docs-cpu-three-seeds", "boolq-after-docs")
+kept_runs = ("docs-cpu", "docs-cpu-shapes", "docs-cpu-three-seeds", "boolq-after-docs")
 Markdown(tables.kept_against_uniform(map(bench.kept, kept_runs)))
 
 # %% [markdown]
 # *Reading the figure.* Left is fast, up is accurate. The grey steps are the *Pareto front*: for a model on it no other one is
 # both faster and more accurate. The dashed line is the rule's share of the teacher's score *on test*. The chosen model may
-# lie below it: the rule was asked on dev, and both splits are samples. What test says is the bar. If it reaches the line, these
-# texts cannot tell.
+# lie below it: the rule was asked on dev, and both splits are samples. Look at the bar of the chosen model: if it reaches the line,
+# the test texts cannot tell whether the model keeps that share.
 #
-# *Reading the tables.* There is a row for the tuned model and one for each seed of the retraining. A single seed decides
+# *Reading the tables.* The difference is the score of the searched shape minus that of the uniform one, so a positive one
+# speaks for the search. There is a row for the tuned model and one for each seed of the retraining. A single seed decides
 # little: training again with other random numbers can move the difference as far as the search does. That is why kept runs
 # stand below, one of them with three seeds and one on another task. (A [kept run](glossary.md#kept-run) may come from an
 # earlier edition of the book, with another student and earlier names; its line says when it was made.) A searched shape that
@@ -828,7 +829,7 @@ if is_elastic:
 if is_elastic and len(set(elastic_widths)) > 1:  # a line needs two points
     show(bench.figure(figures.elastic(accuracies, unpruned_dev, caption=caption), "elastic"))
 elastic_command = 'make book SET="elastic_widths=[1.0,0.75,0.5,0.25] elastic_depths=[1.0,0.67]"'
-Markdown(tables.kept_elastic(is_elastic, [bench.kept()], elastic_command))
+Markdown(tables.kept_elastic(is_elastic, map(bench.kept, kept_runs), elastic_command))
 
 # %% [markdown]
 # ## 4.15 Dropping words that never occur
@@ -858,7 +859,7 @@ bench.table(tables.upright(bench.facts["vocabulary"]))
 #
 # ## 4.16 What it cost
 #
-# What pruning cost in accuracy stands in the figure and tables of 4.11. It also cost computing time, which is paid once. The
+# The figure and the tables of 4.11 show what pruning cost in accuracy. It also cost computing time, which is paid once. The
 # latency table is measured once on a machine, and later runs take it from there.
 
 # %% tags=["hide-input"]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from fflib import display
+from fflib.plotting import number
 from fflib.pruning.reports import Row
 
 LOW, HIGH = "95 % from", "to"  # keys of the ends of an interval, shown in one column
@@ -39,34 +40,34 @@ def _share(value: float) -> str:
 
 TIMES, POINTS, MS = _digits(2, unit="x"), _digits(1, "+"), _digits(2)
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "target": ("speed-up asked for", str),
+    "target": ("asked for", str),
     "way": ("how the shape was found", str),
     "divergence": ("divergence (nats)", _digits(4)),
-    "kept": ("heads/neurons kept, layer by layer", shape_words),
+    "kept": ("heads/neurons by layer", shape_words),
     "taken out": ("layer taken out", str),
     "predicted speed-up": ("predicted speed-up", TIMES),
-    "divergence of the narrow model": ("divergence of a narrow model of equal time (nats)", _digits(4)),
+    "divergence of the narrow model": ("narrow model instead (nats)", _digits(4)),
     "kept by": ("which units stay", str),
     "tuned": ("repaired by", lambda value: "nothing" if value == "none" else value),
     "dev %": ("score on dev (%)", _digits(1)),
-    "dev %, tuned only": ("tuned only (% on dev)", _digits(1)),
-    "dev %, retrained": ("retrained (% on dev)", _digits(1)),
+    "dev %, tuned only": ("tuned only (%)", _digits(1)),
+    "dev %, retrained": ("retrained (%)", _digits(1)),
     "worst and best seed": ("worst and best seed (%)", str),
-    "of the teacher's on dev": ("share of the teacher's score on dev (95 % interval)", str),
-    "minutes of retraining": ("minutes of retraining", _digits(1)),
+    "of the teacher's on dev": ("of the teacher's (95 % interval)", str),
+    "minutes of retraining": ("minutes", _digits(1)),
     "predicted ms": ("predicted (ms)", MS),
     "measured ms": ("measured (ms)", MS),
-    "measured / predicted": ("measured / predicted", MS),
+    "measured / predicted": ("ratio", MS),
     "speed-up": ("measured speed-up", TIMES),
     "p50 ms": ("one instance: p50 (ms)", _digits(1)),
-    "requests/s": ("one instance: requests/s", _digits(0)),
-    "two instances, requests/s": ("two instances: requests/s", _digits(0)),
+    "requests/s": ("one instance: requests/s", number),
+    "two instances, requests/s": ("two instances: requests/s", number),
     "their speed-up": ("two instances: speed-up", TIMES),
     "their p50 ms": ("two instances: p50 (ms)", _digits(1)),
-    "in the best batches, requests/s": ("best batches: requests/s", _digits(0)),
+    "in the best batches, requests/s": ("best batches: requests/s", number),
     "how": ("version", str),
-    "searched less uniform, points": ("searched minus uniform (points)", POINTS),
-    "the searched one is": ("the searched shape is", str),
+    "searched less uniform, points": ("difference (points)", POINTS),
+    "the searched one is": ("searched is", str),
     "on": ("measured on", str),
     "peeking gains, points": ("gain from peeking (points)", POINTS),
     "words kept": ("words kept in the vocabulary", str),
