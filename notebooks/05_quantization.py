@@ -111,15 +111,15 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 #
 # ```text
 # weights in fp32      -0.6200    -0.0400     0.1100     0.5300
-# divided by scale   -127.00      -8.19      22.53     108.56         scale = 0.62 / 127 = 0.00488
+# divided by scale   -127.00      -8.19      22.53     108.56      scale: 0.62 / 127 = 0.00488
 # codes (int8)         -127         -8         23        109
 # codes times scale    -0.6200    -0.0391     0.1123     0.5321
-# error                 0.0000     0.0009     0.0023     0.0021         never more than half a scale, 0.00244
+# error                 0.0000     0.0009     0.0023     0.0021     half a scale at most: 0.00244
 # ```
 #
 # A value $x$ gets the code $q$, and the code stands for the value $\hat{x}$:
 #
-# $$q = \mathrm{round}\left(\frac{x}{s}\right) + z, \qquad \hat{x} = s \, (q - z), \qquad |x - \hat{x}| \le \frac{s}{2}$$
+# $$q = \mathrm{round}(x / s) + z, \qquad \hat{x} = s \, (q - z), \qquad |x - \hat{x}| \le s / 2$$
 #
 # Here $s$ is the scale and the whole number $z$ is the [zero point](glossary.md#zero-point), the code of zero
 # ([Jacob et al., section 2.1](https://arxiv.org/abs/1712.05877)). The bound on the error holds for every $x$ within the
@@ -143,11 +143,11 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 # the sum of each column of codes, which is known beforehand.) The two scales come in once, after the sum:
 #
 # ```text
-# fp32:   values [tokens, inner]  times  weights [inner, outer]                                         ->  outputs
+# fp32:  values times weights                                             -->  outputs
 #
-# int8:   values  -> codes, in each call  --+
-#                                            +-->  whole-number sums, exact  -->  times s_x and s_j  -->  outputs in fp32
-#         weights -> codes, made once     --+
+# int8:  values  -> codes, in each call --+
+#                                         +--> exact sums --> times s_x s_j --> outputs in fp32
+#        weights -> codes, made once    --+
 # ```
 #
 # The bias is added after that, and everything between the products, such as softmax and LayerNorm, stays in fp32. So
@@ -504,8 +504,8 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 #   products of ONNX Runtime take one scale for the whole tensor.
 #
 # How do the same recipes fare on another processor? The last table sets this run's model beside two
-# [kept runs](glossary.md#kept-run), A and B. Their models learned another task or were pruned to another shape, so
-# compare the factors, and which recipes fail, rather than single digits.
+# [kept runs](glossary.md#kept-run), A and B. Speed-ups are over fp32 in the same run. Their models learned another task
+# or were pruned to another shape, so compare the factors, and which recipes fail, rather than single digits.
 #
 #
 # ## 5.10 Measure: what int8 is worth, beside the prediction
@@ -787,9 +787,9 @@ bench.facts["sixteen_bits"] = rows
 bench.facts["sixteen_bits"] = rows
 
 # %% [markdown]
-# In the table, *time over that of our int8* above one means slower than the file of this chapter. An engine is good on
-# the instruction sets that its makers tuned it for: on a processor without VNNI, OpenVINO's int8 can be slower than its
-# own fp32.
+# In the table, *times our int8* is the time of a request over that of this chapter's file: above one is slower. An
+# engine is good on the instruction sets that its makers tuned it for: on a processor without VNNI, OpenVINO's int8 can
+# be slower than its own fp32.
 #
 # Sixteen bits were timed in PyTorch, against PyTorch. They are the least work of all, one line of code, and hardly
 # change a label. A factor below one means that the conversions cost more than the products save: at one request at a
@@ -821,10 +821,10 @@ bench.facts["sixteen_bits"] = rows
 # ([ONNX Runtime's own answer](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html) agrees,
 # and [users of AVX2 machines report it](https://github.com/microsoft/onnxruntime/issues/6695)). The last table of 5.10
 # shows the same prediction and the same measurement on this machine and on those of the kept runs. Compare the rows of
-# one model there. *Most in a product* follows from the instruction set. *Their speed-up* is what the products of this
-# model reach of it; small products stay far below. The measured gain of the model is smaller again, because of the
-# share that int8 does not touch. On AVX2 expect clearly less than two, which is the limit of a single product there;
-# one badly chosen setting, or a small model, and the gain is gone.
+# one model there. *Limit* follows from the instruction set. *Their speed-up* is what the products of this model reach
+# of it; small products stay far below. The measured gain of the model is smaller again, because of the share that int8
+# does not touch. On AVX2 expect clearly less than two, which is the limit of a single product there; one badly chosen
+# setting, or a small model, and the gain is gone.
 #
 # ## 5.16 When it does not pay
 #
@@ -895,8 +895,8 @@ Markdown(
 # %% [markdown]
 # **Exercise 4: predict for a processor that you do not have.** A server has AVX2 only. The products take 0.7 of the
 # time of a request, and int8 makes them one and a half times as fast. How much faster is the model? Compare with the
-# kept run on AVX2 in the table of 5.15. If you have such a machine, run `make book` there, and `make compare` sets it
-# beside the kept run.
+# kept run on AVX2 in the last table of 5.10. If you have such a machine, run `make book` there, and `make compare` sets
+# it beside the kept run.
 
 # %% tags=["answer"]
 asked = prediction.speedup(0.7, 1 / 1.5)

@@ -92,31 +92,31 @@ bench = Bench.open("06_runtime", globals())
 # memory. Here is the feed-forward half of a layer, with the states $h$ going in at the top:
 #
 # ```text
-#       plain graph                          fused graph
+# plain graph                          fused graph
 #
-#       MatMul   (to the inner width)        MatMul
-#       Add      (bias)               \
-#       Div, Erf, Add, Mul, Mul  GELU /      BiasGelu                  six operators became one
-#       MatMul   (back)                      MatMul
-#       Add      (bias)               \
-#       Add      (h, the residual)     |     SkipLayerNormalization    three operators became one
-#       LayerNormalization            /
+# MatMul   (to the inner width)        MatMul
+# Add      (bias)               \
+# Div, Erf, Add, Mul, Mul  GELU /      BiasGelu                  six operators became one
+# MatMul   (back)                      MatMul
+# Add      (bias)               \
+# Add      (h, the residual)     |     SkipLayerNormalization    three operators became one
+# LayerNormalization            /
 # ```
 #
 # **Drop.** A classifier reads only the *first* token of the last layer. The other rows of that layer are computed for
 # nobody. The first token must see all the others there, but nothing has to be computed *for* them:
 #
 # ```text
-#       one layer, n tokens                     each layer before the last    last layer, for the first token
-#       ----------------------------------------------------------------------------------------------------
-#       queries of the input                    n rows                        1 row      only the first asks
-#       keys of the input                       n rows                        none       see 6.2
-#       queries by keys, softmax                n by n                        1 by n
-#       values of the input                     n rows                        none       see 6.2
-#       attention weights by values             n rows                        1 row
-#       output product, residual, LayerNorm     n rows                        1 row
-#       feed-forward, residual, LayerNorm       n rows                        1 row
-#       classifier                              -                             reads this one row
+# one layer, n tokens                    other layers   last layer, for the first token
+# --------------------------------------------------------------------------------------
+# queries of the input                   n rows         1 row, since only the first asks
+# keys of the input                      n rows         none (see 6.2)
+# queries by keys, softmax               n by n         1 by n
+# values of the input                    n rows         none (see 6.2)
+# attention weights by values            n rows         1 row
+# output product, residual, LayerNorm    n rows         1 row
+# feed-forward, residual, LayerNorm      n rows         1 row
+# classifier                             -              reads this one row
 # ```
 #
 # Whether a fusion pays is for this processor to say. Whether the graph is still the same model is for a check to say.
@@ -548,8 +548,9 @@ Markdown(
 #
 # ## 6.9 The rung
 #
-# Chapter 5's file and this chapter's file answer the same requests, in the batches of chapter 2 and in the same rounds.
-# Only the graph differs, so the step is what the first token brings.
+# Chapter 5's file and this chapter's file answer the same requests, in the same rounds and in the batches that chapter
+# 2 found best, in the default run by a [token budget](glossary.md#token-budget). Only the graph differs, so the step is
+# what the first token brings.
 
 # %%
 plan = bench.best_plan(busy.lengths)

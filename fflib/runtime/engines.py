@@ -133,7 +133,7 @@ def shown(rows: Sequence[Mapping[str, object]], verdicts: Mapping[str, str] | No
             "p50 ms": row["p50 ms"],
             "p95 ms": row["p95 ms"],
             "labels kept %": row["labels kept %"],
-            "largest change of a logit": f"{row['largest change']:.0e}",
+            "largest logit change": f"{row['largest change']:.0e}",
             "s to load or compile": row["to load or compile, s"],
         }
         | ({"answers": verdicts[row["engine"]]} if verdicts else {})
