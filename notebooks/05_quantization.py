@@ -491,7 +491,7 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 # - In the first figure a recipe further left is faster, and a higher one keeps more labels. The numbers are explained
 #   beside it; a ring marks the default recipe, and a bar its interval.
 # - *Labels kept* comes with a wide interval, because the texts are few. One label more or less means nothing; a recipe
-#   far below the others is broken. Such recipes say "no" in the last column of the table and are hollow in the figure.
+#   far below the others is broken. Such recipes have "no" in the column *served* and are hollow in the figure.
 # - The library's default and *one scale a matrix* show what 5.6 predicted. *static, entropy* clips the outliers of 5.7.
 #   If it changes many labels here, then outliers matter: the model uses them.
 # - Why does the file not shrink to a quarter? Most of it are the embeddings, a table with a row for each word of the
@@ -808,14 +808,14 @@ bench.facts["sixteen_bits"] = rows
 #
 # | cause | how to tell | what to do |
 # |:--|:--|:--|
-# | The processor has no int8 instructions, or only AVX2 | `lscpu` shows neither `vnni` nor `amx_int8` nor `asimddp`; table in 5.2 | expect little; take weights of seven bits |
-# | The products are few or small | the share in 5.4 is low, or the figure there shows both lines together | prune or fuse first; batch requests |
-# | Weights are stored in int8 but multiplied in fp32 | the profiler (chapter 6) shows `MatMul` beside `DequantizeLinear` | convert with `quantize_dynamic`, check the graph |
-# | Rounding the inputs costs more than it saves | `DynamicQuantizeLinear` is large in the profile | take static ranges; round once for Q, K and V |
-# | A kind of codes for which there is no fast kernel | signed activations with signed weights on x86 | take unsigned activations and signed weights |
-# | Only the weights are small (int4, "weight only") | the file shrinks, the time does not | that is for language models, which wait for memory |
-# | A fusion around the products is slow | chapter 6, section 6.3 | switch that fusion off |
-# | fp32 had more threads, or shorter texts | the comparison was not like for like | same requests, same threads, in turn |
+# | No int8 instructions, or AVX2 only | table in 5.2; `lscpu` shows no `vnni`, `amx_int8` or `asimddp` | expect little; weights of seven bits |
+# | The products are few or small | the share in 5.4 is low, or both lines of its figure are close | prune or fuse first; batch requests |
+# | int8 weights, but fp32 products | profile (6.3): `MatMul` beside `DequantizeLinear` | convert with `quantize_dynamic` |
+# | Rounding the inputs costs too much | profile: `DynamicQuantizeLinear` is large | static ranges; round once for Q, K and V |
+# | Codes without a fast routine | signed activations with signed weights on x86 | unsigned activations, signed weights |
+# | Only the weights are small | the file shrinks, the time does not | that is for language models |
+# | A slow fusion around the products | section 6.3 | switch that fusion off |
+# | fp32 had more threads or shorter texts | not compared like with like | same requests and threads, in turn |
 #
 # The first cause decides most cases
 # ([ONNX Runtime's own answer](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html) agrees,

@@ -416,9 +416,10 @@ bench.facts["int8_products"] = rows
 display.table(ceiling.shown(rows))
 
 # %% [markdown]
-# *Share of the best rate* says how far better products could help, and *share of the request* how much of the time that
-# concerns. With two threads the first share is usually lower: the products are so small that waking a second thread
-# costs as much as it brings. Chapter 7 draws the conclusion and gives each request one thread.
+# *G* stands for billions of operations. *Share of the best* says how far better products could help, and *share of the
+# request* how much of the time that concerns. With two threads the first share is usually lower: the products are so
+# small that waking a second thread costs as much as it brings. Chapter 7 draws the conclusion and gives each request
+# one thread.
 #
 # ## 6.6 Heads with a loop: WiC
 #
@@ -438,7 +439,7 @@ display.source(encoder.read_words)
 # threads: PyTorch, ONNX Runtime in fp32, and ONNX Runtime in int8. *This book's file* is the file of 6.5; it is the
 # third again if chapter 5 chose *dynamic*. Where OpenVINO is installed it gets the whole graph too, and makes its own
 # int8 of the graph for the first token. In fp32 the logits have to be those of the model. In eight bits the labels are
-# counted, and the last column says who may be served.
+# counted, and *answers* says who may be served.
 
 # %%
 loaded, absent = engines.load_all(first_token_model, engines_tried, bench.threads, folder)
@@ -468,9 +469,9 @@ if not peers and "B" in kept_runs:
 
 # %% [markdown]
 # Compare [p50 and p95](glossary.md#p50-and-p95) of each engine: where the p95 is several times the p50 the engine is
-# irregular, and users feel the p95. *Seconds to load or compile* is paid once for each process; it matters where a
-# service starts often. Where the table of a kept run stands below, it is on another processor: compare its rows with
-# each other and not with the first table.
+# irregular, and users feel the p95. *Load, s*, the seconds to load or compile, is paid once for each process; it
+# matters where a service starts often. Where the table of a kept run stands below, it is on another processor: compare
+# its rows with each other and not with the first table.
 #
 # ## 6.8 Length again: batches, packed rows, graphs of one shape
 #
