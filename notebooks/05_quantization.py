@@ -26,7 +26,8 @@
 # **Needs** chapters [1](01_baseline.ipynb) to [4](04_pruning.ipynb). **Leaves** the model of chapter 4 in eight bits,
 # if some recipe keeps [the rule](glossary.md#the-rule), and one [rung](glossary.md#rung) of the
 # [ladder](glossary.md#ladder) for each recipe that may be served. The gain of the engine itself is not counted again:
-# every rung here stands on a model in [fp32](glossary.md#fp32), floating-point numbers of 32 bits, in that same engine.
+# every rung here stands on a model in [fp32](glossary.md#fp32), floating-point numbers of 32 bits, in that same
+# [engine](glossary.md#engine).
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
@@ -189,8 +190,8 @@ Markdown(report.processor_words(bench.facts["int8"], warning))
 # ## 5.3 Three models, as graphs
 #
 # The recipes are compared on three models: the [teacher](glossary.md#teacher), the [student](glossary.md#student) of
-# chapter 3, and what chapter 4 pruned from it. ONNX Runtime wants each as a *graph*, a file that lists the operators in
-# the order in which they run; chapter 6 is about such graphs.
+# chapter 3, and what chapter 4 pruned from it. ONNX Runtime wants each as a [graph](glossary.md#graph), a file that
+# lists the operators in the order in which they run; chapter 6 is about such graphs.
 #
 # PyTorch can make one: `torch.onnx.export` runs the model on stand-ins for tensors and translates what it sees. This
 # takes seconds for each layer. The graph of our encoder is known beforehand, so this book writes the file itself,
@@ -635,11 +636,10 @@ if rows:
     )
 
 # %% [markdown]
-# In the default run no training is needed if a recipe keeps the rule, and the sentence above says so. The table under
-# it is of a kept run on BoolQ, where it was needed: each recipe without training and with it. Its dev set is small, so
-# the smallest step between two rows is one example; read the direction, not the digit. A recipe that keeps too few
-# labels of the fp32 model is not served even if its score is good, because then it is another model that happens to
-# score as well.
+# If a recipe keeps the rule, no training is done, and the sentence above says so. The table under it is from a kept run
+# on BoolQ, where it was needed: each recipe without training and with it. Its dev set is small, so the smallest step
+# between two rows is one example; read the direction, not the digit. A recipe that keeps too few labels of the fp32
+# model is not served even if its score is good, because then it is another model that happens to score as well.
 #
 # ## 5.12 Choose on dev, report on test: the rungs
 #

@@ -290,7 +290,7 @@ if beside:
 #   other rows mean nothing.
 # - **Fewer operators are not always faster.** Look at *+ skip-LayerNorm*: it has fewer operators than *all but these
 #   four*. Where it is slower, the fused operator is a poor one on this processor. Level *all*, which most people use,
-#   contains it, because it pays elsewhere.
+#   contains it, because it pays elsewhere, on GPUs for example.
 # - **The first token is what pays.** Compare *this book's* with *this book's, all tokens*: the same fusions, less work.
 #   The gain can exceed the prediction, because the operators between the products also have fewer rows.
 # - **Why does this book's graph not fuse attention**, if *+ attention* is ahead of *all but these four*? The library
