@@ -48,7 +48,7 @@ dropout: float = 0.0  # of training; costs random numbers on a CPU
 seeds: list[int] = [0]  # one retraining per seed; the first one's models are served
 shares_tried: list[float] = [0.5]  # of heads and neurons kept, in the controls of 4.4
 tunings_tried: list[str] = ["none", "masks", "weights"]  # without retraining; see 4.7
-retrain_epochs: list[int] = [1, 1]  # of the inside and of the answers
+retrain_epochs: list[int] = [1, 1]  # of the inside and of the answers; 0 leaves one out
 retrain_rates: list[float] = [1.0e-3, 2.0e-4]  # their peak learning rates
 retrain_rounds: int = 1  # 1: in one step; more: gradually, all of the training after each
 n_buckets: int = 2  # lengths at which the latency table is measured
@@ -100,8 +100,10 @@ threads, caption = bench.threads, f"{bench.caption}; {engine} fp32"
 check_known("tuning", tunings_tried, mask_search.TUNINGS)
 if not (seeds and shares_tried and n_importance > 1 and (uniform_tried or speedups_wanted)):
     raise InputError("give a seed, a share, n_importance of 2 or more, and a shape to try")
-if not len(retrain_epochs) == len(retrain_rates) == 2:
-    raise InputError("retraining has two stages; give two numbers of epochs and two rates")
+if not len(retrain_epochs) == len(retrain_rates) == 2 or not any(retrain_epochs):
+    raise InputError(
+        "retraining has two stages; give two numbers of epochs, not both 0, and two rates"
+    )
 
 # %% [markdown]
 # ## 4.1 Idea: take out what the answer does not need
@@ -393,10 +395,11 @@ def recipe(epochs, rate, evaluations, seed):
 def stages(seed):
     inside = recipe(retrain_epochs[0], retrain_rates[0], 0, seed)
     answers = recipe(retrain_epochs[1], retrain_rates[1], 1, seed)
-    return [
+    both = [
         DistillationStage("inside", Objectives(hidden=1.0), inside),
         DistillationStage("answers", Objectives(logits=1.0), answers),
     ]
+    return [stage for stage in both if stage.recipe.epochs]
 
 
 # %%
@@ -602,7 +605,7 @@ bench.table(reports.flatter_rows(gains), keep="flatter")
 # %%
 if elastic_widths and elastic_depths:
     sizes = dynabert.sub_networks(elastic_widths, elastic_depths)
-    joint_recipe = recipe(retrain_epochs[0], retrain_rates[1], 0, seeds[0])
+    joint_recipe = recipe(max(retrain_epochs), retrain_rates[1], 0, seeds[0])
     all_sizes, history = supernet.train(
         unpruned, scores, sizes, outputs, dev, bench.score, joint_recipe, bench.folder / "models"
     )

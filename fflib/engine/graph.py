@@ -9,11 +9,11 @@ and the order of the operators are the exporter's; it stays in `export.to_onnx`,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import torch
-from onnxscript import GraphBuilder, ir
 from torch import Tensor, nn
 
 from fflib.data.task import SEGMENTS
@@ -21,12 +21,14 @@ from fflib.model import encoder
 from fflib.model.config import EncoderConfig
 from fflib.model.encoder import MASKED, Classifier
 
+if TYPE_CHECKING:  # else imported where a graph is begun: onnxscript takes a second or two, and few processes write one
+    from onnxscript.ir import Value  # in a graph: what an operator returns, a weight, or an input
+
 OPSET, IR_VERSION = 20, 10  # those that PyTorch's exporter writes
-INTEGERS, FLOATS, TRUTHS = ir.DataType.INT64, ir.DataType.FLOAT, ir.DataType.BOOL
+INTEGERS, FLOATS, TRUTHS = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL
 ROWS = ("batch", "length")
 GELUS = {"gelu": "none", "gelu_new": "tanh"}  # activations of a config, and ONNX's names of their approximations
 Shape = tuple[str | int, ...]
-Value = ir.Value  # in a graph: what an operator returns, a weight, or an input
 
 
 class Graph:
@@ -39,27 +41,35 @@ class Graph:
     """
 
     def __init__(
-        self, module: nn.Module, config: EncoderConfig, inputs: Mapping[str, Shape], kind: ir.DataType = INTEGERS
+        self, module: nn.Module, config: EncoderConfig, inputs: Mapping[str, Shape], kind: int = INTEGERS
     ) -> None:
+        from onnxscript import GraphBuilder, ir
+
+        self._ir = ir
         self._builder = GraphBuilder(ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="encoder"))
         self._names = {parameter: name for name, parameter in module.named_parameters()}
         self.config, self.op = config, self._builder.op
-        self.inputs = {name: self._builder.input(name, kind, shape) for name, shape in inputs.items()}
+        self.inputs = {name: self._builder.input(name, ir.DataType(kind), shape) for name, shape in inputs.items()}
 
     def weight(self, parameter: Tensor, transposed: bool = False) -> Value:
         """Add a parameter of the module under its name there; a matrix [outputs, inputs] may be turned."""
         array, name = parameter.detach().cpu().numpy(), self._names[parameter]
         if transposed:
             array, name = array.T, f"{name}.T"
-        return self._builder.initializer(ir.tensor(array, name=name))
+        return self._builder.initializer(self._ir.tensor(array, name=name))
 
     def computed(self, array: np.ndarray, name: str) -> Value:
         """Add what was computed from the module's parameters beforehand."""
-        return self._builder.initializer(ir.tensor(np.ascontiguousarray(array), name=name))
+        return self._builder.initializer(self._ir.tensor(np.ascontiguousarray(array), name=name))
 
     def name_of(self, parameter: Tensor) -> str:
         """Return what the module calls a parameter."""
         return self._names[parameter]
+
+    def as_long_as(self, value: Value, shape: Shape) -> Value:
+        """Note the shape of a value, where the builder cannot know it (it notes 0)."""
+        value.shape = self._ir.Shape(shape)
+        return value
 
     def linear(self, states: Value, part: nn.Linear) -> Value:
         """[batch, length, inputs] -> [batch, length, outputs]."""
@@ -78,7 +88,7 @@ class Graph:
         self._builder.add_output(output, name)
         for node in self._builder.graph:
             node.metadata_props.clear()  # the builder's notes on Python modules, of which there are none
-        return ir.to_proto(ir.Model(self._builder.graph, ir_version=IR_VERSION))
+        return self._ir.to_proto(self._ir.Model(self._builder.graph, ir_version=IR_VERSION))
 
 
 def whole(model: Classifier) -> onnx.ModelProto:
@@ -133,9 +143,7 @@ def numbered(graph: Graph, ids: Value) -> Value:
     if offset:
         is_token = op.Cast(op.Not(op.Equal(ids, graph.config.pad_token_id)), to=INTEGERS)
         return op.Add(op.Mul(op.CumSum(is_token, 1), is_token), offset - 1)
-    numbers = op.Range(0, op.Squeeze(op.Shape(ids, start=1, end=2)), 1)
-    numbers.shape = ir.Shape(ROWS[1:])  # the builder notes 0 numbers where it cannot know how many
-    return numbers
+    return graph.as_long_as(op.Range(0, op.Squeeze(op.Shape(ids, start=1, end=2)), 1), ROWS[1:])
 
 
 def embeddings(graph: Graph, part: encoder.Embeddings, ids: Value, positions: Value, types: Value) -> Value:
