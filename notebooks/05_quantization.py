@@ -144,7 +144,7 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 # the sum of each column of codes, which is known beforehand.) The two scales come in once, after the sum:
 #
 # ```text
-# fp32:  values times weights                                             -->  outputs
+# fp32:  values times weights -----------------------------------------> outputs in fp32
 #
 # int8:  values  -> codes, in each call --+
 #                                         +--> exact sums --> times s_x s_j --> outputs in fp32

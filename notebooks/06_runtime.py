@@ -119,8 +119,8 @@ bench = Bench.open("06_runtime", globals())
 # classifier                             -              reads this one row
 # ```
 #
-# Whether a fusion pays is for this processor to say. Whether the graph is still the same model is for a check to say.
-# The model of this chapter is the one that chapter 5 left, in eight bits if a recipe kept
+# Only a measurement on this processor tells whether a fusion pays, and only a check tells whether the graph is still
+# the same model. The model of this chapter is the one that chapter 5 left, in eight bits if a recipe kept
 # [the rule](glossary.md#the-rule).
 
 # %% tags=["hide-input"]
@@ -142,10 +142,10 @@ one_by_one = batching.in_order(requests.lengths, 1)
 # %% [markdown]
 # ## 6.2 Predict: the last layer for one token
 #
-# That queries, output product and feed-forward half need one row only is plain. But the first token looks at keys and
-# values of *all* tokens. Why need these not be computed either? Because products can be regrouped. Let $q$ be the query
-# of the first token in one head, and $x_j$ the state of token $j$. Its score and, with the attention weights $p_j$, the
-# mean of the values are
+# It is plain that queries, output product and feed-forward half need only one row. But the first token looks at keys
+# and values of *all* tokens. Why do we not need to compute these either? Because products can be regrouped. Let $q$ be
+# the query of the first token in one head, and $x_j$ the state of token $j$. Its score and, with the attention weights
+# $p_j$, the mean of the values are
 #
 # $$q \cdot (W_K x_j + b_K) = (W_K^T q) \cdot x_j + q \cdot b_K, \qquad \sum_j p_j \, (W_V x_j + b_V) = W_V \sum_j p_j x_j + b_V$$
 #
