@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import browser_model
+import links
 import nbformat
 import pandas as pd
 import papermill
@@ -113,6 +114,7 @@ def test_the_rendered_book_is_there(book):
     page = (book / "book" / "index.html").read_text()
     assert "Taming Transformers" in page
     assert (book / "book" / "01_baseline.html").exists()
+    assert links.broken(book / "book") == []
 
 
 def test_the_chosen_model_can_be_taken_home(book, environment):

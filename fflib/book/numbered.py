@@ -1,7 +1,7 @@
 """Figures of a chapter with numbers and captions, as a printed book has them: "Figure 3.2: what it shows".
 
 In a notebook a figure carries its title itself, since there it stands alone. The page's caption says it, so the title
-is cut off the picture where `titles.tell` measured how high it is.
+is cut off the picture where `titles.tell` measured where it ends.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import re
 from collections.abc import Sequence
 
 import nbformat
+import numpy as np
 from nbformat import NotebookNode
 
 from fflib.book import fold
 
 IMAGES = ("image/png", "image/svg+xml")
+NEAR = 8  # pixels by which a title may end elsewhere than it was measured
 MORE = "# what the cell above shows besides"  # an empty cell is left out, with all that it shows
 TEXT = re.compile(r"([\\`*_{}\[\]<>$#|])")  # would be Markdown in a caption
 
@@ -83,20 +85,25 @@ def _caption(title: str, number: str, name: str) -> dict[str, str]:
 
 
 def _cut_title(output: NotebookNode) -> None:
-    left, kind = output.get("metadata", {}).get("below_title", 1), _kind(output)
-    if kind != "image/png" or left >= 1:
+    """Cut off the title that the caption says, where the picture has an empty row below it; else it stays."""
+    end, kind = output.get("metadata", {}).get("title_ends", 0), _kind(output)
+    if kind != "image/png" or not 0 < end < 1:
         return
-    output.data[kind] = _without_top(output.data[kind], left)
-    size = output.metadata.get(kind, {})
-    if "height" in size:
-        size["height"] = round(size["height"] * left)
-
-
-def _without_top(png: str, left: float) -> str:
-    """Return a PNG in base64 without its top, of which the share ``left`` is left."""
     from PIL import Image  # only now: few figures need it
 
-    image = Image.open(io.BytesIO(base64.b64decode(png)))
+    image = Image.open(io.BytesIO(base64.b64decode(output.data[kind])))
+    top = _empty_row(np.asarray(image.convert("RGB")), round(end * image.height))
+    if not top:
+        return
     cut = io.BytesIO()
-    image.crop((0, round(image.height * (1 - left)), image.width, image.height)).save(cut, format="PNG")
-    return base64.b64encode(cut.getvalue()).decode()
+    image.crop((0, top, image.width, image.height)).save(cut, format="PNG")
+    output.data[kind] = base64.b64encode(cut.getvalue()).decode()
+    size = output.metadata.get(kind, {})
+    if "height" in size:
+        size["height"] = round(size["height"] * (1 - top / image.height))
+
+
+def _empty_row(pixels: np.ndarray, row: int) -> int:
+    """Return the row nearest to ``row`` where an image [height, width, 3] shows nothing; 0: there is none near it."""
+    rows = sorted(range(max(1, row - NEAR), min(len(pixels), row + NEAR + 1)), key=lambda i: abs(i - row))
+    return next((i for i in rows if (pixels[i] == pixels[i, 0]).all()), 0)

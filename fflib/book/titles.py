@@ -1,4 +1,4 @@
-"""What a figure tells of itself beside its picture: its name, its title, and what part of it lies below the title.
+"""What a figure tells of itself beside its picture: its name, its title, and where the title ends.
 
 The rendered book makes the caption of it and leaves the title out of the picture; JupyterLab shows the figure as drawn.
 """
@@ -21,16 +21,14 @@ def tell(figure: Figure, name: str) -> None:
     if titles:
         told["title"] = "; ".join(" ".join(title.split()) for title in titles)
     if len(titles) == 1:  # those of several panels stand between them, and stay
-        told["below_title"] = _below(figure, titles[0])
+        told["title_ends"] = _end_of(titles[0], figure)
     # IPython asks for this beside the picture, and keeps the second part as the output's metadata.
     figure._repr_mimebundle_ = lambda include=None, exclude=None: ({}, told)  # type: ignore[attr-defined]
 
 
-def _below(figure: Figure, title: str) -> float:
-    """Return the share of the picture's height that is left when the title is cut off its top."""
+def _end_of(title: str, figure: Figure) -> float:
+    """Return at what share of the picture's height, from its top, the title ends."""
     drawn = next(text for text in figure.findobj(Text) if text.get_text() == title)
-    with_title = figure.get_tightbbox().height
-    drawn.set_visible(False)
-    without = figure.get_tightbbox().height
-    drawn.set_visible(True)
-    return round((without + 2 * PAD) / (with_title + 2 * PAD), 4)
+    picture = figure.get_tightbbox()  # in inches
+    from_top = picture.y1 + PAD - drawn.get_window_extent().y0 / figure.dpi
+    return round(float(from_top / (picture.height + 2 * PAD)), 4)
