@@ -26,7 +26,8 @@
 # **Needs** chapters [1](01_baseline.ipynb) to [4](04_pruning.ipynb). **Leaves** the model of chapter 4 in eight bits,
 # if some recipe keeps [the rule](glossary.md#the-rule), and one [rung](glossary.md#rung) of the
 # [ladder](glossary.md#ladder) for each recipe that may be served. The gain of the engine itself is not counted again:
-# every rung here stands on a model in [fp32](glossary.md#fp32), floating-point numbers of 32 bits, in that same engine.
+# every rung here stands on a model in [fp32](glossary.md#fp32), floating-point numbers of 32 bits, in that same
+# [engine](glossary.md#engine).
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
@@ -111,15 +112,15 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 #
 # ```text
 # weights in fp32      -0.6200    -0.0400     0.1100     0.5300
-# divided by scale   -127.00      -8.19      22.53     108.56         scale = 0.62 / 127 = 0.00488
+# divided by scale   -127.00      -8.19      22.53     108.56      scale: 0.62 / 127 = 0.00488
 # codes (int8)         -127         -8         23        109
 # codes times scale    -0.6200    -0.0391     0.1123     0.5321
-# error                 0.0000     0.0009     0.0023     0.0021         never more than half a scale, 0.00244
+# error                 0.0000     0.0009     0.0023     0.0021     half a scale at most: 0.00244
 # ```
 #
 # A value $x$ gets the code $q$, and the code stands for the value $\hat{x}$:
 #
-# $$q = \mathrm{round}\left(\frac{x}{s}\right) + z, \qquad \hat{x} = s \, (q - z), \qquad |x - \hat{x}| \le \frac{s}{2}$$
+# $$q = \mathrm{round}(x / s) + z, \qquad \hat{x} = s \, (q - z), \qquad |x - \hat{x}| \le s / 2$$
 #
 # Here $s$ is the scale and the whole number $z$ is the [zero point](glossary.md#zero-point), the code of zero
 # ([Jacob et al., section 2.1](https://arxiv.org/abs/1712.05877)). The bound on the error holds for every $x$ within the
@@ -143,11 +144,11 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 # the sum of each column of codes, which is known beforehand.) The two scales come in once, after the sum:
 #
 # ```text
-# fp32:   values [tokens, inner]  times  weights [inner, outer]                                         ->  outputs
+# fp32:  values times weights -----------------------------------------> outputs in fp32
 #
-# int8:   values  -> codes, in each call  --+
-#                                            +-->  whole-number sums, exact  -->  times s_x and s_j  -->  outputs in fp32
-#         weights -> codes, made once     --+
+# int8:  values  -> codes, in each call --+
+#                                         +--> exact sums --> times s_x s_j --> outputs in fp32
+#        weights -> codes, made once    --+
 # ```
 #
 # The bias is added after that, and everything between the products, such as softmax and LayerNorm, stays in fp32. So
@@ -189,8 +190,8 @@ Markdown(report.processor_words(bench.facts["int8"], warning))
 # ## 5.3 Three models, as graphs
 #
 # The recipes are compared on three models: the [teacher](glossary.md#teacher), the [student](glossary.md#student) of
-# chapter 3, and what chapter 4 pruned from it. ONNX Runtime wants each as a *graph*, a file that lists the operators in
-# the order in which they run; chapter 6 is about such graphs.
+# chapter 3, and what chapter 4 pruned from it. ONNX Runtime wants each as a [graph](glossary.md#graph), a file that
+# lists the operators in the order in which they run; chapter 6 is about such graphs.
 #
 # PyTorch can make one: `torch.onnx.export` runs the model on stand-ins for tensors and translates what it sees. This
 # takes seconds for each layer. The graph of our encoder is known beforehand, so this book writes the file itself,
@@ -491,7 +492,7 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 # - In the first figure a recipe further left is faster, and a higher one keeps more labels. The numbers are explained
 #   beside it; a ring marks the default recipe, and a bar its interval.
 # - *Labels kept* comes with a wide interval, because the texts are few. One label more or less means nothing; a recipe
-#   far below the others is broken. Such recipes say "no" in the last column of the table and are hollow in the figure.
+#   far below the others is broken. Such recipes have "no" in the column *served* and are hollow in the figure.
 # - The library's default and *one scale a matrix* show what 5.6 predicted. *static, entropy* clips the outliers of 5.7.
 #   If it changes many labels here, then outliers matter: the model uses them.
 # - Why does the file not shrink to a quarter? Most of it are the embeddings, a table with a row for each word of the
@@ -504,8 +505,8 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 #   products of ONNX Runtime take one scale for the whole tensor.
 #
 # How do the same recipes fare on another processor? The last table sets this run's model beside two
-# [kept runs](glossary.md#kept-run), A and B. Their models learned another task or were pruned to another shape, so
-# compare the factors, and which recipes fail, rather than single digits.
+# [kept runs](glossary.md#kept-run), A and B. Speed-ups are over fp32 in the same run. Their models learned another task
+# or were pruned to another shape, so compare the factors, and which recipes fail, rather than single digits.
 #
 #
 # ## 5.10 Measure: what int8 is worth, beside the prediction
@@ -635,11 +636,10 @@ if rows:
     )
 
 # %% [markdown]
-# In the default run no training is needed if a recipe keeps the rule, and the sentence above says so. The table under
-# it is of a kept run on BoolQ, where it was needed: each recipe without training and with it. Its dev set is small, so
-# the smallest step between two rows is one example; read the direction, not the digit. A recipe that keeps too few
-# labels of the fp32 model is not served even if its score is good, because then it is another model that happens to
-# score as well.
+# If a recipe keeps the rule, no training is done, and the sentence above says so. The table under it is from a kept run
+# on BoolQ, where it was needed: each recipe without training and with it. Its dev set is small, so the smallest step
+# between two rows is one example; read the direction, not the digit. A recipe that keeps too few labels of the fp32
+# model is not served even if its score is good, because then it is another model that happens to score as well.
 #
 # ## 5.12 Choose on dev, report on test: the rungs
 #
@@ -787,9 +787,9 @@ bench.facts["sixteen_bits"] = rows
 bench.facts["sixteen_bits"] = rows
 
 # %% [markdown]
-# In the table, *time over that of our int8* above one means slower than the file of this chapter. An engine is good on
-# the instruction sets that its makers tuned it for: on a processor without VNNI, OpenVINO's int8 can be slower than its
-# own fp32.
+# In the table, *times our int8* is the time of a request over that of this chapter's file: above one is slower. An
+# engine is good on the instruction sets that its makers tuned it for: on a processor without VNNI, OpenVINO's int8 can
+# be slower than its own fp32.
 #
 # Sixteen bits were timed in PyTorch, against PyTorch. They are the least work of all, one line of code, and hardly
 # change a label. A factor below one means that the conversions cost more than the products save: at one request at a
@@ -808,23 +808,23 @@ bench.facts["sixteen_bits"] = rows
 #
 # | cause | how to tell | what to do |
 # |:--|:--|:--|
-# | The processor has no int8 instructions, or only AVX2 | `lscpu` shows neither `vnni` nor `amx_int8` nor `asimddp`; table in 5.2 | expect little; take weights of seven bits |
-# | The products are few or small | the share in 5.4 is low, or the figure there shows both lines together | prune or fuse first; batch requests |
-# | Weights are stored in int8 but multiplied in fp32 | the profiler (chapter 6) shows `MatMul` beside `DequantizeLinear` | convert with `quantize_dynamic`, check the graph |
-# | Rounding the inputs costs more than it saves | `DynamicQuantizeLinear` is large in the profile | take static ranges; round once for Q, K and V |
-# | A kind of codes for which there is no fast kernel | signed activations with signed weights on x86 | take unsigned activations and signed weights |
-# | Only the weights are small (int4, "weight only") | the file shrinks, the time does not | that is for language models, which wait for memory |
-# | A fusion around the products is slow | chapter 6, section 6.3 | switch that fusion off |
-# | fp32 had more threads, or shorter texts | the comparison was not like for like | same requests, same threads, in turn |
+# | No int8 instructions, or AVX2 only | table in 5.2; `lscpu` shows no `vnni`, `amx_int8` or `asimddp` | expect little; weights of seven bits |
+# | The products are few or small | the share in 5.4 is low, or both lines of its figure are close | prune or fuse first; batch requests |
+# | int8 weights, but fp32 products | profile (6.3): `MatMul` beside `DequantizeLinear` | convert with `quantize_dynamic` |
+# | Rounding the inputs costs too much | profile: `DynamicQuantizeLinear` is large | static ranges; round once for Q, K and V |
+# | Codes without a fast routine | signed activations with signed weights on x86 | unsigned activations, signed weights |
+# | Only the weights are small | the file shrinks, the time does not | that is for language models |
+# | A slow fusion around the products | section 6.3 | switch that fusion off |
+# | fp32 had more threads or shorter texts | not compared like with like | same requests and threads, in turn |
 #
 # The first cause decides most cases
 # ([ONNX Runtime's own answer](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html) agrees,
 # and [users of AVX2 machines report it](https://github.com/microsoft/onnxruntime/issues/6695)). The last table of 5.10
 # shows the same prediction and the same measurement on this machine and on those of the kept runs. Compare the rows of
-# one model there. *Most in a product* follows from the instruction set. *Their speed-up* is what the products of this
-# model reach of it; small products stay far below. The measured gain of the model is smaller again, because of the
-# share that int8 does not touch. On AVX2 expect clearly less than two, which is the limit of a single product there;
-# one badly chosen setting, or a small model, and the gain is gone.
+# one model there. *Limit* follows from the instruction set. *Their speed-up* is what the products of this model reach
+# of it; small products stay far below. The measured gain of the model is smaller again, because of the share that int8
+# does not touch. On AVX2 expect clearly less than two, which is the limit of a single product there; one badly chosen
+# setting, or a small model, and the gain is gone.
 #
 # ## 5.16 When it does not pay
 #
@@ -895,8 +895,8 @@ Markdown(
 # %% [markdown]
 # **Exercise 4: predict for a processor that you do not have.** A server has AVX2 only. The products take 0.7 of the
 # time of a request, and int8 makes them one and a half times as fast. How much faster is the model? Compare with the
-# kept run on AVX2 in the table of 5.15. If you have such a machine, run `make book` there, and `make compare` sets it
-# beside the kept run.
+# kept run on AVX2 in the last table of 5.10. If you have such a machine, run `make book` there, and `make compare` sets
+# it beside the kept run.
 
 # %% tags=["answer"]
 asked = prediction.speedup(0.7, 1 / 1.5)

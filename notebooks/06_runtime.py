@@ -92,35 +92,35 @@ bench = Bench.open("06_runtime", globals())
 # memory. Here is the feed-forward half of a layer, with the states $h$ going in at the top:
 #
 # ```text
-#       plain graph                          fused graph
+# plain graph                          fused graph
 #
-#       MatMul   (to the inner width)        MatMul
-#       Add      (bias)               \
-#       Div, Erf, Add, Mul, Mul  GELU /      BiasGelu                  six operators became one
-#       MatMul   (back)                      MatMul
-#       Add      (bias)               \
-#       Add      (h, the residual)     |     SkipLayerNormalization    three operators became one
-#       LayerNormalization            /
+# MatMul   (to the inner width)        MatMul
+# Add      (bias)               \
+# Div, Erf, Add, Mul, Mul  GELU /      BiasGelu                  six operators became one
+# MatMul   (back)                      MatMul
+# Add      (bias)               \
+# Add      (h, the residual)     |     SkipLayerNormalization    three operators became one
+# LayerNormalization            /
 # ```
 #
 # **Drop.** A classifier reads only the *first* token of the last layer. The other rows of that layer are computed for
 # nobody. The first token must see all the others there, but nothing has to be computed *for* them:
 #
 # ```text
-#       one layer, n tokens                     each layer before the last    last layer, for the first token
-#       ----------------------------------------------------------------------------------------------------
-#       queries of the input                    n rows                        1 row      only the first asks
-#       keys of the input                       n rows                        none       see 6.2
-#       queries by keys, softmax                n by n                        1 by n
-#       values of the input                     n rows                        none       see 6.2
-#       attention weights by values             n rows                        1 row
-#       output product, residual, LayerNorm     n rows                        1 row
-#       feed-forward, residual, LayerNorm       n rows                        1 row
-#       classifier                              -                             reads this one row
+# one layer, n tokens                    other layers   last layer, for the first token
+# --------------------------------------------------------------------------------------
+# queries of the input                   n rows         1 row, since only the first asks
+# keys of the input                      n rows         none (see 6.2)
+# queries by keys, softmax               n by n         1 by n
+# values of the input                    n rows         none (see 6.2)
+# attention weights by values            n rows         1 row
+# output product, residual, LayerNorm    n rows         1 row
+# feed-forward, residual, LayerNorm      n rows         1 row
+# classifier                             -              reads this one row
 # ```
 #
-# Whether a fusion pays is for this processor to say. Whether the graph is still the same model is for a check to say.
-# The model of this chapter is the one that chapter 5 left, in eight bits if a recipe kept
+# Only a measurement on this processor tells whether a fusion pays, and only a check tells whether the graph is still
+# the same model. The model of this chapter is the one that chapter 5 left, in eight bits if a recipe kept
 # [the rule](glossary.md#the-rule).
 
 # %% tags=["hide-input"]
@@ -142,10 +142,10 @@ one_by_one = batching.in_order(requests.lengths, 1)
 # %% [markdown]
 # ## 6.2 Predict: the last layer for one token
 #
-# That queries, output product and feed-forward half need one row only is plain. But the first token looks at keys and
-# values of *all* tokens. Why need these not be computed either? Because products can be regrouped. Let $q$ be the query
-# of the first token in one head, and $x_j$ the state of token $j$. Its score and, with the attention weights $p_j$, the
-# mean of the values are
+# It is plain that queries, output product and feed-forward half need only one row. But the first token looks at keys
+# and values of *all* tokens. Why do we not need to compute these either? Because products can be regrouped. Let $q$ be
+# the query of the first token in one head, and $x_j$ the state of token $j$. Its score and, with the attention weights
+# $p_j$, the mean of the values are
 #
 # $$q \cdot (W_K x_j + b_K) = (W_K^T q) \cdot x_j + q \cdot b_K, \qquad \sum_j p_j \, (W_V x_j + b_V) = W_V \sum_j p_j x_j + b_V$$
 #
@@ -290,7 +290,7 @@ if beside:
 #   other rows mean nothing.
 # - **Fewer operators are not always faster.** Look at *+ skip-LayerNorm*: it has fewer operators than *all but these
 #   four*. Where it is slower, the fused operator is a poor one on this processor. Level *all*, which most people use,
-#   contains it, because it pays elsewhere.
+#   contains it, because it pays elsewhere, on GPUs for example.
 # - **The first token is what pays.** Compare *this book's* with *this book's, all tokens*: the same fusions, less work.
 #   The gain can exceed the prediction, because the operators between the products also have fewer rows.
 # - **Why does this book's graph not fuse attention**, if *+ attention* is ahead of *all but these four*? The library
@@ -416,9 +416,10 @@ bench.facts["int8_products"] = rows
 display.table(ceiling.shown(rows))
 
 # %% [markdown]
-# *Share of the best rate* says how far better products could help, and *share of the request* how much of the time that
-# concerns. With two threads the first share is usually lower: the products are so small that waking a second thread
-# costs as much as it brings. Chapter 7 draws the conclusion and gives each request one thread.
+# *G* stands for billions of operations. *Share of the best* says how far better products could help, and *share of the
+# request* how much of the time that concerns. With two threads the first share is usually lower: the products are so
+# small that waking a second thread costs as much as it brings. Chapter 7 draws the conclusion and gives each request
+# one thread.
 #
 # ## 6.6 Heads with a loop: WiC
 #
@@ -438,7 +439,7 @@ display.source(encoder.read_words)
 # threads: PyTorch, ONNX Runtime in fp32, and ONNX Runtime in int8. *This book's file* is the file of 6.5; it is the
 # third again if chapter 5 chose *dynamic*. Where OpenVINO is installed it gets the whole graph too, and makes its own
 # int8 of the graph for the first token. In fp32 the logits have to be those of the model. In eight bits the labels are
-# counted, and the last column says who may be served.
+# counted, and *answers* says who may be served.
 
 # %%
 loaded, absent = engines.load_all(first_token_model, engines_tried, bench.threads, folder)
@@ -468,9 +469,9 @@ if not peers and "B" in kept_runs:
 
 # %% [markdown]
 # Compare [p50 and p95](glossary.md#p50-and-p95) of each engine: where the p95 is several times the p50 the engine is
-# irregular, and users feel the p95. *Seconds to load or compile* is paid once for each process; it matters where a
-# service starts often. Where the table of a kept run stands below, it is on another processor: compare its rows with
-# each other and not with the first table.
+# irregular, and users feel the p95. *Load, s*, the seconds to load or compile, is paid once for each process; it
+# matters where a service starts often. Where the table of a kept run stands below, it is on another processor: compare
+# its rows with each other and not with the first table.
 #
 # ## 6.8 Length again: batches, packed rows, graphs of one shape
 #
@@ -548,8 +549,9 @@ Markdown(
 #
 # ## 6.9 The rung
 #
-# Chapter 5's file and this chapter's file answer the same requests, in the batches of chapter 2 and in the same rounds.
-# Only the graph differs, so the step is what the first token brings.
+# Chapter 5's file and this chapter's file answer the same requests, in the same rounds and in the batches that chapter
+# 2 found best, in the default run by a [token budget](glossary.md#token-budget). Only the graph differs, so the step is
+# what the first token brings.
 
 # %%
 plan = bench.best_plan(busy.lengths)

@@ -13,15 +13,15 @@ from fflib.quantization.study import FLOAT
 Row = dict[str, Any]
 Facts = Mapping[str, Any]
 PREDICTION = {
-    "share of the products": "share of products in the time",
+    "share of the products": "share of products",
     "their speed-up in int8": "their speed-up",
-    "predicted speed-up": "predicted for the model",
+    "predicted speed-up": "predicted",
     "measured speed-up": "measured",
 }
 PEER = {
     "engine": "engine",
     "mean ms": "ms a request",
-    "times our int8": "time over that of our int8",
+    "times our int8": "times our int8",
     "labels kept %": "labels kept %",
     "answers": "answers",
     "two at once, requests/s": "two at once, requests/s",
@@ -48,7 +48,7 @@ def recipes_beside(own: Sequence[Facts], kept: Mapping[str, Facts], model: str) 
     names = dict.fromkeys(name for rows in by_run.values() for name in rows if name != FLOAT)
     if not any(by_run[letter] for letter in kept):
         return []
-    columns = {"times as fast as fp32": "speed-up", "labels kept %": "labels kept %"}
+    columns = {"speed-up": "speed-up", "labels kept %": "labels kept %"}
     return [
         {"recipe": name}
         | {
@@ -67,7 +67,7 @@ def processors_beside(own: Facts, kept: Mapping[str, Facts]) -> list[Row]:
     """
     return [
         {"run": run, "instructions": facts["int8"]["instructions"]}
-        | {"most in a product": f"{facts['int8']['most that int8 can gain in a product']:g}", "model": row["model"]}
+        | {"limit": f"{facts['int8']['most that int8 can gain in a product']:g}", "model": row["model"]}
         | {head: row.get(key) for key, head in PREDICTION.items()}
         for run, facts in {"here": own, **kept}.items()
         for row in facts.get("predicted", [])

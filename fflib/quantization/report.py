@@ -33,14 +33,14 @@ RANGES = {
 SHOWN = {
     "model": "model",
     "recipe": "recipe",
-    "MB": "file, MB",
+    "served": "served",
     "labels kept %": "labels kept %",
     "interval": "95 % interval",
-    "largest change": "largest change of a logit",
-    "flips by batch": "labels changed by the batch",
     "ms": "ms a request",
-    "speed-up": "times as fast as fp32",
-    "served": "served",
+    "speed-up": "speed-up",
+    "largest change": "largest logit change",
+    "flips by batch": "changed by batch",
+    "MB": "file, MB",
 }  # the facts of a recipe that a table shows, and their heads there
 PROCESSORS = {
     "AMX": "Intel Xeon since Sapphire Rapids",
@@ -81,11 +81,10 @@ def instruction_sets(support: Int8Support) -> list[Row]:
     kinds = [kind for _, kind in int8_support.CLASSES] + [int8_support.NONE]
     return [
         {
-            "int8 instructions": kind.instructions,
+            "int8 instructions": kind.instructions + " (this machine)" * (kind.instructions == support.instructions),
             "for example": PROCESSORS[kind.instructions],
             "int8 over fp32, at most": f"{kind.speedup_limit:g}",
             "safe bits of a weight": 7 if kind.saturates else 8,
-            "this machine": "yes" if kind.instructions == support.instructions else "",
         }
         for kind in kinds
     ]

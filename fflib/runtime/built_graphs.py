@@ -130,10 +130,10 @@ def shown(rows: Sequence[Mapping[str, Any]], race: Race, min_agreement: float) -
             "ms a request": row["ms"],
             "95 % interval": f"{row['low']:.2f} to {row['high']:.2f}",
             "operators": row["operators"],
-            "of these fused": row["fused"],
-            "labels kept %": 100 * row["labels kept"],
-            "largest change of a logit": f"{row['off']:.0e}",
+            "fused": row["fused"],
             "answers": fitness.verdict(race[_name(row)].checked, min_agreement),
+            "labels kept %": 100 * row["labels kept"],
+            "largest logit change": f"{row['off']:.0e}",
         }
         for row in rows
     ]

@@ -132,11 +132,13 @@ def shown(rows: Sequence[Mapping[str, object]], verdicts: Mapping[str, str] | No
             "mean ms": row["ms"],
             "p50 ms": row["p50 ms"],
             "p95 ms": row["p95 ms"],
-            "labels kept %": row["labels kept %"],
-            "largest change of a logit": f"{row['largest change']:.0e}",
-            "s to load or compile": row["to load or compile, s"],
         }
         | ({"answers": verdicts[row["engine"]]} if verdicts else {})
+        | {
+            "labels kept %": row["labels kept %"],
+            "largest logit change": f"{row['largest change']:.0e}",
+            "load, s": row["to load or compile, s"],
+        }
         for row in rows
     ]
 

@@ -26,10 +26,10 @@ def test_each_recipe_stands_beside_itself_and_what_was_not_tried_is_empty():
     assert [row["recipe"] for row in rows] == ["dynamic", "int4 weights"], "fp32 is what they are compared with"
     assert rows[0] == {
         "recipe": "dynamic",
-        "times as fast as fp32, here": 2.0, "times as fast as fp32, A": 3.0, "times as fast as fp32, B": None,
+        "speed-up, here": 2.0, "speed-up, A": 3.0, "speed-up, B": None,
         "labels kept %, here": 99.0, "labels kept %, A": 98.0, "labels kept %, B": None,
     }  # fmt: skip
-    assert rows[1]["times as fast as fp32, here"] is None and rows[1]["times as fast as fp32, A"] == 0.7
+    assert rows[1]["speed-up, here"] is None and rows[1]["speed-up, A"] == 0.7
     assert elsewhere.recipes_beside(OWN, {}, "student") == [], "nothing is kept"
     assert elsewhere.recipes_beside(OWN, {"B": KEPT["B"]}, "student") == [], "of another model alone"
 
@@ -48,7 +48,7 @@ def test_a_prediction_of_each_processor():
         run("AMX", predicted=predicted), {"A": run("AVX2", predicted=predicted)} | {"B": run("AVX2")}
     )
     assert (here["run"], there["run"], there["instructions"], there["measured"]) == ("here", "A", "AVX2", 1.2)
-    assert here["their speed-up"] is None and here["most in a product"] == "2"
+    assert here["their speed-up"] is None and here["limit"] == "2"
 
 
 def test_training_with_the_rounding_is_set_beside_rounding_alone():
@@ -81,6 +81,6 @@ def test_the_peer_of_a_kept_run():
     old = {"engine": "OpenVINO int8", "mean ms": 7.0, "times our int8": 1.9, "p50 ms": 6.9, "labels kept %": 100.0}
     (row,) = elsewhere.peers({"peer": [old]})
     assert row == {
-        "engine": "OpenVINO int8", "ms a request": 7.0, "time over that of our int8": 1.9, "labels kept %": 100.0
+        "engine": "OpenVINO int8", "ms a request": 7.0, "times our int8": 1.9, "labels kept %": 100.0
     }  # fmt: skip
     assert elsewhere.peers({}) == []

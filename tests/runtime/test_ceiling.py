@@ -34,7 +34,7 @@ def test_the_share_is_of_the_best_rate_and_of_the_request(monkeypatch):
     assert row["GOP/s"] == pytest.approx(operations / 0.4e-3) and row["best rate measured, GOP/s"] == 50.0
     assert row["share of it"] == pytest.approx(row["GOP/s"] / 50) and row["share of the request"] == pytest.approx(0.5)
     (told,) = ceiling.shown([row])
-    assert told["best rate of any product"] == 50.0 and len(told) == len(row)
+    assert told["best rate, G a second"] == 50.0 and len(told) == len(row)
     assert asked[-1] == (9, 16, 32) and max(tokens for tokens, _, _ in asked) == 512
 
 

@@ -89,7 +89,7 @@ def test_rows_say_how_fast_an_engine_is_and_what_it_keeps():
     }  # fmt: skip
     assert second["to load or compile, s"] is None
     told, _ = engines.shown([first, second], {"a": "checked", "b": "timed, not served"})
-    assert (told["mean ms"], told["largest change of a logit"], told["answers"]) == (
+    assert (told["mean ms"], told["largest logit change"], told["answers"]) == (
         pytest.approx(2.0),
         "2e-01",
         "checked",
