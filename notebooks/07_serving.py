@@ -558,7 +558,8 @@ in_percent = [
 ]
 show(bench.table([{heads[key]: point[key] for key in heads} for point in in_percent]))
 not_valid = [f"{point['offered_per_s']:.0f} per second" for point in points if not point["valid"]]
-told = f"The capacity is {capacity_per_s:.0f} requests per second, and the knee is at {points[knee]['offered_per_s']:.0f}."
+told = f"Policy: *{best_policy}*. The capacity is {capacity_per_s:.0f} requests per second, "
+told += f"and the knee is at {points[knee]['offered_per_s']:.0f}."
 if not_valid:
     told += f" **Not valid, because the generator itself was late: {', '.join(not_valid)}.**"
 Markdown(told)
@@ -705,7 +706,8 @@ bench.figure(figures.by_length(rows, caption), "by_length")
 # %% [markdown]
 # **Reading the figure.** Each line joins the p95 of short requests with that of long ones; the shorter the line, the more
 # evenly a policy treats them. The throughput at the right is nearly the same for all, because the load is. The policies only
-# redistribute the waiting. Watch who pays: what helps short requests usually makes the long ones slower. Instances that are reserved for one kind
+# redistribute the waiting. In batches the two marks move together and to the right, because a short request then waits for the long ones
+# beside it. Watch who pays: what helps short requests usually makes the long ones slower. Instances that are reserved for one kind
 # stand idle while the other kind queues.
 #
 # ## 7.9 What it cost
@@ -736,7 +738,8 @@ bench.table(
 # %% [markdown]
 # The first row is the single session with all threads, and the others are given as multiples of it. *One thread* shows what a core
 # does by itself. *Instances* shows the trade: compare its gain in requests per second with its latency, and with
-# the memory in the last column.
+# the memory in the last column. Mind the batches that 7.5 names: a row that serves one by one can have a shorter p50 with
+# fewer threads, since its requests do not wait for a batch.
 #
 # ## 7.10 When it does not pay
 #
