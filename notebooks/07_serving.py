@@ -115,7 +115,7 @@ bench = Bench.open("07_serving", globals())
 # to do with each other. Two instances compute them side by side and never wait for one another.
 #
 # **The left half: the queue.** Requests do not come one after another like the lines of a test set. Sometimes three arrive at once,
-# sometimes nobody does. How long a request waits depends on how busy the machine is, on which requests are taken first, and on
+# and then none for a while. How long a request waits depends on how busy the machine is, on which requests are taken first, and on
 # whether requests are turned away before the queue gets long.
 #
 # One law ties the two halves together, [Little's law](https://doi.org/10.1287/opre.9.3.383):
@@ -124,7 +124,8 @@ bench = Bench.open("07_serving", globals())
 #
 # $L$ is the mean number of requests that are inside the system, waiting or being computed. $\lambda$ is how many are answered per
 # second, and $W$ is the mean time that a request spends inside, in seconds. It holds for any order of service and any kind of
-# arrivals, as long as the system neither fills up nor runs empty for good. For example, if four requests are inside on average and each of them stays a
+# arrivals, as long as, over time, as many requests
+# leave the system as enter it. For example, if four requests are inside on average and each of them stays a
 # fiftieth of a second, two hundred are answered per second. A single instance that takes one request at a time has $L = 1$, so
 # its throughput is $1 / W$. With $c$ such instances $L$ is $c$, and the throughput grows to $c / W$, *if* $W$ stays what it was.
 # Whether it does is the question of 7.3.
@@ -168,7 +169,7 @@ one_instance = predictors.onnx_predictor(predictors.onnx_session(served_file, be
 #
 # $$\rho = \frac{\lambda S}{c}$$
 #
-# of the time, the [utilisation](glossary.md#utilisation). If the gaps between arrivals are random and a single instance serves
+# of the time, the [utilisation](glossary.md#utilisation). If requests arrive at random, as a [Poisson process](glossary.md#poisson-process), and a single instance serves
 # them in order, the mean time that a request waits before it is served is (the formula of Pollaczek and Khinchine)
 #
 # $$W_q = \frac{\rho}{1 - \rho} \cdot \frac{1 + C^2}{2} \cdot S$$

@@ -28,7 +28,8 @@ def batching(evidence: Evidence) -> list[str]:
     if worst["measured speed-up"] < SLOWER:
         told.append(
             f"**Did not work**: batches of {worst['batch size or tokens']:,}, {BATCHING_WORDS[worst['batching']]}. "
-            f"{worst['padding']} of what is computed is padding; they are {times(worst['measured speed-up'])} as fast as one by one."
+            f"{worst['padding']} of what is computed is padding; they are {times(worst['measured speed-up'])} as fast "
+            "as one by one."
         )
     by_policy = [row for row in facts.get("online", []) if row["load"] == min(one["load"] for one in facts["online"])]
     patient = next((row for row in by_policy if row["policy"].startswith("patient")), None)
