@@ -23,7 +23,7 @@
 #
 # **Needs** chapters [1](01_baseline.ipynb) to [7](07_serving.ipynb). Their numbers are taken as they are, and refused if any of them came
 # from other code, data or hardware. This chapter measures only what no other one did: the headline; the finished [stack](glossary.md#stack) with
-# one technique left out; the reference on a faster engine; and every model of the story with one request at a time. **Leaves**
+# one technique left out; the reference on a faster [engine](glossary.md#engine); and every model of the story with one request at a time. **Leaves**
 # `ladder.csv`, `ladder.md`, and the figures of the story.
 
 # %% tags=["parameters"]
