@@ -131,14 +131,14 @@ def certificate(fact: Fact | None) -> str:
     if not fact or fact["value"] is None:
         return ""
     meaning = {
-        HELD: "even the lower end of the interval holds it",
-        WITHIN: "the interval has both sides of it, so these texts cannot tell",
+        HELD: "even the lower end of the interval is not below it",
+        WITHIN: "the interval reaches to both sides of it, so these examples cannot decide",
         MISSED: "even the upper end of the interval is below it",
     }[fact["verdict"]]
     return (
-        f"On test it keeps {_words(fact)} of its teacher's score (paired, {fact['n']:,} examples: on {fact['lost']:,} "
-        f"only the teacher is right, on {fact['won']:,} only this model). The rule of {fact['min_retention']:.1%}, by "
-        f"which the run chose on dev, is **{fact['verdict']}**: {meaning}."
+        f"On test it keeps {_words(fact)} of its teacher's score (paired: both answered the same {fact['n']:,} "
+        f"examples; {fact['lost']:,} only the teacher got right, {fact['won']:,} only this model). The rule by which "
+        f"it was chosen on dev asks for {fact['min_retention']:.1%}. On test that is **{fact['verdict']}**: {meaning}."
     )
 
 
