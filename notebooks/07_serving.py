@@ -115,7 +115,7 @@ bench = Bench.open("07_serving", globals())
 # to do with each other. Two instances compute them side by side and never wait for one another.
 #
 # **The left half: the queue.** Requests do not come one after another like the lines of a test set. Sometimes three arrive at once,
-# sometimes nobody does. How long a request waits depends on how busy the machine is, on which requests are taken first, and on
+# and then none for a while. How long a request waits depends on how busy the machine is, on which requests are taken first, and on
 # whether requests are turned away before the queue gets long.
 #
 # One law ties the two halves together, [Little's law](https://doi.org/10.1287/opre.9.3.383):
@@ -124,7 +124,8 @@ bench = Bench.open("07_serving", globals())
 #
 # $L$ is the mean number of requests that are inside the system, waiting or being computed. $\lambda$ is how many are answered per
 # second, and $W$ is the mean time that a request spends inside, in seconds. It holds for any order of service and any kind of
-# arrivals, as long as the system neither fills up nor runs empty for good. For example, if four requests are inside on average and each of them stays a
+# arrivals, as long as, over time, as many requests
+# leave the system as enter it. For example, if four requests are inside on average and each of them stays a
 # fiftieth of a second, two hundred are answered per second. A single instance that takes one request at a time has $L = 1$, so
 # its throughput is $1 / W$. With $c$ such instances $L$ is $c$, and the throughput grows to $c / W$, *if* $W$ stays what it was.
 # Whether it does is the question of 7.3.
@@ -168,7 +169,7 @@ one_instance = predictors.onnx_predictor(predictors.onnx_session(served_file, be
 #
 # $$\rho = \frac{\lambda S}{c}$$
 #
-# of the time, the [utilisation](glossary.md#utilisation). If the gaps between arrivals are random and a single instance serves
+# of the time, the [utilisation](glossary.md#utilisation). If requests arrive at random, as a [Poisson process](glossary.md#poisson-process), and a single instance serves
 # them in order, the mean time that a request waits before it is served is (the formula of Pollaczek and Khinchine)
 #
 # $$W_q = \frac{\rho}{1 - \rho} \cdot \frac{1 + C^2}{2} \cdot S$$
@@ -558,7 +559,8 @@ in_percent = [
 ]
 show(bench.table([{heads[key]: point[key] for key in heads} for point in in_percent]))
 not_valid = [f"{point['offered_per_s']:.0f} per second" for point in points if not point["valid"]]
-told = f"The capacity is {capacity_per_s:.0f} requests per second, and the knee is at {points[knee]['offered_per_s']:.0f}."
+told = f"Policy: *{best_policy}*. The capacity is {capacity_per_s:.0f} requests per second, "
+told += f"and the knee is at {points[knee]['offered_per_s']:.0f}."
 if not_valid:
     told += f" **Not valid, because the generator itself was late: {', '.join(not_valid)}.**"
 Markdown(told)
@@ -705,7 +707,8 @@ bench.figure(figures.by_length(rows, caption), "by_length")
 # %% [markdown]
 # **Reading the figure.** Each line joins the p95 of short requests with that of long ones; the shorter the line, the more
 # evenly a policy treats them. The throughput at the right is nearly the same for all, because the load is. The policies only
-# redistribute the waiting. Watch who pays: what helps short requests usually makes the long ones slower. Instances that are reserved for one kind
+# redistribute the waiting. In batches the two marks move together and to the right, because a short request then waits for the long ones
+# beside it. Watch who pays: what helps short requests usually makes the long ones slower. Instances that are reserved for one kind
 # stand idle while the other kind queues.
 #
 # ## 7.9 What it cost
@@ -736,7 +739,8 @@ bench.table(
 # %% [markdown]
 # The first row is the single session with all threads, and the others are given as multiples of it. *One thread* shows what a core
 # does by itself. *Instances* shows the trade: compare its gain in requests per second with its latency, and with
-# the memory in the last column.
+# the memory in the last column. Mind the batches that 7.5 names: a row that serves one by one can have a shorter p50 with
+# fewer threads, since its requests do not wait for a batch.
 #
 # ## 7.10 When it does not pay
 #

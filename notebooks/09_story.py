@@ -23,7 +23,7 @@
 #
 # **Needs** chapters [1](01_baseline.ipynb) to [7](07_serving.ipynb). Their numbers are taken as they are, and refused if any of them came
 # from other code, data or hardware. This chapter measures only what no other one did: the headline; the finished [stack](glossary.md#stack) with
-# one technique left out; the reference on a faster engine; and every model of the story with one request at a time. **Leaves**
+# one technique left out; the reference on a faster [engine](glossary.md#engine); and every model of the story with one request at a time. **Leaves**
 # `ladder.csv`, `ladder.md`, and the figures of the story.
 
 # %% tags=["parameters"]
@@ -134,7 +134,7 @@ Markdown(f"Predicted: **{steps[-1]['total']:.0f} times** as fast as the padded r
 # starting point answers a few that stand for all, one by one, because it is slow. The last rung is timed just before and just after each starting point,
 #
 # ```text
-#  one round:   last rung | padded reference | last rung | teacher | last rung | unpadded reference | last rung ...
+#  one round:  last rung, padded reference, last rung, teacher, last rung ...
 # ```
 #
 # so that a machine that gets slower in between slows down both. In round $r$ let $t_r$ be the seconds per request of the starting
@@ -239,8 +239,8 @@ Markdown(headline_told.explanation(told, again))
 # last rung are the measured factors; those of all other rungs are products of steps. They are not the ratio of two cells of *requests/s*,
 # since these were measured at different times. An empty cell was not measured. The
 # [reference](glossary.md#padded-reference) has no accuracy where its weights are untrained: random weights take as long to multiply as
-# trained ones, but know nothing. Below the ladder stand its figure, and what each rung consists of, with the share of
-# the teacher's accuracy that it keeps.
+# trained ones, but know nothing. Below the ladder stand its figure, where pale bars are alternatives and floors and hatched ones are
+# below the rule, and what each rung consists of, with the share of the teacher's accuracy that it keeps.
 
 # %% tags=["hide-input"]
 ladders.write_ladder(run_dir, ladder)
@@ -265,7 +265,7 @@ display.table(consists_of.rename(columns=lambda name: name.replace("_", " ")))
 # than this book, take another point of the front. A cross marks a rung below [the rule](glossary.md#the-rule), which the
 # book does not go on from, however fast it is.
 #
-# The thin vertical lines are intervals: with other test texts, the accuracy could be anywhere on them, so a difference smaller than the lines decides nothing.
+# The floors are in the figure, too: fast, and hardly better than guessing. The thin vertical lines are [intervals](glossary.md#bootstrap-interval): with other test texts, the accuracy could be anywhere on them, so a difference smaller than the lines decides nothing.
 
 # %%
 points = front.points(by_steps, rungs_taken, against_padded["factor"] / against_padded["product"])
@@ -457,7 +457,8 @@ display.table([bench.facts_of("07_serving")["one_by_one"]])
 # %% [markdown]
 # **Reading the figure.** Each dot is a median, and the line reaches up to the 95th percentile. Compare it with the ladder of 9.2: the steps that
 # come from batching and from instances are missing, so the last dot is a smaller factor away from the first than the headline says. If what your users
-# feel is one request, this is the number to quote.
+# feel is one request, this is the number to quote. Where *one thread* is as fast as all threads, the products have become too small to be worth
+# splitting, which is why chapter 7 copies the model instead.
 #
 # ## 9.8 Which speed-up is which
 #
