@@ -12,7 +12,7 @@ from __future__ import annotations
 import html
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -39,15 +39,16 @@ def with_line(page: NotebookNode, line: str) -> None:
             return
 
 
-def line(page: NotebookNode, chapter: str, folder: Path, issues: str = "") -> str:
+def line(page: NotebookNode, chapter: str, folder: Path, issues: str = "", whole: Sequence[str] = ()) -> str:
     """Return the line of a chapter's page as HTML.
 
     Args:
         page: the chapter as its page shows it.
         folder: of the run.
         issues: the address at which a problem is reported, '' for none.
+        whole: all chapters, where the page is the first one and tells how long the whole book takes to run.
     """
-    parts = [f"{minutes_to_read(page)} min to read", *time_to_run(folder, chapter)]
+    parts = [f"{minutes_to_read(page)} min to read", *time_to_run(folder, whole or [chapter])]
     parts += [_download(f"{chapter}.ipynb", "executed notebook"), _download(f"{chapter}.py", "source")]
     if issues:
         parts.append(f'<a href="{html.escape(issues, quote=True)}">report a problem</a>')
@@ -69,22 +70,26 @@ def minutes_to_read(page: NotebookNode) -> int:
     return max(1, round(words / WORDS_A_MINUTE + lines * SECONDS_A_LINE / times.MINUTE))
 
 
-def time_to_run(folder: Path, chapter: str) -> list[str]:
-    """Say how long a chapter takes, by this run's record and the kept times of this run; [] where neither tells.
+def time_to_run(folder: Path, chapters: Sequence[str]) -> list[str]:
+    """Say how long chapters take, by this run's records and the kept times of this run; [] where neither tells of each.
 
     A run that found its models in the cache does not know how long they took, so the longer of both counts for the
     first time, and what the cache saves is left out for the next.
     """
-    own = next(iter(records.readable(folder, f"results/{chapter}.json").values()), {}).get("seconds_by_kind") or {}
-    kept = times.table(times.KEPT).get(folder.name, {}).get("seconds", {}).get(chapter, {})
-    known = [seconds for seconds in (own, kept) if seconds]
-    if not known:
+    kept = times.table(times.KEPT).get(folder.name, {}).get("seconds", {})
+    longest = [_longest(folder, chapter, kept.get(chapter, {})) for chapter in chapters]
+    if not all(longest):
         return []
-    longest = max(known, key=lambda seconds: sum(seconds.values()))
-    first_s = sum(longest.values())
-    again_s = first_s - sum(longest.get(kind, 0.0) for kind in CACHED)
+    first_s = sum(sum(seconds.values()) for seconds in longest)
+    again_s = first_s - sum(seconds.get(kind, 0.0) for seconds in longest for kind in CACHED)
     first, again = times.about(first_s), times.about(again_s)
-    return [f"{first} to run" + (f", {again} when its models are in the cache" if again != first else "")]
+    what = "to run" if len(chapters) == 1 else "to run the whole book"
+    return [f"{first} {what}" + (f", {again} when its models are in the cache" if again != first else "")]
+
+
+def _longest(folder: Path, chapter: str, kept: dict[str, float]) -> dict[str, float]:
+    own = next(iter(records.readable(folder, f"results/{chapter}.json").values()), {}).get("seconds_by_kind") or {}
+    return max(own, kept, key=lambda seconds: sum(seconds.values()))
 
 
 def _download(name: str, words: str) -> str:
