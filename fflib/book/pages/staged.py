@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from fflib.book import redaction
 from fflib.book.pages import did_not_work, machines, questions, sources, which_one
 from fflib.book.pages.sources import Book
 from fflib.files import InputError
@@ -40,8 +41,10 @@ def write(folder: Path, staging: Path) -> list[str]:
         "other_machines": lambda book: machines.page_of(book, staging / "figures"),
     }
     texts = {name: text for name, make in makers.items() if (text := _made(name, make, book))}
+    remove = redaction.path_remover(folder, [])
     for name, text in texts.items():
-        (staging / f"{name}.md").write_text(LINK.sub(lambda match: _link(match, texts), text), encoding="utf-8")
+        linked = LINK.sub(lambda match: _link(match, texts), remove(text))
+        (staging / f"{name}.md").write_text(linked, encoding="utf-8")
     return list(texts)
 
 
