@@ -17,6 +17,10 @@ TITLES = {  # page -> what the first page says of it
     "what_did_not_work": "**What did not work**: what one expects to help, and what was measured.",
     "other_machines": "**The same ladder on other machines**, from the runs that are kept with the book.",
 }
+SMOKE = """```{warning}
+This run is of size smoke: it was made to try the code, and its numbers mean nothing. Run `make book` for one that
+counts.
+```"""
 CAPTION = "Pages from this run"  # of the navigation
 BOLD = re.compile(r"\*\*(.+?)\*\*")
 LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<page>\w+)\.md\)")
@@ -43,7 +47,7 @@ def write(folder: Path, staging: Path) -> list[str]:
     texts = {name: text for name, make in makers.items() if (text := _made(name, make, book))}
     remove = redaction.path_remover(folder, [])
     for name, text in texts.items():
-        linked = LINK.sub(lambda match: _link(match, texts), remove(text))
+        linked = LINK.sub(lambda match: _link(match, texts), _with_warning(book, remove(text)))
         (staging / f"{name}.md").write_text(linked, encoding="utf-8")
     return list(texts)
 
@@ -54,6 +58,13 @@ def _made(name: str, make: Callable[[Book], str], book: Book) -> str:
     except (InputError, LookupError) as error:  # a record of other code may lack what a page cannot do without
         print(f'the book has no page "{name}": {error}')
         return ""
+
+
+def _with_warning(book: Book, text: str) -> str:
+    """Say below the title that a smoke run's numbers mean nothing."""
+    sizes = {record["parameters"].get("size") for record in book.here.side.records}
+    title, _, rest = text.partition("\n")
+    return f"{title}\n\n{SMOKE}\n{rest}" if "smoke" in sizes else text
 
 
 def _link(match: re.Match[str], texts: Mapping[str, str]) -> str:
