@@ -118,13 +118,18 @@ def _table(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def _versions(runs: Sequence[dict[str, Any]]) -> str:
-    older = sum(run["version"] == sources.OLDER for run in runs)
-    if not older:
-        return "None of these runs is of an older version."
-    return (
-        f"{older} of these {len(runs)} runs are of an older version: since then a chapter, or something that it uses, "
-        "has changed, so a step of one name may have been made in another way."
-    )
+    older, unknown = (sum(run["version"] == one for run in runs) for one in (sources.OLDER, sources.UNKNOWN))
+    told = ["None of these runs is of an older version."]
+    if older:
+        told = [
+            f"{older} of these {len(runs)} runs are of an older version: since then a chapter, or something that it "
+            "uses, has changed, so a step of one name may have been made in another way."
+        ]
+    if unknown:
+        told.append(
+            "*Version unknown* stands where the data of a run are not here, for they are part of what would tell."
+        )
+    return " ".join(told)
 
 
 def _notes(kept: Sequence[Source]) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from fflib.book import redaction
 from fflib.book.pages import did_not_work, machines, questions, sources, which_one
 from fflib.book.pages.sources import Book
 from fflib.files import InputError
@@ -16,6 +17,10 @@ TITLES = {  # page -> what the first page says of it
     "what_did_not_work": "**What did not work**: what one expects to help, and what was measured.",
     "other_machines": "**The same ladder on other machines**, from the runs that are kept with the book.",
 }
+SMOKE = """```{warning}
+This run is of size smoke: it was made to try the code, and its numbers mean nothing. Run `make book` for one that
+counts.
+```"""
 CAPTION = "Pages from this run"  # of the navigation
 BOLD = re.compile(r"\*\*(.+?)\*\*")
 LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<page>\w+)\.md\)")
@@ -40,8 +45,10 @@ def write(folder: Path, staging: Path) -> list[str]:
         "other_machines": lambda book: machines.page_of(book, staging / "figures"),
     }
     texts = {name: text for name, make in makers.items() if (text := _made(name, make, book))}
+    remove = redaction.path_remover(folder, [])
     for name, text in texts.items():
-        (staging / f"{name}.md").write_text(LINK.sub(lambda match: _link(match, texts), text), encoding="utf-8")
+        linked = LINK.sub(lambda match: _link(match, texts), _with_warning(book, remove(text)))
+        (staging / f"{name}.md").write_text(linked, encoding="utf-8")
     return list(texts)
 
 
@@ -51,6 +58,13 @@ def _made(name: str, make: Callable[[Book], str], book: Book) -> str:
     except (InputError, LookupError) as error:  # a record of other code may lack what a page cannot do without
         print(f'the book has no page "{name}": {error}')
         return ""
+
+
+def _with_warning(book: Book, text: str) -> str:
+    """Say below the title that a smoke run's numbers mean nothing."""
+    sizes = {record["parameters"].get("size") for record in book.here.side.records}
+    title, _, rest = text.partition("\n")
+    return f"{title}\n\n{SMOKE}\n{rest}" if "smoke" in sizes else text
 
 
 def _link(match: re.Match[str], texts: Mapping[str, str]) -> str:

@@ -60,7 +60,8 @@ def page_of(book: Book) -> str:
 
 
 def _alone_words(book: Book) -> str:
-    return f"For most rungs that answer in batches, {sections.link(book, STORY, 'latency')} measured it. {IN_BATCHES}"
+    measured = sections.link(book, STORY, "latency")
+    return f"Of a rung that answers in batches it is the time that {measured} measured for it alone. {IN_BATCHES}"
 
 
 def rungs_of(source: Source) -> list[dict[str, Any]]:

@@ -61,3 +61,9 @@ def test_the_figure_has_a_mark_a_run_and_leaves_out_what_was_not_measured():
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a"]
     with pytest.raises(InputError, match="no run holds a factor"):
         machines_figure.steps(rows[2:])
+
+
+def test_a_run_whose_data_are_not_here_is_told_apart_from_an_older_one():
+    assert "None" in machines._versions([{"version": sources.SAME}])
+    told = machines._versions([{"version": sources.OLDER}, {"version": sources.UNKNOWN}])
+    assert "1 of these 2 runs are of an older version" in told and "*Version unknown*" in told

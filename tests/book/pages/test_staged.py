@@ -28,7 +28,11 @@ def test_pages_that_can_be_made_are_written_and_the_others_are_named(tmp_path, m
     assert names == ["which_one", "other_machines"] and (staging / "figures" / "other_machines.png").exists()
     said = capsys.readouterr().out
     assert 'no page "questions"' in said and 'no page "what_did_not_work"' in said
-    assert "★" in (staging / "which_one.md").read_text(encoding="utf-8")
+    text = (staging / "which_one.md").read_text(encoding="utf-8")
+    assert "★" in text and text.startswith(
+        f"# Which one do I take?\n\n{staged.SMOKE}"
+    )  # the made-up run is of size smoke
+    assert str(tmp_path) not in text
     assert staged.links(names).startswith("- [Which one do I take?](which_one.md) Your")
 
 
