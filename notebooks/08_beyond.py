@@ -564,7 +564,7 @@ told = [
     | {against: row["factor"], "from": row["low"], "to": row["high"]}
     for row in limits
 ]
-show(bench.table(told))
+show(bench.table(told, decimals=3))
 
 middle = plans[below][len(plans[below]) // 2]
 found = request_budget.budget(path, busy, middle, threads_each, bool(recipe))
@@ -661,7 +661,5 @@ show(
 
 # %% tags=["hide-input"]
 running.close()
-bench.facts = thresholds.finite(
-    bench.facts
-)  # a first reading alone has a threshold of minus infinity
+bench.facts = thresholds.finite(bench.facts)  # some thresholds are without end
 bench.save()
