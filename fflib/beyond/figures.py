@@ -14,6 +14,7 @@ from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from fflib.beyond import frontier
+from fflib.data.retention import ROUNDING
 from fflib.plotting import (
     BESIDE,
     BLACK,
@@ -29,6 +30,7 @@ from fflib.plotting import (
     number,
     percent,
     styled,
+    times,
 )
 
 
@@ -54,9 +56,9 @@ def cascades(
         panel.axhline(least, color=VERMILION, lw=1, ls="--", gid="least")
         if chosen:
             panel.plot(chosen["factor"], chosen[key], "o", ms=13, mfc="none", mec=BLACK, mew=1.4, gid="chosen")
-        panel.set(xlabel="operations of whole readings, over the cascade's", ylabel=words)
+        panel.set(xlabel="times fewer operations", ylabel=words)
         panel.xaxis.set_major_formatter(TIMES)
-        panel.yaxis.set_major_formatter(ticker.PercentFormatter(1))
+        panel.yaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=1))
     panels[0].legend(fontsize=8)
     what = "the ring is what dev chooses" if chosen else "nothing keeps what has to be kept"
     return finish(figure, f"Less reading against what it keeps, on dev: {what}", caption)
@@ -76,18 +78,22 @@ def budget(found: Mapping[str, Any], caption: str = "") -> Figure:
     axes.set(yticks=range(len(rows)), xlabel="time in one batch as it is served (ms)")
     axes.set_yticklabels([name for name, _ in rows])
     axes.invert_yaxis()
-    most = max(rows, key=lambda row: row[1])
+    most = max(found["parts_ms"].items(), key=lambda part: part[1])
     verdict = "the parts add up" if found["closes"] else "the parts do not add up to the whole"
     return finish(figure, f"{most[0]} take {percent(most[1] / found['whole_ms'])} of a batch; {verdict}", caption)
 
 
 @styled
 def frontiers(
-    points: Sequence[frontier.Point], paper: Sequence[frontier.Point], caption: str = "", least: float = 0.5
+    points: Sequence[frontier.Point],
+    paper: Sequence[frontier.Point],
+    rule: float,
+    caption: str = "",
+    least: float = 0.5,
 ) -> Figure:
     """Draw speed over what is kept of the teacher: models, systems, floors and the paper's rows, with their frontier.
 
-    Points that keep less than ``least`` are left out.
+    Points that keep less than ``least`` are left out. The title names the fastest that keeps the ``rule``.
     """
     figure, axes = plt.subplots(figsize=(8.4, 4.4))
     looks = {"model": (BLUE, "o"), "system": (VERMILION, "D"), "floor": (GREY, "s")}
@@ -108,9 +114,11 @@ def frontiers(
     axes.yaxis.set_major_formatter(TIMES)
     if shown or paper:
         axes.legend(fontsize=8, loc="lower left")
-    fastest = max(shown, key=lambda point: point["factor"], default=None)
-    words = f"the fastest is {fastest['rung']}" if fastest else "nothing was measured"
-    return finish(figure, f"How fast at how much kept: {words}", caption)
+    axes.axvline(rule, color=VERMILION, lw=1, ls="--", gid="rule")
+    able = [point for point in shown if point["retention"] >= rule - ROUNDING]
+    fastest = max(able, key=lambda point: point["factor"], default=None)
+    words = f"{fastest['rung']}, {times(fastest['factor'])}" if fastest else "nothing that was measured"
+    return finish(figure, f"The fastest that keeps {rule:.1%} on test (dashed): {words}", caption)
 
 
 def _scatter(axes: plt.Axes, points: Sequence[frontier.Point], label: str, **look: Any) -> None:

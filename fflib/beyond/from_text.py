@@ -23,12 +23,12 @@ VARIABLE = "TOKENIZERS_PARALLELISM"  # "false": a batch is cut by the thread tha
 class Encoder:
     """Texts to token ids by the library's compiled tokenizer, as `splits.tokenize` makes them, with nothing kept.
 
-    Where words are marked, or the tokenizer has no compiled form, it is `splits.encode` itself.
+    Where words are marked, or the tokenizer has no compiled form, or without ``fast``, it is `splits.encode` itself.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, fast: bool = True) -> None:
         self._tokenizer, self._max_length, self._fast = tokenizer, max_length, None
-        if tokenizer.is_fast:  # a copy: limits that are set on one would stay
+        if fast and tokenizer.is_fast:  # a copy: limits that are set on one would stay
             self._fast = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
             self._fast.no_padding()
             self._fast.enable_truncation(max_length, strategy="longest_first")
@@ -43,6 +43,12 @@ class Encoder:
             ids = [np.array(each.ids, np.int32) for each in encoded]
             types = [np.array(each.type_ids, np.int32) for each in encoded]
         return TokenizedSplit(ids, types, Gold(np.zeros(len(ids), int)), "")
+
+
+def exact(tokenizer: PreTrainedTokenizerBase, max_length: int, texts: Split, tokens: TokenizedSplit) -> Encoder:
+    """Return the fast encoder if it makes the very ``tokens`` of ``texts``, else the one that made them."""
+    encode = Encoder(tokenizer, max_length)
+    return encode if same_tokens(encode, texts, tokens) else Encoder(tokenizer, max_length, fast=False)
 
 
 @contextmanager

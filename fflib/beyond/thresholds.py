@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -182,3 +183,12 @@ def by_length(
             part = row(seen.take(third), chosen["first"], chosen["threshold"], keeps, operations)
             rows.append({"texts": name, "mean tokens": float(seen.lengths[third].mean())} | part)
     return rows
+
+
+def finite(value: Any) -> Any:
+    """Return what a record can hold: facts in which a number without end, or none at all, has become None."""
+    if isinstance(value, Mapping):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

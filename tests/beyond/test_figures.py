@@ -31,6 +31,7 @@ def test_the_budget_shows_what_is_left(whole, says):
     figure = checked(figures.budget({"parts_ms": PARTS, "whole_ms": whole, "sum_ms": 2.6, "closes": closes}, "here"))
     widths = [bar.get_width() for bar in figure.axes[0].patches]
     assert widths == pytest.approx([2.0, 0.5, 0.1, whole - 2.6]) and says in texts(figure)
+    assert "Products of tokens and weights take" in texts(figure), "what is not explained is no part"
 
 
 def test_the_frontier_holds_every_kind_of_point_and_leaves_out_what_keeps_little():
@@ -41,11 +42,11 @@ def test_the_frontier_holds_every_kind_of_point_and_leaves_out_what_keeps_little
         {"rung": "floor: words", "factor": 900.0, "retention": 0.3},
     ]
     paper = [{"rung": "x", "factor": 200.0, "retention": 0.98}]
-    figure = checked(figures.frontiers(points, paper, "here"))
+    figure = checked(figures.frontiers(points, paper, 0.96, "here"))
     drawn = {c.get_gid(): np.asarray(c.get_offsets()).tolist() for c in figure.axes[0].collections}
     assert drawn == {
         "model": [[1.0, 4.0], [0.97, 400.0]], "system": [[0.96, 700.0]], "paper": [[0.98, 200.0]]
     }  # fmt: skip
     (steps,) = parts(figure, "frontier")
-    assert 700.0 in steps.get_ydata() and "the fastest is system: cascade" in texts(figure)
-    assert checked(figures.frontiers([], []))
+    assert 700.0 in steps.get_ydata() and "96.0% on test (dashed): system: cascade, 700x" in texts(figure)
+    assert "nothing that was measured" in texts(checked(figures.frontiers([], [], 0.98)))

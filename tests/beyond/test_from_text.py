@@ -34,8 +34,12 @@ def test_the_ids_are_those_of_the_book(rows):
             assert [row.tolist() for row in mine] == [row.tolist() for row in theirs]
     tokens = splits.TokenizedSplit(*right, asked.gold, "x")
     assert from_text.same_tokens(encode, asked, tokens)
+    assert from_text.exact(tokenizer, 24, asked, tokens)._fast is not None
     right[0][0][1] += 1
     assert not from_text.same_tokens(encode, asked, tokens)
+    assert from_text.exact(tokenizer, 24, asked, tokens)._fast is None
+    plain = from_text.Encoder(tokenizer, 24, fast=False)(asked)
+    assert [row.tolist() for row in plain.input_ids] == [row.tolist() for row in made.input_ids]
     assert len(tokenizer(*map(list, zip(*rows, strict=True)))["input_ids"][1]) > 24, "the book's tokenizer is as it was"
 
 

@@ -116,3 +116,8 @@ def test_what_is_timed_has_names_of_its_own():
 def test_confidence_is_fitted_on_what_is_cut():
     told = Confidence.of(seen(), 4)
     assert told(np.array([2.0]))[0] > told(np.array([0.1]))[0]
+
+
+def test_facts_hold_no_number_without_end():
+    facts = {"a": [{"b": -np.inf, "c": 1}, {"b": float("nan")}], "d": (0.5, True, None, "x", np.float64("inf"))}
+    assert thresholds.finite(facts) == {"a": [{"b": None, "c": 1}, {"b": None}], "d": [0.5, True, None, "x", None]}
