@@ -12,7 +12,7 @@ from __future__ import annotations
 import html
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -39,15 +39,16 @@ def with_line(page: NotebookNode, line: str) -> None:
             return
 
 
-def line(page: NotebookNode, chapter: str, folder: Path, issues: str = "") -> str:
+def line(page: NotebookNode, chapter: str, folder: Path, issues: str = "", whole: Sequence[str] = ()) -> str:
     """Return the line of a chapter's page as HTML.
 
     Args:
         page: the chapter as its page shows it.
         folder: of the run.
         issues: the address at which a problem is reported, '' for none.
+        whole: all chapters, where the page is the first one and tells how long the whole book takes to run.
     """
-    parts = [f"{minutes_to_read(page)} min to read", *time_to_run(folder, chapter)]
+    parts = [f"{minutes_to_read(page)} min to read", *time_to_run(folder, whole or [chapter])]
     parts += [_download(f"{chapter}.ipynb", "executed notebook"), _download(f"{chapter}.py", "source")]
     if issues:
         parts.append(f'<a href="{html.escape(issues, quote=True)}">report a problem</a>')
@@ -69,6 +70,7 @@ def minutes_to_read(page: NotebookNode) -> int:
     return max(1, round(words / WORDS_A_MINUTE + lines * SECONDS_A_LINE / times.MINUTE))
 
 
+<<<<<<< HEAD
 def time_to_run(folder: Path, chapter: str) -> list[str]:
     """Say how long a chapter takes, by `seconds_to_run`; [] where nothing tells."""
     if not (known := seconds_to_run(folder, chapter)):
@@ -79,10 +81,15 @@ def time_to_run(folder: Path, chapter: str) -> list[str]:
 
 def seconds_to_run(folder: Path, chapter: str) -> tuple[float, float] | None:
     """Return how long a chapter takes the first time and again, by this run's record and the kept times of this run.
+=======
+def time_to_run(folder: Path, chapters: Sequence[str]) -> list[str]:
+    """Say how long chapters take, by this run's records and the kept times of this run; [] where neither tells of each.
+>>>>>>> infra
 
     A run that found its models in the cache does not know how long they took, so the longer of both counts for the
     first time, and what the cache saves is left out for the next. None: neither tells.
     """
+<<<<<<< HEAD
     own = next(iter(records.readable(folder, f"results/{chapter}.json").values()), {}).get("seconds_by_kind") or {}
     kept = times.table(times.KEPT).get(folder.name, {}).get("seconds", {}).get(chapter, {})
     known = [seconds for seconds in (own, kept) if seconds]
@@ -91,6 +98,22 @@ def seconds_to_run(folder: Path, chapter: str) -> tuple[float, float] | None:
     longest = max(known, key=lambda seconds: sum(seconds.values()))
     first_s = sum(longest.values())
     return first_s, first_s - sum(longest.get(kind, 0.0) for kind in CACHED)
+=======
+    kept = times.table(times.KEPT).get(folder.name, {}).get("seconds", {})
+    longest = [_longest(folder, chapter, kept.get(chapter, {})) for chapter in chapters]
+    if not all(longest):
+        return []
+    first_s = sum(sum(seconds.values()) for seconds in longest)
+    again_s = first_s - sum(seconds.get(kind, 0.0) for seconds in longest for kind in CACHED)
+    first, again = times.about(first_s), times.about(again_s)
+    what = "to run" if len(chapters) == 1 else "to run the whole book"
+    return [f"{first} {what}" + (f", {again} when its models are in the cache" if again != first else "")]
+
+
+def _longest(folder: Path, chapter: str, kept: dict[str, float]) -> dict[str, float]:
+    own = next(iter(records.readable(folder, f"results/{chapter}.json").values()), {}).get("seconds_by_kind") or {}
+    return max(own, kept, key=lambda seconds: sum(seconds.values()))
+>>>>>>> infra
 
 
 def _download(name: str, words: str) -> str:

@@ -113,7 +113,11 @@ def stage(executed: Mapping[str, NotebookNode], folder: Path, staging: Path, tri
         shutil.copytree(folder / "figures", staging / "figures")
     names = {chapter: "index" if chapter == INTRODUCTION else chapter for chapter in executed}
     links, issues = cells.Links.of(names), masthead.issues_address()
-    pages = {chapter: _page(notebook, chapter, folder, links, issues) for chapter, notebook in executed.items()}
+    pages = {}
+    for chapter, notebook in executed.items():
+        page = pages[chapter] = _page(notebook, chapter, folder, links)
+        whole = list(executed) if chapter == INTRODUCTION else ()
+        masthead.with_line(page, masthead.line(page, chapter, folder, issues, whole))
     if trial:
         _write_text(staging / f"{TRIAL}.md", trial.text)
     back = _back_pages(staging, links, cells.cites(pages.values()))
@@ -127,10 +131,9 @@ def stage(executed: Mapping[str, NotebookNode], folder: Path, staging: Path, tri
         nbformat.write(page, staging / f"{names[chapter]}.ipynb")
 
 
-def _page(notebook: NotebookNode, chapter: str, folder: Path, links: cells.Links, issues: str) -> NotebookNode:
+def _page(notebook: NotebookNode, chapter: str, folder: Path, links: cells.Links) -> NotebookNode:
     page = cells.prepared(notebook, chapter, links)
     redaction.without_places(page, redaction.path_remover(folder, []))
-    masthead.with_line(page, masthead.line(page, chapter, folder, issues))
     if chapter == INTRODUCTION:
         _with_stops(page, folder)
     return page

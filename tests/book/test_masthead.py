@@ -38,17 +38,21 @@ def record(folder: Path, **seconds: float) -> None:
 
 def test_the_first_run_counts_what_the_next_finds_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(times, "KEPT", tmp_path)
-    assert masthead.time_to_run(tmp_path, CHAPTER) == []
+    assert masthead.time_to_run(tmp_path, [CHAPTER]) == []
     record(tmp_path, start=60, training=480, prediction=60, timing=60)
-    assert masthead.time_to_run(tmp_path, CHAPTER) == [
+    assert masthead.time_to_run(tmp_path, [CHAPTER]) == [
         "about 11 min to run, about 2 min when its models are in the cache"
     ]
     record(tmp_path, start=60, timing=60)
-    assert masthead.time_to_run(tmp_path, CHAPTER) == ["about 2 min to run"]
+    assert masthead.time_to_run(tmp_path, [CHAPTER]) == ["about 2 min to run"]
     kept = {tmp_path.name: {"seconds": {CHAPTER: {"start": 60, "training": 540}}}}
     (tmp_path / times.TABLE).write_text(json.dumps(kept))
     told = ["about 10 min to run, about 1 min when its models are in the cache"]
-    assert masthead.time_to_run(tmp_path, CHAPTER) == told, "this run had them in the cache"
+    assert masthead.time_to_run(tmp_path, [CHAPTER, "04_pruning"]) == [], "of one chapter nothing is known"
+    record(tmp_path, start=60, timing=60)
+    whole = masthead.time_to_run(tmp_path, [CHAPTER, CHAPTER])
+    assert whole == ["about 20 min to run the whole book, about 2 min when its models are in the cache"]
+    assert masthead.time_to_run(tmp_path, [CHAPTER]) == told, "this run had them in the cache"
 
 
 def test_the_line_stands_below_the_title(tmp_path: Path) -> None:
