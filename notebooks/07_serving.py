@@ -808,7 +808,7 @@ words += "the whole machine does. Texts differ in length ($C > 0$), and 5 of 100
 show(Markdown(words))
 
 # %% [markdown]
-# **Next:** [chapter 9](09_story.ipynb) puts all rungs together and measures what they add up to.
+# **Next:** [chapter 8](08_beyond.ipynb) asks what work need not be done at all.
 
 # %% tags=["hide-input"]
 running.close()

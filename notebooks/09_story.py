@@ -21,7 +21,7 @@
 # **Cost.** The points of accuracy that the ladder shows. Also, the headline is about [throughput](glossary.md#throughput), which needs
 # many requests at hand. A single request gains less; it has a ladder of its own in 9.7.
 #
-# **Needs** chapters [1](01_baseline.ipynb) to [7](07_serving.ipynb). Their numbers are taken as they are, and refused if any of them came
+# **Needs** chapters [1](01_baseline.ipynb) to [8](08_beyond.ipynb). Their numbers are taken as they are, and refused if any of them came
 # from other code, data or hardware. This chapter measures only what no other one did: the headline; the finished [stack](glossary.md#stack) with
 # one technique left out; the reference on a faster [engine](glossary.md#engine); and every model of the story with one request at a time. **Leaves**
 # `ladder.csv`, `ladder.md`, and the figures of the story.

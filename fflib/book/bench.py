@@ -40,6 +40,7 @@ from fflib.measure.timing import Predictor, Timing, Together, Variant
 from fflib.runs import ladder, params, provenance, records
 from fflib.runs.ladder import Rung
 
+NOTHING = "<!-- no rungs -->"  # Jupyter shows the name of the class in place of a text without a letter
 LIKE = ("model", "engine", "precision", "batching", "batch_size", "model_mb")  # what a rung may share with another
 
 
@@ -82,7 +83,8 @@ class Bench(Inputs):
     def caption(self) -> str:
         """What stands below every figure: where its numbers come from."""
         run, size = self.values["run"], self.values["size"]
-        return f"{self.machine['cpu']}, {self.threads} threads; run {run}, size {size}"
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.machine['cpu']}, {threads}; run {run}, size {size}"
 
     def compare(
         self,
@@ -244,6 +246,6 @@ class Bench(Inputs):
         if not self._summary:
             return
         table = self._ladder_so_far() if self.rungs else ladder.ladder([])
-        self._summary.update(Markdown(ladder.ladder_markdown(table) if self.rungs else ""))
+        self._summary.update(Markdown(ladder.ladder_markdown(table) if self.rungs else NOTHING))
         if box := measured.box(record["rungs"], self.facts, table):
             show(Markdown(box))
