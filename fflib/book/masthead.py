@@ -70,50 +70,32 @@ def minutes_to_read(page: NotebookNode) -> int:
     return max(1, round(words / WORDS_A_MINUTE + lines * SECONDS_A_LINE / times.MINUTE))
 
 
-<<<<<<< HEAD
-def time_to_run(folder: Path, chapter: str) -> list[str]:
-    """Say how long a chapter takes, by `seconds_to_run`; [] where nothing tells."""
-    if not (known := seconds_to_run(folder, chapter)):
+def time_to_run(folder: Path, chapters: Sequence[str]) -> list[str]:
+    """Say how long chapters take, see `seconds_to_run`; [] where that is not known of each."""
+    if not (known := seconds_to_run(folder, chapters)):
         return []
     first, again = map(times.about, known)
-    return [f"{first} to run" + (f", {again} when its models are in the cache" if again != first else "")]
+    what = "to run" if len(chapters) == 1 else "to run the whole book"
+    return [f"{first} {what}" + (f", {again} when its models are in the cache" if again != first else "")]
 
 
-def seconds_to_run(folder: Path, chapter: str) -> tuple[float, float] | None:
-    """Return how long a chapter takes the first time and again, by this run's record and the kept times of this run.
-=======
-def time_to_run(folder: Path, chapters: Sequence[str]) -> list[str]:
-    """Say how long chapters take, by this run's records and the kept times of this run; [] where neither tells of each.
->>>>>>> infra
+def seconds_to_run(folder: Path, chapters: Sequence[str]) -> tuple[float, float] | None:
+    """Return how long chapters take the first time and again, by this run's records and the kept times of this run.
 
     A run that found its models in the cache does not know how long they took, so the longer of both counts for the
-    first time, and what the cache saves is left out for the next. None: neither tells.
+    first time, and what the cache saves is left out for the next. None: of a chapter neither tells.
     """
-<<<<<<< HEAD
-    own = next(iter(records.readable(folder, f"results/{chapter}.json").values()), {}).get("seconds_by_kind") or {}
-    kept = times.table(times.KEPT).get(folder.name, {}).get("seconds", {}).get(chapter, {})
-    known = [seconds for seconds in (own, kept) if seconds]
-    if not known:
-        return None
-    longest = max(known, key=lambda seconds: sum(seconds.values()))
-    first_s = sum(longest.values())
-    return first_s, first_s - sum(longest.get(kind, 0.0) for kind in CACHED)
-=======
     kept = times.table(times.KEPT).get(folder.name, {}).get("seconds", {})
     longest = [_longest(folder, chapter, kept.get(chapter, {})) for chapter in chapters]
     if not all(longest):
-        return []
+        return None
     first_s = sum(sum(seconds.values()) for seconds in longest)
-    again_s = first_s - sum(seconds.get(kind, 0.0) for seconds in longest for kind in CACHED)
-    first, again = times.about(first_s), times.about(again_s)
-    what = "to run" if len(chapters) == 1 else "to run the whole book"
-    return [f"{first} {what}" + (f", {again} when its models are in the cache" if again != first else "")]
+    return first_s, first_s - sum(seconds.get(kind, 0.0) for seconds in longest for kind in CACHED)
 
 
 def _longest(folder: Path, chapter: str, kept: dict[str, float]) -> dict[str, float]:
     own = next(iter(records.readable(folder, f"results/{chapter}.json").values()), {}).get("seconds_by_kind") or {}
     return max(own, kept, key=lambda seconds: sum(seconds.values()))
->>>>>>> infra
 
 
 def _download(name: str, words: str) -> str:
