@@ -22,6 +22,7 @@ NEEDS = {
     "06_runtime": ["01_baseline", "02_batching", "03_distillation", "04_pruning", "05_quantization"],
 }
 NEEDS["07_serving"] = sorted({*NEEDS} - {"00_introduction"})
+NEEDS["08_beyond"] = sorted({*NEEDS} - {"00_introduction"})
 NEEDS["09_story"] = sorted({*NEEDS} - {"00_introduction"})
 TIMED = {*NEEDS} - {"00_introduction"}
 

@@ -14,26 +14,29 @@
 # %% [markdown]
 # # 3 · Distillation: small students that keep the teacher's accuracy
 #
-# **Claim.** A model with a fraction of the layers can answer as its teacher does, if it learns from what the teacher
-# computes and not from labels alone. In FastFormers' ladder this is the largest single factor. The teacher of the default
-# run is itself a small, distilled model, so less is left to gain here.
+# **Claim.** A model with a fraction of the layers can give nearly the same answers as a large one, if it learns from
+# what the large one computes and not from labels alone. In the [ladder](glossary.md#ladder) of FastFormers
+# [(Kim and Hassan Awadalla, Table 3)](https://arxiv.org/abs/2010.13382) distillation brings the largest single
+# factor, 9.3. The teacher of the default run is [MiniLM](https://arxiv.org/abs/2002.10957), which is itself small and
+# distilled, so there is less left to gain here.
 #
-# **Cost.** Training time, paid once, and usually a little accuracy; both are measured below.
+# **Cost.** Training time, paid once, and usually a little accuracy. Both are measured below.
 #
-# **Needs** chapters [1](01_baseline.ipynb) and [2](02_batching.ipynb). **Leaves** the smallest student that keeps the rule
-# of this book (else the teacher, whole), and the rungs of what was tried.
+# **Needs** chapters [1](01_baseline.ipynb) and [2](02_batching.ipynb). **Leaves** the smallest student that keeps
+# [the rule](glossary.md#the-rule) of this book, or the teacher itself where no student keeps it, and a
+# [rung](glossary.md#rung) for each student that was timed in batches.
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
 n_distil: int = 64  # training examples that the teacher answers; 0 takes all
 student_from: str = "teacher"  # teacher: its own layers; else the hub name of a small general model
-students_tried: list[str] = ["3x192@last", "teacher"]  # from small to large: layers x width @ start
-learn_from: str = "uniform"  # layers it learns from: uniform, last, first or such as 3,6
-match: list[str] = ["hidden"]  # parts of stage one: embedding, hidden, attention, relations, ...
-stage_epochs: list[int] = [1, 1]  # of the inside and of the answers
+students_tried: list[str] = ["3x192@last", "teacher"]  # from small to large; names: see 3.4
+learn_from: str = "uniform"  # the teacher's layers that teach: uniform, last, first or such as 3,6
+match: list[str] = ["hidden"]  # what stage one compares: embedding, hidden, attention, relations
+stage_epochs: list[int] = [1, 1]  # passes over the texts in stage one and in stage two
 temperature: float = 1.0  # of the soft labels
-min_retention: float = 0.98  # the rule: what goes on keeps this share of the teacher's score on dev
-routes_tried: list[str] = ["labels", "one stage", "augmented"]  # beside the two stages; see 3.10
+min_retention: float = 0.98  # the rule: keep this share of the teacher's score on dev
+routes_tried: list[str] = ["labels", "one stage", "augmented"]  # other ways to learn; see 3.10
 # Seldom changed:
 run: str = "docs-cpu"  # name of the run, a file in params
 run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
@@ -46,17 +49,17 @@ n_dev: int = 64  # dev examples, for every choice; 0 takes all
 n_test: int = 96  # test examples, for every reported accuracy; 0 takes all
 distil_length: int = 32  # training texts are cut to this many tokens
 batch_size: int = 16  # of training
-dropout: float = 0.0  # of training; costs random numbers on a CPU
+dropout: float = 0.0  # of training; drawing its random numbers takes time on a CPU
 seed: int = 0  # of the training
-try_every_student: bool = False  # the whole curve: also what is larger than the first that holds
-logits_only: bool = False  # allow a named student of another vocabulary: logits alone are compared
+try_every_student: bool = False  # do not stop at the first student that keeps the rule
+logits_only: bool = False  # allow a named student of another vocabulary; compare answers alone
 stage_rates: list[float] = [1.0e-3, 2.0e-4]  # peak learning rates of the two stages
 weak_teacher: str = "warn"  # what to do with a teacher not clearly above the floors: warn or refuse
-teacher_cache_gb: float = 4.0  # disk for the teacher's inner states; beyond it they are recomputed
-copies: int = 1  # new texts made from each example, in the routes that make some
-n_compare: int = 32  # training examples of the ablation; 0 takes all
-variants_tried: list[str] = ["without the inside", "ReLU"]  # of the ablation; see 3.11
-data_sizes: list[int] = [16]  # further numbers of examples, for the curve
+teacher_cache_gb: float = 4.0  # disk for the teacher's hidden states; above it they are recomputed
+copies: int = 1  # new texts for each example, in the routes augmented and recombined
+n_compare: int = 32  # training examples of the comparison in 3.11; 0 takes all
+variants_tried: list[str] = ["without the inside", "ReLU"]  # changes to the recipe; section 3.11
+data_sizes: list[int] = [16]  # more numbers of training examples, for the curve in 3.12
 n_requests: int = 8  # requests that are timed
 rounds: int = 2  # interleaved timing rounds
 n_resamples: int = 200  # bootstrap resamples of an accuracy interval
@@ -65,14 +68,15 @@ n_resamples: int = 200  # bootstrap resamples of an accuracy interval
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from IPython.display import Markdown
 from IPython.display import display as show
 
 from fflib import display, files
 from fflib.book.bench import Bench
 from fflib.data import batching, metrics
-from fflib.data.retention import until_one_holds
-from fflib.distillation import ablation, figures, losses, routes
+from fflib.data.retention import certificate, until_one_holds
+from fflib.distillation import ablation, figures, kept_runs, losses, routes
 from fflib.distillation.objective import Objectives
 from fflib.distillation.stages import DistillationStage
 from fflib.distillation.students import TEACHER, StudentInit
@@ -92,29 +96,59 @@ from fflib.story import tinybert
 bench = Bench.open("03_distillation", globals())
 files.check_known("route", routes_tried, routes.names(logits_only))
 files.check_known("variant", variants_tried, ablation.names())
+kept_tables = kept_runs.opened(bench.kept)
 
 # %% [markdown]
-# ## 3.1 Idea: two routes to a small model
+# ## 3.1 Idea: who teaches whom, and what
 #
-# Route A makes a small model *before* the task is known, by distilling a big one on general text; it is then fine-tuned on
-# the task's labels. On route B the small model, the **student**, learns the task itself from a fine-tuned **teacher**.
-# FastFormers tries both and reports the better; its headline student took route B. There a student starts from layers of
-# its teacher, as in this run, or from a small general model (`student_from`), as FastFormers' did. Route A itself is that
+# Why should a large model help when the labels are there already? A label says *yes*. The large model, the
+# [teacher](glossary.md#teacher), says *yes, but barely*, which tells more about the text. Its layers also show
+# **how** it came to that answer: what each of them made of every token. A small model, the
+# [student](glossary.md#student), can imitate both. That is [distillation](glossary.md#distillation).
+#
+# This is what is compared with what, for a teacher of six layers and a student of three. The same text goes into
+# both. An arrow means that training pulls the right side towards the left side; the teacher never changes.
+#
+# ```text
+#   teacher                               student
+#   answers (logits)  --- stage two --->  answers (logits)
+#   layer 6           --- stage one --->  layer 3
+#   layer 5
+#   layer 4           --- stage one --->  layer 2
+#   layer 3
+#   layer 2           --- stage one --->  layer 1
+#   layer 1
+#   embeddings        --- optional  --->  embeddings
+#        ^                                     ^
+#        +----------- the same text -----------+
+# ```
+#
+# [TinyBERT](https://arxiv.org/abs/1909.10351) works in these two stages: the student first learns what the layers
+# compute, here called the *inside*, and then the *answers*. FastFormers learns answers and a little of the inside at
+# once, in one stage.
+#
+# There are two routes to a small model for a task, as the figure below shows. On route A somebody distils a large
+# model on *general* text, before the task is known; [DistilBERT](https://arxiv.org/abs/1910.01108) and MiniLM were
+# made so. The small model is then fine-tuned on the task's labels. On route B the large model is fine-tuned on the
+# task first and then teaches the small one *that task*. FastFormers tries both and reports the better; its headline
+# student took route B. This chapter takes route B too. Its student starts either from some layers of the teacher, as
+# in the default run, or from a small general model that `student_from` names, as in FastFormers. Route A is that
 # general model with the route *labels* of section 3.10.
 
 # %% tags=["hide-input"]
 bench.figure(figures.routes(), "routes")
 
 # %% [markdown]
-# Why should a teacher help when the labels are there already? A label says *yes*. The teacher says *yes, but barely*,
-# which tells more about the text. And its inner states tell **how** it came to that: what each layer made of the tokens.
-# TinyBERT learns the inside first and the answers second.
+# Read the figure from left to right, in the order of the numbers. Large models are blue and small ones orange; the
+# box at the right end with a black rim is what is served. Route A is called task-agnostic, route B task-specific.
+# Both routes end at the same kind of model; they differ in *when* the task comes in.
 #
 # ## 3.2 The teacher
 #
-# The teacher of chapter 1, and the very dev and test examples it was chosen and scored on. A teacher that was never
-# fine-tuned answers at random, and its students learn just that, without any error message. So it has to be clearly above
-# the floors of chapter 1; what happens where it is not, `weak_teacher` says.
+# The teacher is the model of chapter 1, with the very [dev and test](glossary.md#dev-and-test) examples on which it
+# was chosen and scored. A teacher that was never fine-tuned answers at random. Its students then learn to answer at
+# random as well, without any error message. So the teacher must score clearly above the [floors](glossary.md#floor)
+# of chapter 1. The parameter `weak_teacher` says whether the chapter warns or stops where it does not.
 
 # %%
 teacher_model = bench.load("teacher")
@@ -132,18 +166,68 @@ own_data = floor_report.description_of(task)
 Markdown(check_teacher(bench.task, beside_floors, weak_teacher, own_data))
 
 # %% [markdown]
+# The sentence above compares the teacher with the best floor on the same dev texts. Read the interval: only if both
+# of its ends are above zero has the teacher learnt the task.
+#
 # ## 3.3 Four losses
 #
-# Each compares one thing a student computes with one thing its teacher computes, and leaves padding out.
+# A loss measures how far the student is from its teacher; training makes it small. Each of the four below compares
+# one thing. Padding is left out of all of them. In the formulas $S$ stands for the student, which has $M$ layers, and
+# $T$ for the teacher, which has $N$. Layer $m$ of the student learns from layer $g(m)$ of the teacher; section 3.4
+# says which that is.
 #
-# - **Logits**: cross-entropy with the teacher's probabilities. *What* it answers. A `temperature` above 1 flattens both
-#   sides, so that small probabilities count more; TinyBERT uses 1.
-# - **Hidden states** (and embeddings): mean squared difference, through a learned projection if the widths differ.
-#   *What a layer made of each token*.
-# - **Attention**: mean squared difference of the scores **before** the softmax. *Which token looks at which*.
-#   FastFormers' code can compare the probabilities instead, by their cosine; by default it does not.
-# - **Relations** (MiniLMv2): how the tokens' queries, keys and values relate among themselves. It needs neither the same
-#   number of heads nor the same width, so it also serves pruned models.
+# **1. Answers** (the part *logits*): *what* does the teacher answer? A model gives each class $k$ a number $z_k$, its
+# [logit](glossary.md#logit). A softmax with the [temperature](glossary.md#temperature) $\tau$ turns logits into
+# probabilities [(Hinton et al., eq. 1)](https://arxiv.org/abs/1503.02531):
+#
+# $$p_k(\tau)=\frac{e^{z_k/\tau}}{\sum_j e^{z_j/\tau}}$$
+#
+# The loss is the cross-entropy of the student's probabilities $p^{S}$ with the teacher's probabilities $p^{T}$, its
+# [soft labels](glossary.md#soft-labels) [(Jiao et al., eq. 10)](https://arxiv.org/abs/1909.10351):
+#
+# $$L_{\mathrm{answers}}=-\tau^2\sum_k p_k^{T}(\tau)\,\log p_k^{S}(\tau)$$
+#
+# It differs from the KL divergence only by the entropy of the teacher's probabilities, which no training of the
+# student changes. An example: the logits 2 and 1 give probabilities 0.73 and 0.27 at $\tau=1$, and 0.62 and 0.38 at
+# $\tau=2$. So a higher temperature makes the unlikely classes count more. It also shrinks the gradients, by about
+# $\tau^2$, and the factor in front makes up for that [(Hinton et al., section 2)](https://arxiv.org/abs/1503.02531).
+# TinyBERT and the default run use $\tau=1$.
+#
+# **2. Hidden states** (the parts *hidden* and *embedding*): *what did a layer make of each token?* $H_m$ holds a
+# [hidden state](glossary.md#hidden-state) for each token, as layer $m$ returns it, and $E$ the embeddings that go
+# into the first layer. The loss is the mean squared difference
+# [(Jiao et al., eq. 8 and 9)](https://arxiv.org/abs/1909.10351):
+#
+# $$L_{\mathrm{hidden}}=\sum_{m=1}^{M}\mathrm{MSE}\left(H_m^{S}W_h,\;H_{g(m)}^{T}\right)$$
+#
+# $$L_{\mathrm{embedding}}=\mathrm{MSE}\left(E^{S}W_e,\;E^{T}\right)$$
+#
+# $W_h$ and $W_e$ are matrices that are learnt along and thrown away after training. They are needed only where the
+# student is narrower than its teacher; else they are left out. [PKD](https://arxiv.org/abs/1908.09355) had compared
+# the state of the first token alone.
+#
+# **3. Attention**: *which token looks at which?* $A_i$ holds the scores of head $i$ for each pair of tokens,
+# **before** the softmax, and $K$ is the number of heads [(Jiao et al., eq. 7)](https://arxiv.org/abs/1909.10351):
+#
+# $$L_{\mathrm{attention}}=\sum_{m=1}^{M}\frac{1}{K}\sum_{i=1}^{K}\mathrm{MSE}\left(A_{m,i}^{S},\;A_{g(m),i}^{T}\right)$$
+#
+# Both models need the same number of heads. FastFormers' code can compare the probabilities after the softmax
+# instead, by their cosine (here *attention_cosine*); by default it compares no attention.
+#
+# **4. Relations**: *which tokens resemble each other?*
+# [MiniLMv2 (Wang et al., section 3)](https://arxiv.org/abs/2012.15828) compares the tokens' queries with each other,
+# their keys with each other and their values with each other. Let $B$ be one of these three, cut into $r$ parts $B_a$
+# of $d$ numbers a token, and $n$ the number of tokens:
+#
+# $$R_a=\mathrm{softmax}\left(\frac{B_a B_a^{\top}}{\sqrt{d}}\right)$$
+#
+# $$L_{\mathrm{relations}}=\sum_{B}\frac{1}{r\,n}\sum_{a=1}^{r}\sum_{t=1}^{n}\mathrm{KL}\left(R_{a,t}^{T}\,\Vert\,R_{a,t}^{S}\right)$$
+#
+# $R_{a,t}$ is a row of $R_a$: how token $t$ spreads over all tokens. Each $R_a$ has one number for each pair of
+# tokens, so neither the heads nor the width of the two models need be equal. The loss also serves the pruned models
+# of chapter 4. Only the student's last layer is compared.
+#
+# The code below is these four formulas, in this order.
 
 # %% tags=["hide-input"]
 display.source(
@@ -151,22 +235,41 @@ display.source(
 )
 
 # %% [markdown]
+# `_mean_where` takes the mean over real tokens only, `F.kl_div` is the KL divergence.
+#
 # ## 3.4 Predict: what will a smaller student save?
 #
-# Students are named by their size and start: *3x384* has three layers of width 384, the teacher's first ones;
-# *2x384@2,5* has its second and fifth. One of full width is made of the teacher's own layers. A narrower one keeps the
-# heads, neurons and hidden units without which the loss would change most, estimated from its gradient on training texts
-# (chapter 4 is about that). A student with a hub name comes as it is, and may read text as other tokens.
+# **How to read a student's name.** Every student is named by its size and its start:
 #
-# A student has fewer layers than its teacher, so each of them is given one to learn from, as the figure below shows.
-# *uniform* is TinyBERT's choice and the default (`learn_from`). Where a student **starts** (`@`) and what it **learns from** are two questions. The start
-# in the sizes' parameters was itself chosen on dev, by trying several.
+# | part of *3x384@2,4,6* | meaning |
+# |--|--|
+# | *3* | three layers |
+# | *384* | its width: how many numbers a hidden state has for each token; in the default run the teacher's own width |
+# | *@2,4,6* | it starts as a copy of the teacher's layers 2, 4 and 6, counted from 1 at the bottom |
 #
-# *3x384@kept* is a student that comes with the book, as its teacher does: it went through two stages such as those below, on
-# all of train, which takes longer than a reader should wait. TinyBERT and FastFormers too begin with a small model that somebody
-# had distilled for long. It needs no more teaching here; `python -m fflib.distillation.make_student` makes it anew.
+# In place of numbers, *@first*, *@last* and *@uniform* name the teacher's bottom layers, its top layers, and layers
+# at even distances. Without an *@* a student starts from the first. *@kept* is a student that comes with the book and
+# is taught already (below). *teacher* is the teacher as it is. A student with the name of a hub model comes as it is
+# published.
 #
-# The operations can be counted before anything is trained. What a student will know, nobody can count.
+# A student that is narrower than its teacher keeps those heads, neurons and hidden units without which the loss would
+# change most, estimated from its gradient on training texts. Chapter 4 explains this estimate.
+#
+# **Where a student starts and what it learns from are two questions.** The first is asked once, before training:
+# whose weights does it copy? The second is asked at each step of stage one: which teacher layer $g(m)$ does its layer
+# $m$ imitate? The parameter `learn_from` answers it. *uniform* is the default and TinyBERT's choice, $g(m)=mN/M$,
+# rounded down. *last* takes the top $M$ layers and *first* the bottom $M$. The figure below shows all three. Of a
+# teacher with six layers, a student *3x384@2,4,6* starts from the very layers that it then imitates under *uniform*.
+# Even so it has much to learn: each of its layers must do the work of two. This start was once chosen on dev, among
+# several.
+#
+# **The student that comes with the book**, *3x384@kept*, is a *3x384@2,4,6* that went through the same two stages on
+# all training texts, which takes longer than a reader should wait. Its teaching is a kept result like any other: it
+# lies in `fflib/model/kept` with its record, and `python -m fflib.distillation.make_student 3x384@2,4,6` makes it
+# anew. TinyBERT and FastFormers also begin with a small model that somebody had distilled for long.
+#
+# Operations can be counted before anything is trained, and the first guess is that time follows them. What a student
+# will know cannot be counted.
 
 # %%
 init = StudentInit(student_from, teacher_model, tokenizer, logits_only, train, bench.task)
@@ -196,12 +299,18 @@ maps = {kind: losses.layer_map(kind, depth, n_layers) for kind in ("uniform", "l
 bench.figure(figures.layer_maps(maps, n_layers), "layer_maps")
 
 # %% [markdown]
+# The table gives how many times fewer operations each student needs than the teacher, for a request of median length.
+# Compare it with the measured speed-up in section 3.8. In the figure, follow a line from a student layer to the
+# teacher layer that it imitates; grey layers teach nobody directly. Under *uniform* and *last* the student's top
+# layer imitates the teacher's top layer, which is the one that the answer is read from.
+#
 # ## 3.5 Do it: two stages
 #
-# Two stages after TinyBERT: first the *inside* (its intermediate distillation), which gives no answers to score yet, then
-# the *answers* (its prediction distillation). TinyBERT's inside is embeddings, hidden states and attention; `match` names
-# what this run compares. The word embeddings stay frozen, as in chapter 1. Both stages run through the training loop of
-# chapter 1; only the loss and the learning rate differ.
+# The two stages are TinyBERT's. Stage one, *inside*, compares what `match` names; it gives no answers, so there is
+# nothing to score yet. Stage two, *answers*, compares the answers. TinyBERT's stage one compares embeddings, hidden
+# states and attention together. The default run compares hidden states alone, for each further comparison takes time
+# on two cores. The word embeddings stay frozen, as in chapter 1. Both stages run through the training loop of chapter
+# 1; only the loss and the learning rate differ.
 
 # %%
 recipe = training.Recipe(batch_size=batch_size, dropout=dropout, freeze_words=True, seed=seed)
@@ -210,7 +319,7 @@ inside = DistillationStage(
     Objectives.inside(match),
     replace(recipe, epochs=stage_epochs[0], learning_rate=stage_rates[0], evaluations_per_epoch=0),
 )
-looks = int(stage_epochs[1] > 1)  # at dev, each epoch: one alone, at the end, chooses nothing
+looks = int(stage_epochs[1] > 1)  # score dev after each epoch; a single epoch leaves no choice
 answers = DistillationStage(
     "answers",
     Objectives(logits=1.0, temperature=temperature),
@@ -221,13 +330,13 @@ answers = DistillationStage(
 stages = [answers] if logits_only or not match else [inside, answers]
 
 # %% [markdown]
-# The teacher computes once, with its dropout off, what the losses ask for; it is kept on disk for every student after. A
-# *study* is what all students share: their start, the stages, the teacher's outputs and the texts that score them. Then one
-# student: made of its teacher, scored, taught, and scored again.
+# The teacher computes once, with its dropout off, whatever the losses need. The result stays on disk and serves every
+# student. A *study* holds what all students share: where they start, the stages, the teacher's outputs, and the texts
+# that score them. The first cell below makes one student and scores it on dev before and after its two stages.
 #
-# The others learn in the same way, **from small to large, until one keeps the rule** of 3.6; after the last of them stands
-# the teacher, which need not learn. (`try_every_student` goes on, for the whole curve.) Each stage has its own loss on its own
-# scale. Look for a first stage that still falls at its end: more of it would help.
+# The second cell teaches the others in the same way, **from small to large, until one keeps the rule** that section
+# 3.6 explains. The teacher itself is the last in the list, so something always keeps it. With `try_every_student` all
+# are tried.
 
 # %%
 outputs = TeacherOutputs(teacher_model, train, teacher_cache_gb)
@@ -246,9 +355,9 @@ dev_after = study.score(distilled[shape].model, "dev")
 # %% tags=["hide-input"]
 agreement = bench.score(outputs.logits.numpy(), train.gold)
 Markdown(
-    f"On dev **{shape}** scores {dev_before:.1%} as it was made, {dev_after:.1%} after its stages, and its teacher "
-    f"{teacher_dev:.1%}. On the {len(train)} training texts, cut to {distil_length} tokens, the teacher agrees with "
-    f"{agreement:.1%} of the labels; it may have been fine-tuned on these very texts, so that flatters it."
+    f"On dev **{shape}** scores {dev_before:.1%} before it is taught, {dev_after:.1%} after both stages, and its teacher "
+    f"scores {teacher_dev:.1%}. On the {len(train):,} training texts, cut to {distil_length} tokens, the teacher agrees "
+    f"with {agreement:.1%} of the labels. It may have been fine-tuned on these very texts, so this number flatters it."
 )
 
 # %%
@@ -266,16 +375,26 @@ tried = until_one_holds(candidates, keeps_the_rule, every=try_every_student)
 bench.figure(figures.losses(study.losses(distilled), bench.caption), "distillation_losses")
 
 # %% [markdown]
+# **What this shows.** Before it is taught, a student is only a copy of a few layers with those between cut out, and
+# usually scores no better than guessing. What it gains in the two stages is the work of its teacher. In the figure,
+# look at the left end and the right end of each line: a loss that still falls at its end would fall further with more
+# passes (`stage_epochs`). The two panels have different scales, since they add up different things. A student that
+# comes with the book was taught elsewhere and has no line.
+#
 # ## 3.6 Choose on dev, report on test
 #
-# **One rule holds for the whole ladder**: what goes on keeps `min_retention` of the *teacher's* score on dev, this chapter's
-# student and all that later chapters make of it. So what the student does not spend of that budget is left for eight bits and
-# for smaller layers. Test takes no part in the choice.
+# **One rule holds for the whole ladder.** Whatever goes on to the next chapter keeps the share `min_retention` of the
+# *teacher's* score on dev: this chapter's student, and all that later chapters make of it. What the student does not
+# use up of this allowance is left for pruning and for eight bits. Test takes no part in the choice.
 #
-# Teacher and student answer the same examples. Only those that one of them alone has right tell them apart, so the interval
-# of the *retention* is drawn from pairs, and is much narrower than those of two scores. On dev the value itself decides; on test
-# the interval tells whether the rule was held, held within the interval (which has both sides of it), or missed. The figure is
-# left out where all that were tried have as many layers.
+# The share that is kept is called [retention](glossary.md#retention): the student's score divided by the teacher's.
+# Both answer the same examples, and only those that exactly one of them gets right tell them apart. The interval of
+# the retention is therefore drawn from pairs, and is much narrower than the intervals of two separate scores. On dev
+# the value itself decides. On test the interval says whether the rule was held (all of it above the rule), held
+# within the interval (it has both sides of the rule), or missed (all of it below). Section 3.9 says which.
+#
+# The tables below show what was tried here. Two cores allow few students in the default run, so the last table sets
+# [kept runs](glossary.md#kept-run) beside it: other students, other tasks, and the longer run where it is kept.
 
 # %%
 chosen = first_that_holds(kept, min_retention)
@@ -286,19 +405,19 @@ for name in tried:
     kept_on_test[name] = bench.retention(study.logits(distilled[name].model, "test"), "test")
 
 # %% tags=["hide-input"]
-outcome = f"**{chosen}** is the first that keeps {min_retention:.1%} of the teacher's score on dev."
+outcome = f"**{chosen}** is the first of them that keeps {min_retention:.1%} of the teacher's score on dev."
 if chosen == TEACHER:
-    outcome = f"no student keeps {min_retention:.1%} of the teacher's score on dev: **the teacher itself goes on**."
+    outcome = f"No student keeps {min_retention:.1%} of the teacher's score on dev: **the teacher itself goes on**."
 best_on_test = max(tried, key=lambda name: tested[name].value)
 above_teacher = study.difference_to(test_logits, distilled[best_on_test].model, "test")
 show(
     Markdown(
-        f"Tried, from small to large: {', '.join(tried)}. Of these {outcome} "
+        f"Tried, from small to large: {', '.join(tried)}. {outcome} "
         + why_above(best_on_test, above_teacher)
         + "".join(f" *{name}* was left out: {why}." for name, why in init.left_out.items())
     )
 )
-grid = [
+bench.facts["grid"] = [
     {
         "student": name,
         "MB": round(checkpoints.size_mb(each.model)),
@@ -313,7 +432,9 @@ grid = [
     }
     for name, each in distilled.items()
 ]
-show(bench.table(grid, decimals=1, keep="grid"))
+for split_table in kept_runs.by_split(bench.facts["grid"]):
+    show(bench.table(split_table, decimals=1))
+show(kept_runs.table(kept_tables, kept_runs.students, bench.facts, in_full=True))
 by_layers = [
     figures.kept_by(name, distilled[name].model, kept[name], chosen=name == chosen)
     for name in tried
@@ -321,18 +442,25 @@ by_layers = [
 ]
 bench.facts["retention_by_layers"] = by_layers
 if len({point["x"] for point in by_layers}) > 1:
-    caption = f"{bench.caption}; {len(dev)} dev examples, one seed"
-    show(
-        bench.figure(figures.depth_curve(by_layers, min_retention, caption), "retention_by_layers")
-    )
+    caption = f"{bench.caption}; {len(dev):,} dev examples, one seed"
+    by_depth = figures.depth_curve(by_layers, min_retention, caption)
+    show(bench.figure(by_depth, "retention_by_layers"))
 
 # %% [markdown]
-# The size in MB falls less than the number of layers: the word embeddings stay.
+# **How to read the tables.** In the first table the column *share of the teacher's score* decides: the first row from
+# above that says *yes* goes on. Minutes of a student that comes with the book are those it had been taught before.
+# The size in MB falls less than the number of layers, because the word embeddings stay whole.
+#
+# The second table is the one to quote, since test took no part in the choice. Where the interval of a share reaches
+# above one hundred per cent, these texts cannot exclude that the student is as good as its teacher or better. In the
+# third table shares may be compared between runs. Scores may be compared only within a run, for the runs have
+# different tasks. Where students of different depths were tried, a figure shows their shares by the number of layers.
 #
 # ## 3.7 Check
 #
-# A student is another model, so it need not answer as its teacher does. But in the class that serves it, and in the
-# batches it is served in, it must answer as it did when it was scored. Nothing is timed before that holds.
+# A student is another model, so it need not answer as its teacher does. But it must answer *as it did when it was
+# scored*, also in the class that serves it and in the batches in which it is served. Nothing is timed before that
+# holds.
 
 # %%
 indices = batching.evenly_by_length(test.lengths, n_requests)
@@ -362,8 +490,9 @@ Markdown(f"Largest difference of a logit: {race.largest_difference:.1e}; {race.l
 # %% [markdown]
 # ## 3.8 Measure
 #
-# Teacher and students in the same rounds, so each step is a ratio of neighbours in time. Where the measured speed-up stays
-# below the predicted one, the overhead of a call shows, which does not shrink with the model.
+# Teacher and students are timed in the same rounds, one after the other, so each speed-up is a ratio of two times
+# that were taken side by side. The table gives the time of one request ([p50 and p95](glossary.md#p50-and-p95)) and
+# the [throughput](glossary.md#throughput) of requests that come one by one.
 
 # %% tags=["hide-input"]
 speed = [
@@ -378,7 +507,10 @@ speed = [
     for name in tried
     if name != TEACHER
 ]
-show(bench.table(speed, keep="speed"))
+bench.facts["speed"] = speed
+show(
+    display.table(pd.DataFrame(speed).rename(columns={"p50 ms": "p50 (ms)", "p95 ms": "p95 (ms)"}))
+)
 per_s = {name: race[name].throughput_per_s for name in models}
 figure = figures.students(
     [
@@ -389,16 +521,24 @@ figure = figures.students(
     figures.point("teacher", per_s["teacher"], teacher_test),
     min_retention * teacher_test.value,
     floor_label=f"{min_retention:.1%} of the teacher",
-    caption=f"{bench.caption}\none by one; accuracy on {len(test)} test examples; ringed: chosen on dev",
+    caption=f"{bench.caption}\none request at a time; {len(test):,} test examples; ringed: chosen on dev",
 )
 bench.figure(figure, "students")
 
 # %% [markdown]
+# **What this shows.** Compare the last two columns. A measured speed-up below the predicted one shows the fixed cost
+# of a call (tokens in, answer out, the start of each operation), which does not shrink with the model. One above it
+# shows that a smaller model also fits the processor's caches better, or noise of the clock. In the figure, right is
+# faster and up is more accurate; a student pays where it is far to the right of the star (the teacher) and not below
+# the dashed line (the rule's share of the teacher's test score). Students with the same number of layers stand at the
+# same speed: what tells them apart is how they were taught.
+#
 # ## 3.9 The rungs
 #
-# The chosen student, in the batches that chapter 2 found best, and those that are faster but below the rule: the ladder shows
-# what they would bring, and marks them. The rung below, the teacher in these batches, is timed again beside them, so that the
-# step is a ratio of neighbours in time. Where the teacher itself goes on there is no step.
+# The chosen student goes onto the ladder in the batches that chapter 2 found best. So do students that are faster but
+# below the rule: the ladder shows what they would bring, and marks them. The rung below, the teacher in these
+# batches, is timed again in the same rounds, so that the step is again a ratio of neighbours in time. Where the
+# teacher itself goes on there is no step.
 
 
 # %%
@@ -436,35 +576,39 @@ bench.facts["student"] = {
 }
 bench.facts["goes_on_from"] = "best batching" if chosen == TEACHER else "distilled student"
 gain = race.speedup(f"{chosen}, best batching", "teacher, best batching")
-Markdown(
-    f"**{chosen}**: {gain:.2f} times the teacher's throughput, at {kept_on_test[chosen].words or 'no share'} of its score "
-    "on test."
-    + (" **It is no faster than its teacher here.**" if gain <= 1 and chosen != TEACHER else "")
-)
+told = f"**{chosen}**: {gain:.2f} times the teacher's throughput, both in the best batching. "
+told += "**It is no faster than its teacher here.** " if gain <= 1 else ""
+told += certificate(bench.facts["student"]["kept"])
+Markdown("The teacher itself goes on; it has its rung." if chosen == TEACHER else told)
 
 # %% [markdown]
 # ## 3.10 What does the teacher give that labels do not?
 #
-# The chosen student again, on the same examples and for as many epochs, by other routes (`routes_tried`). Where the teacher goes
-# on, or the student that comes with the book, it is the last one that this run taught:
+# To answer this, the same student is trained again in other ways, on the same examples and for as many passes over
+# them. The parameter `routes_tried` names them:
 #
-# - **labels**: no teacher at all. The layers are those of the *pretrained* model, where one would start without a teacher;
-# - **labels, teacher's layers**: begun from the fine-tuned teacher, but trained on labels;
-# - **one stage**: the defaults of FastFormers' code, logits with a little of the embeddings and of the last hidden state.
-#   (Its own narrow student had to leave the states out, as there is no projection in that code.)
-# - **augmented** and **recombined**: the two stages on more text, labelled by the teacher alone, and so for more steps.
-#   Augmented text has some words replaced by near neighbours in the encoder's word embeddings; recombined text pairs the
-#   first text of one example with the second of another. TinyBERT replaces words by what a masked-language model
-#   proposes, which takes a model with a head for that, so its gain cannot be read off here.
+# | route | starts from | learns from | stages |
+# |--|--|--|--|
+# | *two stages* | the teacher's layers | hidden states, then answers | two |
+# | *labels* | layers of the *pretrained* model, as without a teacher | labels | one |
+# | *labels, teacher's layers* | the teacher's layers | labels | one |
+# | *one stage* | the teacher's layers | answers, with a tenth of the embeddings and of the last hidden state | one |
+# | *augmented* | the teacher's layers | as two stages, on more texts: some words replaced by similar ones | two |
+# | *recombined* | the teacher's layers | as two stages, on more texts: first and second texts paired anew | two |
 #
-# Every route on the same test examples. The difference to the two stages is paired, so texts that are hard for both do not
-# blur it. Its interval covers the choice of texts, not the seed: another training can move it further.
-
-# %% tags=["hide-input"]
-studied = to_study(chosen, tried)
-display.source(routes.Routes.distil)
+# *One stage* has the weights that FastFormers' code uses by default. Its own narrow student had to leave the hidden
+# states out, for that code has no projection $W_h$. The new texts of the last two routes have no label; the teacher
+# answers them, and a pass over more texts takes more steps. TinyBERT replaces words by what a masked-language model
+# proposes; here the neighbours in the encoder's word embeddings do it, so TinyBERT's gain from augmentation cannot be
+# read off.
+#
+# The student in question is the chosen one. Where that is the teacher itself or the student that comes with the book,
+# it is the last one that this run taught. The difference to the two stages is paired, so texts that are hard for both
+# do not blur it. Its interval covers the choice of test texts, but not the seed: another training can move it
+# further.
 
 # %%
+studied = to_study(chosen, tried)
 by_route = {"two stages": distilled.get(studied) or study.taught(studied)}
 student = by_route["two stages"].model
 other_routes = routes.Routes(study, studied, teacher, copies, distil_length)
@@ -487,26 +631,49 @@ rows = [
     }
     for route, each in by_route.items()
 ]
-show(bench.table(rows, decimals=1, keep="routes"))
+bench.facts["routes"] = rows
+heads = {
+    "minutes": "training (min)",
+    "dev %": "dev (%)",
+    "test %": "test (%)",
+    "against two stages, points": "difference (points)",
+}
+shown = pd.DataFrame(rows).rename(columns=heads | {"95 % from": "from"})
+show(display.table(shown, decimals=1))
+show(kept_runs.table(kept_tables, kept_runs.routes, bench.facts))
 no_routes = other_routes.left_out(routes_tried)
 if no_routes:
     reasons = "; ".join(f"*{route}*: {why}" for route, why in no_routes.items())
     show(Markdown(f"Not possible with these texts: {reasons}."))
+shipped_teacher = bench.facts_of("01_baseline")["teacher"].get("shipped")
 n_train = bench.record("01_baseline")["parameters"]["n_train"]
+n_train = shipped_teacher["examples"]["train"] if shipped_teacher else n_train
 Markdown(routes.verdict(difference.get("labels"), len(train), n_train))
 
 # %% [markdown]
+# **How to read the tables.** *Steps* are batches of training. *Difference* is the route's test score minus that of
+# the two stages, with its paired interval (*from*, *to*); a negative one means that the two stages are better. The
+# sentence says what it means for labels. Where *labels* is far behind, the examples are too few for so small a model
+# to learn the task from them, and the teacher's knowledge is what carries the student. With more labels, or an easier
+# task, the gap closes. The second table shows the same comparison in kept runs.
+#
 # ## 3.11 Which part of the recipe matters?
 #
-# TinyBERT's question: leave one thing out, or exchange it, and look at dev. These are trained on fewer examples
-# (`n_compare`) and compared with the full recipe on those same few. The changes there are (`variants_tried`): *without* or
-# *with* a part of the inside; without the inside as a whole; labels in place of the teacher's answers, or beside them;
-# another temperature; *ReLU* in place of GELU, which FastFormers trains its students with for its speed (here is the
-# accuracy side of it); other layers to start or to learn from.
+# This is TinyBERT's question: change one thing in the recipe and look at dev. The students here are trained on fewer
+# examples (`n_compare`), and each is compared with the unchanged recipe on those same few. The parameter
+# `variants_tried` names the changes:
 #
-# Below the figure stands what TinyBERT found, for a student of four layers, as the mean of four tasks' dev scores (its
-# tables 2 and 3). It began from a general model and learnt from augmented text, so the order of the effects may be compared,
-# their sizes may not.
+# - *without hidden*, *with attention* and so on: a part of stage one is left out or added; *without the inside*
+#   leaves out stage one as a whole;
+# - *labels for answers*, *answers and labels*: labels replace the teacher's answers in stage two, or join them;
+# - *temperature 2*: softer answers;
+# - *ReLU*: ReLU replaces GELU, which FastFormers does for speed (section 2 of the paper). Here is its price in
+#   accuracy;
+# - *start from last*, *learn from first* and so on: other layers to start from or to learn from.
+#
+# Below it stands what TinyBERT found, for a student of four layers and as the mean of four tasks' dev scores
+# [(Jiao et al., Tables 2, 3 and 4)](https://arxiv.org/abs/1909.10351). That student began from a general model and
+# learnt from augmented texts. So the order of its effects may be compared with those here, their sizes may not.
 
 # %%
 unchanged = study.on_first(studied, n_compare)
@@ -528,19 +695,32 @@ effects = [
     for name, each in effect.items()
 ]
 bench.facts["ablation"] = {"base": unchanged_dev, "n_train": n_few, "rows": effects}
-if effects:
-    small_print = f"{studied}, {n_few} training and {len(dev)} dev examples; one seed"
+if len(effects) > 1:  # one bar makes no picture; the table has it
+    small_print = f"{studied}, {n_few:,} training and {len(dev):,} dev examples; one seed"
     figure = figures.ablation(effects, unchanged_dev, caption=small_print)
     show(bench.figure(figure, "ablation"))
+show(kept_runs.table(kept_tables, kept_runs.changes, bench.facts))
 skipped = "; ".join(f"*{name}*: {why}" for name, why in left_out.items())
-applied = ", ".join(changed) or "none"
-show(Markdown(f"Not applicable here: {skipped}." if skipped else f"Tried: {applied}."))
-bench.table(tinybert.rows(), decimals=1)
+if skipped:
+    show(Markdown(f"Not applicable here: {skipped}."))
+show(bench.table(tinybert.rows(), decimals=1))
+bench.table(tinybert.maps(), decimals=1)
 
 # %% [markdown]
+# **How to read the tables.** *Difference* is the changed recipe's dev score minus that of the unchanged one. An
+# interval that includes zero means that the change may do nothing. Compare the runs in the first table: the same
+# change, *without the inside*, costs much in one and little in another. A zero with an interval of no width means
+# that both students were right on the very same texts: where even the unchanged recipe hardly learns from so few
+# texts, nothing is left to lose. TinyBERT's order is clear: the inside as a whole matters most, and within it
+# attention more than hidden states. The default run leaves attention out to save minutes; the change *with attention*
+# tells what it would bring. TinyBERT's last table says that a student that learns from layers at even distances
+# (*uniform*) does better than one that learns from the top or bottom layers alone.
+#
 # ## 3.12 How much text does the teacher have to answer?
 #
-# The full recipe on more and more examples, each run with as many epochs; few examples are therefore also few steps.
+# The unchanged recipe is run on more and more examples. Each run makes the same number of passes, so fewer examples
+# also mean fewer steps. A student that comes with the book adds a point at the right end: it is of the same kind, was
+# taught on all training texts, and is scored here on the same dev texts.
 
 # %%
 curve = {}
@@ -551,22 +731,33 @@ for count in sorted({n_few, len(train), *data_sizes}):
 # %% tags=["hide-input"]
 line = [(count, *study.scored(each.model, "dev")) for count, each in curve.items()]
 bench.facts["data_curve"] = line
-shown = Markdown("One number of texts makes no curve: name others in `data_sizes`.")
-if len(line) > 1:
-    columns = [list(column) for column in zip(*line, strict=True)]
+lines = {f"{studied}, taught here": [list(column) for column in zip(*line, strict=True)]}
+for name in tried:
+    if count := init.texts_before(name):
+        scored = study.scored(distilled[name].model, "dev")
+        lines[f"{name}, comes with the book"] = [[each] for each in (count, *scored)]
+if sum(len(counts) for counts, *_ in lines.values()) > 2:  # two points make no curve
     guessing = metrics.chance(bench.task, dev.gold)
     caption = f"{bench.caption}; dev, one seed"
-    figure = figures.data_curve(
-        {f"{studied}, two stages": columns}, teacher_dev, guessing, caption=caption
+    show(
+        bench.figure(
+            figures.data_curve(lines, teacher_dev, guessing, caption=caption), "data_curve"
+        )
     )
-    shown = bench.figure(figure, "data_curve")
-shown
+kept_runs.table(kept_tables, kept_runs.curve, bench.facts)
 
 # %% [markdown]
+# **What this shows.** The texts need no labels, since the teacher gives the answers; so a point further to the right
+# costs only texts and training time. Look whether the line still rises at its right end: then more texts would help
+# more than another recipe. The dashed line is the teacher, the dotted one is guessing. In the table, *from* and *to*
+# are the ends of the interval of the dev score. Compare the numbers within one run, for the runs have other tasks: an
+# easy task climbs high with few texts.
+#
 # ## 3.13 What it cost
 #
-# Accuracy is in the tables above. The rest is training time, paid once. The teacher's pass over the texts, once for all
-# students, comes on top and is not in these minutes. A student that comes with the book counts with the minutes it had been taught.
+# Accuracy stands in the tables above. The rest is training time, paid once. The teacher's pass over the texts, which
+# serves all students, is not in these minutes. A student that comes with the book counts with the minutes it had been
+# taught before.
 
 # %% tags=["hide-input"]
 trained_before = {n_few, len(train)}
@@ -581,25 +772,75 @@ bench.facts["training_minutes"] = minutes
 bench.table([{"trained": what, "minutes": value} for what, value in minutes.items()])
 
 # %% [markdown]
+# A zero means that nothing was trained for that section, or that the same student had been trained for an earlier
+# one.
+#
 # ## 3.14 When it does not pay
 #
-# - **The teacher is poor.** A student learns its mistakes as faithfully as its answers. TinyBERT's users met this with
-#   teachers that had never been fine-tuned.
-# - **Labels are many and the task is easy.** Then a small model learns it from labels; the table of routes says how far
-#   that goes here.
-# - **Teacher and student read different tokens.** Their inner states belong to different pieces of text. FastFormers found
-#   that distilling across such families does not work well; here such a pair is refused unless only logits are compared.
-# - **The student is too narrow for its start.** A cut through the hidden width changes every layer at once, and the frozen
-#   word embeddings cannot mend it. TinyBERT's answer is a narrow student distilled on general text.
+# - **The teacher is poor.** A student learns its teacher's mistakes as faithfully as its answers. Users of TinyBERT
+#   met this with teachers that had never been fine-tuned.
+# - **Labels are many and the task is easy.** Then a small model learns the task from labels alone. The table of
+#   routes says how far that goes here.
+# - **Teacher and student read different tokens.** Their hidden states then belong to different pieces of text.
+#   FastFormers found that distilling from RoBERTa into BERT does not work well
+#   [(section 2)](https://arxiv.org/abs/2010.13382). Such a pair is refused here, unless only answers are compared
+#   (`logits_only`).
+# - **The student is too narrow for its start.** A cut through the width changes every layer at once, and the frozen
+#   word embeddings cannot mend it. TinyBERT's remedy is a narrow student that was distilled on general text first.
+#
+# [Chapter 4](04_pruning.ipynb) takes parts out of the student that this chapter leaves.
 #
 # ## 3.15 Exercises
 #
-# 1. Start a student from the *last* layers (`2x384@last`), or from the first. Predict which is better, then look at dev.
-# 2. Distil a second student from the first one instead of the teacher. Does it gain or lose?
-# 3. Which of the teacher's layers should a student of two layers learn from? Try `learn_from` as "2,6" with
-#    `students_tried=["2x384"]`.
+# Predict before you open an answer. Each command runs this chapter anew with other parameters, and the later ones
+# after it; stop it (Ctrl-C) when this chapter is done, and `make book` without `SET` goes back. `make lab` opens the
+# notebooks if you would rather change a cell.
 #
-# **Next:** [chapter 4](04_pruning.ipynb) takes parts out of the student.
+# **1. One layer.** How many times fewer operations does a student of *one* layer need than its teacher, if it is as
+# wide? And how much of the teacher's file is left? Then see what it has learnt:
+#
+#     make book SET='students_tried=["1x384@6","3x384@2,4,6"] try_every_student=true'
+
+# %% tags=["answer"]
+model = init.make(f"1x{teacher_model.encoder.config.hidden_size}")
+fewer = teacher_flop / flop_of(model, texts["test"])
+size_mb, whole_mb = (checkpoints.size_mb(each) for each in (model, teacher_model))
+counted = f"{fewer:.1f} times fewer operations, but {size_mb:.0f} of {whole_mb:.0f} MB are left"
+why = "Operations fall with the layers. The word embeddings are only looked up, but all are stored"
+show(Markdown(f"One layer: {counted}. {why}. What it has learnt, only the run can tell."))
+
+# %% [markdown]
+# **2. Which layers teach?** Write down for a student of two layers which teacher layers teach it under *uniform*,
+# *last* and *first*, and which of the three you expect to be best. Then measure it:
+#
+#     make book SET='variants_tried=["learn from first","learn from last"]'
+
+# %% tags=["answer"]
+told = []
+for kind, mean in tinybert.LEARN_FROM.items():
+    taught_by = losses.layer_map(kind, min(2, n_layers), n_layers)
+    told.append(f"*{kind}*: layers {' and '.join(map(str, taught_by))} ({mean})")
+measured = [row for row in effects if row["name"].startswith("learn from")]
+here = [f"*{row['name']}* {100 * row['difference']:+.1f} points" for row in measured]
+printed = "in brackets, what TinyBERT's student of four layers scored"
+show(Markdown(f"{'; '.join(told)}; {printed}. This run: {', '.join(here) or 'not measured'}."))
+
+# %% [markdown]
+# **3. How many test texts?** Take the smallest student that was tried. How wide is the interval of its retention on
+# test, and how many test texts would it take to know the retention to half a point to each side? Hint: the width
+# shrinks with the square root of their number. Check yourself with a quarter of the texts; the interval should be
+# about twice as wide:
+#
+#     make book SET='n_test=800'
+
+# %% tags=["answer"]
+each = kept_on_test[tried[0]]
+half = (each.high - each.low) / 2
+needed = each.n * (half / 0.005) ** 2
+keeps = f"*{tried[0]}* keeps {each.words or 'no known share'} on {each.n:,} texts"
+width = f"{100 * half:.1f} points to each side; half a point takes {needed:,.0f} texts"
+alone = f"the teacher alone was right on {each.lost}, the student alone on {each.won}"
+show(Markdown(f"{keeps}: {width}. Only some texts tell the two apart: {alone}."))
 
 # %% tags=["hide-input"]
 bench.save()

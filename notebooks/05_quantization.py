@@ -5,6 +5,7 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -14,14 +15,19 @@
 # %% [markdown]
 # # 5 · Quantisation: eight bits that keep their accuracy
 #
-# **Claim.** A model's weights and what flows through it can be rounded to whole numbers of eight bits, and the processor
-# multiplies more of these in the same time. Done right, the answers hardly change. Other ways look as good on paper and can
-# destroy the model; this chapter runs them beside each other.
+# **Claim.** We can round a model's weights, and the values that flow through it, to whole numbers of eight bits. The
+# processor multiplies more of these in the same time than it multiplies floating-point numbers. Done with care, the
+# predictions hardly change. Other ways look just as good on paper and can destroy the model. This chapter runs them
+# side by side.
 #
-# **Cost.** A rounding error in every product, and answers that may depend on who else is in the batch.
+# **Cost.** Every product gets a small rounding error. With the simplest recipe, an answer may also depend on which
+# other texts are in the same batch.
 #
-# **Needs** chapters [1](01_baseline.ipynb) to [4](04_pruning.ipynb). **Leaves** the model of chapter 4 in eight bits if a
-# recipe keeps the book's rule, and its rungs, apart from what the engine itself had brought.
+# **Needs** chapters [1](01_baseline.ipynb) to [4](04_pruning.ipynb). **Leaves** the model of chapter 4 in eight bits,
+# if some recipe keeps [the rule](glossary.md#the-rule), and one [rung](glossary.md#rung) of the
+# [ladder](glossary.md#ladder) for each recipe that may be served. The gain of the engine itself is not counted again:
+# every rung here stands on a model in [fp32](glossary.md#fp32), floating-point numbers of 32 bits, in that same
+# [engine](glossary.md#engine).
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
@@ -71,7 +77,17 @@ from fflib.files import shown
 from fflib.measure import fitness, timing
 from fflib.measure.timing import Variant
 from fflib.model import cache, checkpoints, slicing, training
-from fflib.quantization import figures, half_precision, prediction, qat, recipes, report, study
+from fflib.quantization import (
+    elsewhere,
+    figures,
+    half_precision,
+    prediction,
+    qat,
+    recipes,
+    report,
+    rounding,
+    study,
+)
 from fflib.quantization.calibration import Calibration, clips, entropy_clip, range_of
 from fflib.quantization.rounding import linear_weights, place, rounding_error
 from fflib.runtime import engines, openvino, peer
@@ -86,11 +102,58 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 # %% [markdown]
 # ## 5.1 Idea: round to whole numbers, and keep the scale
 #
-# A weight of a matrix becomes a code from -127 to 127: itself, divided by a *scale*, and rounded. *Symmetric* means that zero
-# has the code 0; otherwise zero has a code of its own, the *zero point*, and all 255 codes cover what lies between the least
-# and the largest value. What flows into the product, the *activations*, is rounded in that second way, at run time. The
-# processor multiplies and adds the codes as whole numbers, and one multiplication with both scales turns the sums back into
-# fp32. Everything depends on the choice of the scales.
+# **Why.** Most of the time of an encoder goes into matrix products (section 5.4 measures how much). A weight in fp32
+# takes 32 bits, and most of those bits describe digits that no prediction depends on. If eight bits are enough, a
+# register of the processor holds four times as many numbers, and one instruction does more multiplications. Numbers of
+# eight bits are called [int8](glossary.md#int8).
+#
+# **What eight bits keep.** Take one column of a weight matrix, with four weights. The largest has the size 0.62. We
+# divide all of them by the *scale* $0.62/127$ and round. What is stored are the codes, and one scale for the column:
+#
+# ```text
+# weights in fp32      -0.6200    -0.0400     0.1100     0.5300
+# divided by scale   -127.00      -8.19      22.53     108.56      scale: 0.62 / 127 = 0.00488
+# codes (int8)         -127         -8         23        109
+# codes times scale    -0.6200    -0.0391     0.1123     0.5321
+# error                 0.0000     0.0009     0.0023     0.0021     half a scale at most: 0.00244
+# ```
+#
+# A value $x$ gets the code $q$, and the code stands for the value $\hat{x}$:
+#
+# $$q = \mathrm{round}(x / s) + z, \qquad \hat{x} = s \, (q - z), \qquad |x - \hat{x}| \le s / 2$$
+#
+# Here $s$ is the scale and the whole number $z$ is the [zero point](glossary.md#zero-point), the code of zero
+# ([Jacob et al., section 2.1](https://arxiv.org/abs/1712.05877)). The bound on the error holds for every $x$ within the
+# range that the codes cover. A value beyond it gets the last code and may be far off: it is *clipped*. There are two
+# usual choices:
+#
+# - *Symmetric*, for weights: $z = 0$ and $s = \max|x| / 127$, with codes from -127 to 127. (Eight bits could also hold
+#   -128; it is left out, so that both sides are alike.)
+# - With a zero point, for [activations](glossary.md#activations), the values that flow into a product:
+#   $s = (x_{\max} - x_{\min}) / 255$ and $z = \mathrm{round}(-x_{\min}/s)$, with codes from 0 to 255. No code is wasted
+#   if the values lie mostly on one side of zero.
+#
+# **How the product is computed.** A column of outputs in fp32 is $y_j = \sum_i x_i w_{ij}$. With codes $a_i$ for the
+# activations and $b_{ij}$ for the weights it becomes
+#
+# $$y_j \approx s_x \, s_j \sum_i (a_i - z_x) \, b_{ij}$$
+#
+# where $s_x$ and $z_x$ belong to the activations and $s_j$ to column $j$ of the weights
+# ([Jacob et al., section 2.2](https://arxiv.org/abs/1712.05877)). The sum has only whole numbers in it, and that is
+# what the fast instructions compute, exactly, in 32 bits. (They multiply $a_i$ as it is; the part with $z_x$ needs only
+# the sum of each column of codes, which is known beforehand.) The two scales come in once, after the sum:
+#
+# ```text
+# fp32:  values times weights -----------------------------------------> outputs in fp32
+#
+# int8:  values  -> codes, in each call --+
+#                                         +--> exact sums --> times s_x s_j --> outputs in fp32
+#        weights -> codes, made once    --+
+# ```
+#
+# The bias is added after that, and everything between the products, such as softmax and LayerNorm, stays in fp32. So
+# all the error comes from the two roundings, and everything depends on the scales. The rest of this chapter is about
+# who shares a scale, and about how far its range should reach. The two functions that make the codes are short:
 
 # %% tags=["hide-input"]
 display.source(int8_graph.weight_codes, int8_graph.activation_codes)
@@ -98,26 +161,43 @@ display.source(int8_graph.weight_codes, int8_graph.activation_codes)
 # %% [markdown]
 # ## 5.2 What can this processor do?
 #
-# Eight-bit products pay only where the processor has instructions for them: *VNNI* and *AMX* on newer x86 processors, the dot
-# product on Arm. Older x86 processors also have a trap: they add *two* products in sixteen bits, and a sum that does not fit
-# is cut off without a word. Weights of seven bits (`reduce_range` in ONNX Runtime) cannot overflow. What the instruction sets
-# say is checked by asking the engine itself, with the largest codes.
+# Eight bits save time only where the processor has instructions for them. Newer x86 processors have *VNNI*, which
+# multiplies bytes and adds the products in one instruction, and *AMX*, which does so for whole tiles of a matrix. Arm
+# has the *dot product*.
+#
+# Older x86 processors reach the same result in three steps, and the first of them has a trap. It adds two products in
+# sixteen bits, and a sum that does not fit is cut off without a word. That can happen with weights of eight bits, since
+# $2 \cdot 255 \cdot 127 = 64770$, and sixteen bits with a sign end at 32767. It cannot happen with weights of seven
+# bits, since $2 \cdot 255 \cdot 64 = 32640$. ONNX Runtime calls this `reduce_range`
+# ([its documentation](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html) explains when it
+# is needed). We do not rely on the list of instruction sets alone: the engine itself is asked to multiply the largest
+# codes.
 
 # %%
 support = int8_support.int8_support()
 bits = recipes.safe_weight_bits()
-warning = int8_support.int8_warning(support, weight_bits=8) or "nothing to warn of"
+warning = int8_support.int8_warning(support, weight_bits=8) or "Nothing to warn of."
 bench.facts["int8"] = report.processor(support, bits)
-bench.table([bench.facts["int8"] | {"with weights of eight bits": warning}])
+show(bench.table(report.instruction_sets(support)))
+Markdown(report.processor_words(bench.facts["int8"], warning))
 
 # %% [markdown]
+# The third column counts instructions: how many multiply-adds (a multiplication, and the addition of its result) a core
+# can do in int8 for each one in fp32. It is an upper bound for a single large product, not a forecast for a model.
+# Section 5.4 measures single products, and section 5.10 the model. If int8 disappoints you on your own machine, section
+# 5.15 lists the reasons.
+#
 # ## 5.3 Three models, as graphs
 #
-# The teacher, the student of chapter 3, and what chapter 4 made of it. `torch.onnx.export` makes a graph of any model by
-# running it on stand-ins for tensors and translating what it saw, here of a model with one layer of the student's. That takes
-# seconds for every layer. The graph of our encoder is known beforehand, so this book writes it, operator by operator
-# (`fflib.engine.graph`): one file for any batch and length, kept only if its logits agree with PyTorch's. Each model reads
-# its own tokens, for a student may have another vocabulary than its teacher.
+# The recipes are compared on three models: the [teacher](glossary.md#teacher), the [student](glossary.md#student) of
+# chapter 3, and what chapter 4 pruned from it. ONNX Runtime wants each as a [graph](glossary.md#graph), a file that
+# lists the operators in the order in which they run; chapter 6 is about such graphs.
+#
+# PyTorch can make one: `torch.onnx.export` runs the model on stand-ins for tensors and translates what it sees. This
+# takes seconds for each layer. The graph of our encoder is known beforehand, so this book writes the file itself,
+# operator by operator (`fflib.engine.graph`). The cell does both for a model with one layer and checks that both agree
+# with PyTorch. Each graph is used only if its logits, the scores from which the label is taken, are those of the
+# PyTorch model. Each model also reads its own tokens, because a student may have another vocabulary than its teacher.
 
 # %%
 models = {name: bench.load(name) for name in MODELS}
@@ -132,19 +212,13 @@ requests = {name: texts.take(timed_indices) for name, texts in test.items()}
 # %% [markdown]
 # ## 5.4 Predict: what can the products gain?
 #
-# The same products, [tokens x inner] by [inner x outer], in fp32 and in int8, in ONNX Runtime. The dashed line is as far as the
-# instructions go, counted against fp32 at its best in this figure; a product whose fp32 rate is poor may gain more. With few
-# tokens, the call and the waking of its threads cost more than the product itself.
-#
-# What is left of that for a whole model? Only its products with constant weights get faster. ONNX Runtime's own profiler
-# tells their share $s$ of the time of a request of mean length; timing just these products tells what share $l$ of their time
-# is left in int8. By Amdahl's law the whole model then becomes
-#
-# $$\frac{1}{1 - s + s\,l}$$
-#
-# times as fast. Section 5.10 puts the measurement beside it.
+# Two things are compared: the same matrix product in fp32 and in int8, in the same engine. A product here is [tokens,
+# inner] by [inner, outer], and the number of tokens grows from left to right. In the figure, the dashed line is the
+# limit from the table above, counted from the best fp32 rate that was measured; a limit far above all rates is written
+# and not drawn.
 
 # %%
+mean_length = round(float(requests[final].lengths.mean()))
 config = models["student"].encoder.config
 rates = prediction.layer_rates(config, product_tokens, threads, product_seconds)
 bench.facts["product_rates"] = rates
@@ -152,8 +226,22 @@ lines = [tuple(row.values()) for row in rates]
 figure = figures.product_rates(lines, support.speedup_limit, bench.caption)
 bench.figure(figure, "product_rates")
 
+# %% [markdown]
+# Read the figure from left to right. With one or a few tokens both lines are low: the call itself and the waking of
+# threads take longer than the product. With more tokens int8 pulls away, as far as its instructions go. If int8 stays
+# far below its limit, the multipliers are waiting for something else, such as the rounding of the inputs or the memory.
+#
+# How much of that reaches a whole model? Only products with constant weights get faster. Let $s$ be their share of the
+# time of a request in fp32, and $l$ what is left of that share in int8, as a fraction. The rest of the model does not
+# change. By [Amdahl's law](https://doi.org/10.1145/1465482.1465560) the model then becomes
+#
+# $$\frac{1}{(1 - s) + s\,l}$$
+#
+# times as fast. For example, if products take 0.7 of the time and int8 halves them, the model becomes
+# $1/(0.3 + 0.35) = 1.54$ times as fast, and not twice. The profiler of ONNX Runtime, which times each operator, tells
+# $s$ for a request of mean length; timing the products alone tells $l$.
+
 # %%
-mean_length = round(float(requests[final].lengths.mean()))
 nearest = np.abs(requests[final].lengths - mean_length).argmin()
 predicted = {}
 for name, model in models.items():
@@ -164,13 +252,19 @@ for name, model in models.items():
 bench.table([{"model": name} | row for name, row in predicted.items()])
 
 # %% [markdown]
+# The second column is $s$, the third is $1/l$, and the last is the prediction. Section 5.10 puts the measurement beside
+# it.
+#
 # ## 5.5 Why attention stays in fp32
 #
-# Weights are rounded and *packed*, laid out as the processor wants them, once. Inside attention, queries meet keys and
-# attention weights meet values: both factors are new in each call, and rounding and packing both takes time that a small
-# product may not win back. [FastFormers](https://arxiv.org/abs/2010.13382) leaves these two products in fp32 (section 4), and so
-# do all recipes here. Is that still right? The first two are those of one head, the third is a product with weights; each also as
-# if one factor were constant.
+# Weights are rounded and *packed*, that is, laid out in memory as the processor wants them. Both happen once, when the
+# model is loaded. Inside attention there are two more products: queries by keys, and attention weights by values. There
+# both factors are new in each call, so both would have to be rounded and packed each time, and for a small product this
+# can take longer than int8 saves. [FastFormers, section 4](https://arxiv.org/abs/2010.13382) therefore leaves these two
+# in fp32, and so do all recipes here. Is that still right?
+#
+# The figure has three panels: the two products of one attention head, and for comparison a product with weights. Each
+# is timed in fp32 and in int8, with one factor constant and with both new in each call.
 
 # %%
 products = prediction.attention_and_weights(config, mean_length)
@@ -182,11 +276,17 @@ show(bench.figure(figure, "packing"))
 Markdown(prediction.verdict_on_attention(packing[:2]))
 
 # %% [markdown]
-# ## 5.6 Scales of the weights: one a column
+# Attention really computes with the lower pair of bars in each of the first two panels. The upper pair shows that even
+# constant factors would not help much there: the products of a single head are small.
 #
-# With one scale for a whole matrix, its largest weight sets the step for all columns, and a column of small weights is left
-# with few codes. A scale for each column costs nothing: it joins the multiplication at the end. Here are the matrices of this
-# run's model that lose most and least by one scale.
+# ## 5.6 Scales of the weights: one for each column
+#
+# With one scale for a whole matrix, its largest weight sets the step for all columns. A column of small weights is then
+# left with few codes: it is like measuring a coin with a ruler that has only metres on it. A scale for each column
+# costs nothing at run time, because it joins the multiplication after the sum ($s_j$ in 5.1).
+#
+# The cell looks for the matrix of this run's model that loses most by a single scale, and for the one that loses least.
+# The error is the mean square of what rounding changes, as a share of the variance of the weights.
 
 # %%
 weights = linear_weights(models[final])
@@ -207,18 +307,41 @@ matrices = {place(name): weights[name] for name in (worst, best)}
 caption = f"{final}; weights of {bits} bits; run {run}, size {size}"
 figure = figures.weight_scales(matrices, caption, steps=int8_graph.largest_code(bits))
 show(bench.figure(figure, "weight_scales"))
-caption = f"{final}, {worst}; weights of {bits} bits; run {run}, size {size}"
+caption = f"{final}, {place(worst)}; weights of {bits} bits; run {run}, size {size}"
 shares = {"error_tensor": error[worst], "error_column": error_by_column}
 bench.figure(figures.weight_codes(one_scale, scale_by_column, caption, **shares), "weight_codes")
 
 # %% [markdown]
-# ## 5.7 Scales of what flows in: dynamic or static
+# In the first figure each column of the matrix is a thin bar, the largest first. What lies between the bars and the red
+# line are steps that a single scale leaves unused. The second figure shows which codes the worst matrix gets: with one
+# scale nearly all weights crowd into a few codes around zero (top), with a scale for each column they use the whole
+# range (bottom).
 #
-# *Dynamic*: at each call, look for the least and the largest value of the tensor. *Static*: fix the range beforehand, on a
-# few training texts; that is *calibration*. It saves the search, and no answer depends on other requests. But which range?
-# All values ever seen (*largest*); the middle 99.99 per cent of them (*percentile*); or the one that keeps the most
-# information, by relative entropy (*entropy*), a favourite for images. In a transformer a few channels carry values far
-# beyond the rest. Do they matter? Section 5.9 tells.
+# This one choice can decide over a model. Microsoft's engineers reported it when they brought the code of FastFormers
+# to ONNX Runtime: [on BoolQ](https://github.com/microsoft/onnxruntime/pull/5827) the default of that time scored 57.22,
+# and a scale for each column, with seven bits, 73.39.
+#
+# ## 5.7 Scales of the activations: dynamic or static
+#
+# The weights are known when we convert the model, the activations are not. There are two ways to choose their range:
+#
+# | | dynamic | static |
+# |:--|:--|:--|
+# | when is the range chosen | in each call, from the tensor at hand | once, before serving, on a few training texts ([calibration](glossary.md#calibration)) |
+# | cost at run time | a pass over the tensor to find its least and largest value | none |
+# | a value larger than any seen before | gets its code | is clipped |
+# | does an answer depend on other texts in the batch | yes, they share the range | no |
+#
+# For static ranges there is a second choice: how much of what was seen should the range cover?
+# [Wu et al., section 3](https://arxiv.org/abs/2004.09602) compare the usual ways. *Largest* covers all values.
+# *Percentile* covers the middle 99.99 per cent and clips the rest. *Entropy* takes the range that keeps most
+# information, measured by relative entropy (how far the distribution of the rounded values is from the true one); it is
+# a favourite for images.
+#
+# For transformers the question is sharper, because a few channels carry values far beyond all others
+# ([Bondarenko et al.](https://arxiv.org/abs/2109.12948)). Do these outliers matter, or may we clip them? The cell
+# collects what flows into each product on the calibration texts, and picks the tensor with the *loudest* channel: the
+# one whose largest value is furthest above that of the median channel.
 
 # %%
 calibrations = {}
@@ -252,12 +375,22 @@ Markdown(
 )
 
 # %% [markdown]
+# The figure is a histogram of the sizes of all values in that tensor, on a log scale. Each line is the end of a range:
+# values to the right of it are clipped. The sentence below it shows the dilemma: a range that covers the outliers
+# leaves few codes for the channels in the middle, and a narrow range destroys the outliers. Section 5.9 tells which of
+# the two hurts more.
+#
 # ## 5.8 Smoothing: move the outliers into the weights
 #
-# Divide a loud channel by some factor, and multiply the weights that it meets by the same: nothing changes in fp32, but
-# the loud channel no longer sets the scale for all. The factors come from the calibration texts: for channel $j$ of the input
-# $X$ and the weights $W_j$ that it meets it is $\max|X_j|^{1/2} / \max|W_j|^{1/2}$
-# ([SmoothQuant](https://arxiv.org/abs/2211.10438), equation 4).
+# There is a third way. Divide a loud channel by some factor, and multiply the weights that it meets by the same factor.
+# In fp32 nothing changes, since $x_j w_{jk} = (x_j / f_j)(f_j w_{jk})$. But the loud channel no longer sets the range
+# for all. The factors come from the calibration texts. For channel $j$ of the input $X$ and the row $W_j$ of weights
+# that it meets,
+#
+# $$f_j = \frac{\max|X_j|^{\alpha}}{\max|W_j|^{1-\alpha}}$$
+#
+# ([SmoothQuant, equation 4](https://arxiv.org/abs/2211.10438)). The strength $\alpha$ says how much of the difficulty
+# moves from the activations into the weights; we take $\alpha = 0.5$, an even split.
 
 # %%
 smoothed = calibrations[final].smoothed
@@ -270,20 +403,31 @@ even_histogram = smoothed.histograms[f"{loudest}.smoothed"]
 Markdown(report.smoothing(histograms[loudest].loudness, even_histogram.loudness, change))
 
 # %% [markdown]
+# The cell stops with an error if smoothing changes the fp32 model: it must not.
+#
 # ## 5.9 Do it, and check
 #
-# Every recipe on every model. What counts is how often the label stays, in the batches that are served and alone. A few texts
-# of dev, long ones among them, are enough to see a recipe that breaks a model; whether a file is fit to serve, and what it loses, is
-# decided below on all of dev, and then measured on test.
+# Each recipe is applied to each model. A recipe is a set of answers to the questions above; the first table below lists
+# them. What they are for:
 #
-# *One scale a matrix* differs from *dynamic* in nothing else. *Library's default* is what ONNX Runtime does where it is told
-# nothing, *paper* is FastFormers' code, *always 8 bits* ignores the processor's trap, *int4 weights* rounds the weights alone.
+# - *dynamic* is this book's default, and *paper* has the settings of FastFormers' code.
+# - *one scale a matrix* differs from *dynamic* in nothing but that.
+# - *library's default* is what ONNX Runtime does when it is told nothing; it also rounds the embeddings, with one
+#   scale.
+# - *embeddings too* rounds the embeddings with a scale for each word, which makes the file small.
+# - *always 8 bits* ignores the trap of older processors (5.2). On a processor without the trap it is the same as
+#   *dynamic*.
+# - *static, largest*, *static, entropy* and *static, smoothed* are the choices of 5.7 and 5.8.
+# - *int4 weights* stores the weights in four bits and widens them in each call.
 #
-# Then all are timed in turn, one request at a time; they are many, so only every third request counts. Recipes that break a
-# model are timed too, to see what the damage would have bought; none of them is served.
+# What counts is [label agreement](glossary.md#label-agreement): how often the rounded model gives the label that the
+# fp32 model gives. It shows damage earlier than accuracy does, since a flip from wrong to right counts as well. We
+# count it on a few texts of [dev](glossary.md#dev-and-test), long ones among them, in the batches that are served and
+# with each text alone. A few texts are enough to see a recipe that breaks a model. Section 5.12 decides on all of dev
+# what may be served, and measures on test what it loses.
 #
-# Does an answer depend on who else is in the batch? With dynamic scales it does: one loud request takes codes from the others,
-# and so does padding. (A text that is alone in its batch does not change.) The last figure shows how much.
+# Then all recipes are timed in turn, one request at a time. There are many of them, so only every third request is
+# used. Recipes that break a model are timed too, to see what the damage would have bought. None of them is served.
 
 # %%
 check_indices = batching.evenly_by_length(dev[final].lengths, n_check or len(dev[final]))
@@ -295,7 +439,6 @@ for name, model in models.items():
         source = graphs[name, "fp32"].path
         graphs[name, recipe] = study.convert(source, recipe, calibrations[name], answers[name])
 
-# %%
 # A broken model is timed too, so the answers of all that is rounded are only noted.
 NOTED = {"tolerance": np.inf, "agreement": 0.0}
 
@@ -335,16 +478,48 @@ if mates.changes:
     where = "alone and in batches ({}, {})".format(*bench.best_batching)
     caption = f"{final}; {len(check_indices)} dev texts, {where}; run {run}, size {size}"
     show(bench.figure(figures.batch_mates(mates.changes, mates.flips, caption), "batch_mates"))
+kept_runs = {"A": bench.kept("docs-cpu"), "B": bench.kept("docs-cpu-three-seeds")}
+kept_labels = {letter: run.label for letter, run in kept_runs.items() if run}
+kept_facts = {letter: run.facts for letter, run in kept_runs.items() if run}
+rows = elsewhere.recipes_beside(recipe_rows, kept_facts, final)
+show(display.table(rows) if rows else Markdown("*No kept run has these recipes.*"))
+Markdown(elsewhere.legend(kept_labels, kept_facts))
+
 
 # %% [markdown]
+# How to read this:
+#
+# - In the first figure a recipe further left is faster, and a higher one keeps more labels. The numbers are explained
+#   beside it; a ring marks the default recipe, and a bar its interval.
+# - *Labels kept* comes with a wide interval, because the texts are few. One label more or less means nothing; a recipe
+#   far below the others is broken. Such recipes have "no" in the column *served* and are hollow in the figure.
+# - The library's default and *one scale a matrix* show what 5.6 predicted. *static, entropy* clips the outliers of 5.7.
+#   If it changes many labels here, then outliers matter: the model uses them.
+# - Why does the file not shrink to a quarter? Most of it are the embeddings, a table with a row for each word of the
+#   vocabulary. It stays in fp32 except under *embeddings too* and *library's default*.
+# - *int4 weights* makes the weights of the layers smaller still, and is slow: they must be widened in each call, and
+#   this processor was not waiting for memory.
+# - The second figure answers whether an answer depends on its batch. With dynamic ranges it does: one text with large
+#   values takes codes from the others, and so does padding. With static ranges only the order of additions changes. A
+#   scale for each token would end this too ([ZeroQuant](https://arxiv.org/abs/2206.01861) does so on GPUs); the int8
+#   products of ONNX Runtime take one scale for the whole tensor.
+#
+# How do the same recipes fare on another processor? The last table sets this run's model beside two
+# [kept runs](glossary.md#kept-run), A and B. Speed-ups are over fp32 in the same run. Their models learned another task
+# or were pruned to another shape, so compare the factors, and which recipes fail, rather than single digits.
+#
+#
 # ## 5.10 Measure: what int8 is worth, beside the prediction
 #
-# The same engine, the same threads, the same requests; only the products differ. And once more with two instances, each with
-# half the threads and requests of its own, for the first two of the served recipes: a request of a few products hardly keeps
-# several threads busy, and in int8 less than in fp32.
+# Same engine, same threads, same requests: only the products differ. The first table puts the measurement beside the
+# prediction of 5.4. The second asks the question again, with [p50](glossary.md#p50-and-p95), the median time of a
+# request, for two [instances](glossary.md#instance) at the same time, each with half of the threads and its own
+# requests, for the first two of the served recipes. The reason: a request of a few small products hardly keeps several
+# threads busy, and in int8 even less than in fp32. The third table sets the first one beside the same measurement on
+# the processors of kept runs.
 
 
-# %%
+# %% tags=["hide-input"]
 def at_once(ways, alone, name):
     every_second = requests[name].take(range(0, len(requests[name]), 2))
     plan = batching.in_order(every_second.lengths, 1)
@@ -363,7 +538,6 @@ for name in MODELS if threads > 1 else []:
             alone[recipe] = graph.predict
     two_at_once[name] = at_once(pairs, alone, name)
 
-# %% tags=["hide-input"]
 for name, row in predicted.items():
     row["measured speed-up"] = recipe_race.speedup(f"{name}, {recipes_served[0]}", f"{name}, fp32")
     row["measured / predicted"] = row["measured speed-up"] / row["predicted speed-up"]
@@ -371,15 +545,31 @@ for name, row in predicted.items():
 rows = [{"model": name} | row for name, row in predicted.items()]
 show(bench.table(rows, keep="predicted"))
 table = bench.table(report.at_once(two_at_once, recipe_race), keep="two_at_once")
-table if two_at_once else Markdown("*Two instances are left out: there is one thread only.*")
+show(table if two_at_once else Markdown("*Two instances are left out: there is one thread only.*"))
+show(display.table(elsewhere.processors_beside(bench.facts, kept_facts)))
+Markdown(elsewhere.legend(kept_labels, kept_facts))
+
 
 # %% [markdown]
-# ## 5.11 Learn with the rounding, where it is needed
+# Above one in the column *measured / predicted* means that the model gained more than its products explain. A common
+# reason is that the profiler and the timing of single products see other conditions than the whole model, where the
+# caches also hold the other layers. Below one means that something around the products became slower, usually the
+# rounding of the inputs.
 #
-# The rule is that of chapters 3 and 4: `min_retention` of the *teacher's* score on dev; rounding may spend what is left of it.
-# Where no served recipe keeps it, the model can learn to live with its rounding: a short round in which every forward pass
-# rounds as *dynamic* will, while the gradients pass as if it did not (the straight-through estimator,
-# [Bengio et al.](https://arxiv.org/abs/1308.3432), section 4). Its own teacher there is itself, in fp32.
+# In the second table compare the last two columns. If two at once gain more from int8 than one by one, then the threads
+# were idle part of the time, and chapter 7 will use that.
+#
+# ## 5.11 Train with the rounding, where it is needed
+#
+# The rule is that of chapters 3 and 4: what goes on must keep `min_retention` of the *teacher's* score on dev.
+# Distillation and pruning have spent some of that already; rounding may spend what is left.
+#
+# Where no served recipe keeps the rule, the model can learn to live with its rounding. In a short round of training,
+# every forward pass rounds weights and activations just as *dynamic* will. Rounding is a staircase, and its slope is
+# zero nearly everywhere, so no gradient would come through. The usual way out is to pretend that the slope is one: the
+# gradient passes as if nothing had been rounded. This is the straight-through estimator
+# ([Bengio et al.](https://arxiv.org/abs/1308.3432); for quantisation
+# [Jacob et al., section 3](https://arxiv.org/abs/1712.05877)). The teacher in this round is the model itself, in fp32.
 
 
 # %%
@@ -393,8 +583,6 @@ on_dev = {name: in_batches(graphs[final, name].predict, dev[final]) for name in 
 labels_kept = {name: metrics.kept(said, fp32_dev, gold) for name, said in on_dev.items()}
 fit = [name for name in recipes_served if labels_kept[name] >= min_agreement]
 kept = {name: bench.retention(on_dev[name], "dev") for name in fit}
-
-# %%
 needed = not any(each.holds(min_retention) for each in kept.values())
 learns = {"never": False, "when needed": needed, "always": True}[quantized_training]
 Markdown(report.learning(final, fp32_kept, kept, learns, quantized_training))
@@ -434,18 +622,36 @@ if learns:
         rounded = qat.predict(model, dev[final], bits)
         in_pytorch[when] = 100 * bench.score(rounded, dev[final].gold)
     bench.facts["quantized_training"] = in_pytorch | learned_rows
-    words = "Rounded in PyTorch: {before:.1f} % on dev before, {after:.1f} % after."
+    words = "Score on dev, rounded in PyTorch: {before:.1f} % before this training, {after:.1f} % after it."
     show(Markdown(words.format(**in_pytorch)))
-    show(display.table([{"learned, then": name} | row for name, row in learned_rows.items()]))
+    show(display.table([{"trained, then": name} | row for name, row in learned_rows.items()]))
+trained = bench.kept("boolq-after-docs")
+rows = elsewhere.training_beside(trained.facts) if trained else []
+if rows:
+    show(display.table(rows))
+    show(
+        Markdown(
+            f"*{trained.label}. Points are those of the score on dev, against the model in fp32.*"
+        )
+    )
 
 # %% [markdown]
+# If a recipe keeps the rule, no training is done, and the sentence above says so. The table under it is from a kept run
+# on BoolQ, where it was needed: each recipe without training and with it. Its dev set is small, so the smallest step
+# between two rows is one example; read the direction, not the digit. A recipe that keeps too few labels of the fp32
+# model is not served even if its score is good, because then it is another model that happens to score as well.
+#
 # ## 5.12 Choose on dev, report on test: the rungs
 #
-# The story goes on with the fastest of the served recipes, in the batches that chapter 2 found best, that is faster than the
-# rung below and keeps the rule on dev; where none does, the model stays in fp32. What is faster and does not keep it stands on
-# the ladder, marked. Where the first of `recipes_served` is as fast as the noise of the timing can tell, it is taken. On test each is
-# scored in those batches: what is served is what is scored. A file that keeps fewer labels there than chance allows of one that
-# keeps `min_agreement` is not served after all.
+# Four questions decide what the story goes on with, in this order. Does the file keep enough labels of the fp32 model?
+# Does it keep the rule on dev? Is it faster than the rung below, in the batches that chapter 2 found best? Which of
+# those left is the fastest? If the noise of the timing cannot tell the first of `recipes_served` from the fastest, the
+# first is taken. If none is left, the model stays in fp32.
+#
+# A recipe that is fast but does not keep the rule also stands on the ladder, and is marked there. Test is looked at
+# only now. Each file is scored in the batches in which it would be served, because with dynamic ranges the answers
+# depend on them. A file that keeps fewer labels on test than chance allows of one that keeps `min_agreement` is not
+# served after all.
 
 # %%
 fp32_test, test_gold = cache.predict_cached(models[final], test[final]), test[final].gold
@@ -484,8 +690,6 @@ if engine != "onnxruntime":  # so that the engine's gain is not taken for one of
         model_mb=checkpoints.size_mb(models[final]),
     )
     stands_on = "ONNX Runtime, fp32"
-
-# %%
 for recipe in recipes_served:
     graph = graphs[final, recipe]
     own_fields = report.rung_fields(recipe, graph, model_words, recipe in race, labels_kept[recipe])
@@ -520,14 +724,20 @@ Markdown(
 )
 
 # %% [markdown]
+# *Step* is the gain over the same model in fp32, in the same engine. *Of the teacher's on dev* decides whether the rule
+# is kept; its interval is that of paired examples. *Test points lost* compares the file with the fp32 model on test. A
+# small negative number means that rounding happened to turn a few wrong answers into right ones; that is chance and no
+# improvement.
+#
 # ## 5.13 Neighbours: another engine, and sixteen bits
 #
-# **OpenVINO**, with the static int8 of its companion NNCF, is a widely used engine for the same file. It gets the same texts to
-# calibrate on and its own best settings: hints for latency or throughput, any length, or one graph for every 32 tokens of
-# length. It is an optional extra.
+# **OpenVINO** is a widely used engine for the same files. Its companion NNCF makes a static int8 model, from the same
+# calibration texts. It gets its own best settings: hints for latency or throughput, and either one graph for any length
+# or one for every 32 tokens of length. It is an optional extra; without it the table of a kept run is shown.
 #
-# **Sixteen bits.** Where a processor multiplies bf16 itself, all of a model can have sixteen bits with no scales to choose: a
-# shorter fraction is all that is lost. On a GPU it is fp16, as in the paper, in large batches.
+# **Sixteen bits.** Some processors multiply *bf16*, a 32-bit number with its last sixteen bits cut off. The range
+# stays, only digits are lost, so no scales have to be chosen. On a GPU one takes *fp16* in large batches, as
+# [FastFormers, section 5](https://arxiv.org/abs/2010.13382) does.
 
 # %%
 absent = openvino.missing() or ("" if kept else "no recipe to compare with")
@@ -556,48 +766,149 @@ for kind, device, rows in half_precision.TRIED:
 
 # %% tags=["hide-input"]
 if absent:
-    show(Markdown(f"*OpenVINO is left out: {absent}.*"))
+    show(Markdown(f"*OpenVINO is left out here: {absent}.*"))
+    other = bench.kept("docs-cpu-three-seeds")
+    rows = elsewhere.peers(other.facts) if other else []
+    if rows:
+        show(display.table(rows))
+        show(Markdown(f"*{other.label}.*"))
 else:
     rows = peer.rows(peer_race, peers_at_once, f"ONNX Runtime int8 {served}", min_agreement)
-    show(bench.table(rows, keep="peer"))
+    bench.facts["peer"] = rows
+    show(display.table(elsewhere.peers(bench.facts)))
 rows = []
 for kind, device, batch in half_precision.TRIED:
     if kind in sixteen_bits:
         rows.append(half_precision.row(sixteen_bits[kind], kind, device, batch, min_agreement))
+        show(Markdown(half_precision.words(rows[-1])))
     else:
         show(Markdown(f"*{half_precision.missing(kind, device)}*"))
-table = bench.table(rows, keep="sixteen_bits")
-table if rows else None
+bench.facts["sixteen_bits"] = rows
+bench.facts["sixteen_bits"] = rows
 
 # %% [markdown]
+# In the table, *times our int8* is the time of a request over that of this chapter's file: above one is slower. An
+# engine is good on the instruction sets that its makers tuned it for: on a processor without VNNI, OpenVINO's int8 can
+# be slower than its own fp32.
+#
+# Sixteen bits were timed in PyTorch, against PyTorch. They are the least work of all, one line of code, and hardly
+# change a label. A factor below one means that the conversions cost more than the products save: at one request at a
+# time the products are small.
+#
 # ## 5.14 What it cost
 #
-# The accuracy that the rungs' table shows, and one more file to keep beside the weights it came from. With dynamic scales an
-# answer is no longer a function of its request alone. The rest is time, paid once; this chapter's last cell adds it up.
+# The accuracy in the table of the rungs, and one more file to keep beside the weights from which it was made. With
+# dynamic ranges an answer is no longer a function of its request alone. And the file belongs to a kind of processor:
+# weights of eight bits that are right here can give wrong sums on an older one (5.2), so make the file where it will
+# serve, or with seven bits. The rest is time, paid once; the last cell of this chapter adds it up.
 #
-# ## 5.15 When it does not pay
+# ## 5.15 Why is my int8 model slower than fp32?
 #
-# - **The processor has no instructions for it**, or only the old ones: 5.2 tells the most that a product can gain.
-# - **The products are small.** A few tokens, narrow layers: what surrounds the products does not shrink. Where is int8 no faster
-#   than fp32 in 5.4?
-# - **The ranges come from other texts** than those that are served: static scales clip what they have not seen. Dynamic ones
-#   adapt.
-# - **Answers must not depend on neighbours**, for audits or caches: take static scales.
-# - **Only the weights are small** (*int4 weights*): a processor that computes, and does not wait for memory, gains nothing and
-#   has to widen them again. That pays for one token at a time, in language models.
+# This is one of the most frequent questions about quantisation. The causes, most frequent first, and how to tell:
+#
+# | cause | how to tell | what to do |
+# |:--|:--|:--|
+# | No int8 instructions, or AVX2 only | table in 5.2; `lscpu` shows no `vnni`, `amx_int8` or `asimddp` | expect little; weights of seven bits |
+# | The products are few or small | the share in 5.4 is low, or both lines of its figure are close | prune or fuse first; batch requests |
+# | int8 weights, but fp32 products | profile (6.3): `MatMul` beside `DequantizeLinear` | convert with `quantize_dynamic` |
+# | Rounding the inputs costs too much | profile: `DynamicQuantizeLinear` is large | static ranges; round once for Q, K and V |
+# | Codes without a fast routine | signed activations with signed weights on x86 | unsigned activations, signed weights |
+# | Only the weights are small | the file shrinks, the time does not | that is for language models |
+# | A slow fusion around the products | section 6.3 | switch that fusion off |
+# | fp32 had more threads or shorter texts | not compared like with like | same requests and threads, in turn |
+#
+# The first cause decides most cases
+# ([ONNX Runtime's own answer](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html) agrees,
+# and [users of AVX2 machines report it](https://github.com/microsoft/onnxruntime/issues/6695)). The last table of 5.10
+# shows the same prediction and the same measurement on this machine and on those of the kept runs. Compare the rows of
+# one model there. *Limit* follows from the instruction set. *Their speed-up* is what the products of this model reach
+# of it; small products stay far below. The measured gain of the model is smaller again, because of the share that int8
+# does not touch. On AVX2 expect clearly less than two, which is the limit of a single product there; one badly chosen
+# setting, or a small model, and the gain is gone.
+#
+# ## 5.16 When it does not pay
+#
+# - **The processor has no instructions for it**: see 5.15.
+# - **The products are small.** With a few tokens or narrow layers, what surrounds the products dominates, and it does
+#   not shrink.
+# - **The ranges come from other texts** than those that are served. Static ranges clip what they have not seen; dynamic
+#   ones adapt.
+# - **Answers must not depend on their neighbours**, for audits or caches. Take static ranges.
+# - **Only the weights are made small** (*int4 weights*). A processor that computes, and does not wait for memory, gains
+#   nothing and has to widen them again. It pays for language models that write one token at a time.
 # - **Sixteen bits on a processor without them**: every operator converts there and back.
 #
-# ## 5.16 Exercises
+# **Summary.** Eight bits keep what a classifier needs if each column of weights has its own scale and outliers are not
+# clipped. The gain depends on the instruction set more than on anything else, and can be predicted from the share of
+# the products.
 #
-# 1. Draw `figures.activations` for every tensor in `histograms`. Which layer has the loudest channel, and does chapter 4's
-#    pruning keep it?
-# 2. Give `int8_graph.smoothed` a strength of 0 and of 1. Which matrix pays for it, by `rounding_error`?
-# 3. Calibrate on texts of one package only. How many labels change on the others, with static and with dynamic scales?
+# **Next:** [chapter 6](06_runtime.ipynb) asks which graph of this model the engine should be given.
 #
-# **Next:** [chapter 6](06_runtime.ipynb) asks which graph of it the engine should be given.
+# ## 5.17 Exercises
+#
+# **Exercise 1: what does a bit cost?** Predict by which factor the mean square of the rounding error grows if a weight
+# loses one bit. Hint: the error is spread evenly between $-s/2$ and $s/2$, so its mean square is $s^2/12$. Then look at
+# the labels with seven and with eight bits: `make book SET='recipes_tried=["always 8 bits","paper"]'`.
+
+# %% tags=["answer"]
+errors = {b: rounding_error(weights[worst], b) for b in (8, 7, 6, 5, 4)}
+rows = [{"bits": b, "error over that of eight bits": errors[b] / errors[8]} for b in errors]
+show(display.table(rows, 1))
+Markdown(
+    f"One bit less doubles the scale, so the mean square grows about fourfold. From eight bits to four, with codes from -7 "
+    f"to 7, $(127/7)^2$ = {(127 / 7) ** 2:.0f} times were predicted, and {errors[4] / errors[8]:.0f} times found in *{place(worst)}*. "
+    "With so few codes most weights are smaller than a step, and their error is no longer spread evenly."
+)
+
+# %% [markdown]
+# **Exercise 2: how strong should smoothing be?** With $\alpha = 0$ the factors look at the weights only, with
+# $\alpha = 1$ at the activations only. Predict what happens to the loudest channel and to the rounding error of the
+# weights as $\alpha$ grows. To see the labels of a smoothed file on your own machine:
+# `make book SET='recipes_served=["static, largest","static, smoothed"]'`.
+
+# %% tags=["answer"]
+fitting = [weight for weight in weights.values() if len(weight) == len(channels)]
+matrix = weights.get(
+    reader.split(", ")[0].removeprefix("layers."), fitting[0]
+)  # what the loud tensor meets
+strengths = (0.0, 0.25, 0.5, 0.75, 1.0)
+show(display.table(rounding.smoothing_balance(channels, matrix, bits, strengths), decimals=4))
+Markdown(
+    "The channels become alike as the strength goes to 1, and the weights pay for it with a larger error. The two "
+    "errors meet in the product, so a balance is best."
+)
+
+# %% [markdown]
+# **Exercise 3: how many texts does calibration need?** Predict which recipe suffers if you calibrate on a single text:
+# *dynamic*, *static, largest*, or both? Then try it: `make book SET="n_calibrate=1"`, and compare the table of 5.9.
+
+# %% tags=["answer"]
+texts = calibrations[final].texts
+one = Calibration(calibrations[final].model, texts.take([0]), threads).histograms
+shares = np.array([np.ptp(one[name].edges) / np.ptp(histograms[name].edges) for name in one])
+Markdown(
+    f"*dynamic* does not calibrate, so nothing changes for it. On one text, the range of a tensor is on average "
+    f"{shares.mean():.0%} as wide as on {len(texts)} texts, and {shares.min():.0%} in the worst of {len(shares)} "
+    "tensors: whatever is larger will be clipped by *static, largest*."
+)
+
+# %% [markdown]
+# **Exercise 4: predict for a processor that you do not have.** A server has AVX2 only. The products take 0.7 of the
+# time of a request, and int8 makes them one and a half times as fast. How much faster is the model? Compare with the
+# kept run on AVX2 in the last table of 5.10. If you have such a machine, run `make book` there, and `make compare` sets
+# it beside the kept run.
+
+# %% tags=["answer"]
+asked = prediction.speedup(0.7, 1 / 1.5)
+rows = kept_facts["B"]["predicted"] if "B" in kept_facts else []
+found = ", ".join(f"{row['model']} {row['measured speed-up']:.2f}" for row in rows)
+Markdown(
+    f"$1 / (0.3 + 0.7/1.5)$ = {asked:.2f}. Measured in the kept run on AVX2, as a factor over fp32: {found or 'not kept'}. "
+    "Nothing is wrong with such a model: its processor has no more to give."
+)
 
 # %% tags=["hide-input"]
 bench.facts["seconds_spent"] = seconds_spent
-rows = [{"step": what, "seconds": value} for what, value in seconds_spent.items()]
-show(bench.table(rows, decimals=0))
+spent = "; ".join(f"{what}: {value:.0f} s" for what, value in seconds_spent.items())
+show(Markdown(f"*Time that this chapter spent once, before any request: {spent}.*"))
 bench.save()

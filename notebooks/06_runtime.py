@@ -5,6 +5,7 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -14,13 +15,14 @@
 # %% [markdown]
 # # 6 · Runtime: which graph the engine is given
 #
-# **Claim.** The same small model runs much faster or slower on the same engine. What decides is the graph the engine is
-# given: some rewritings help, some hurt, and one can change the answers without a word.
+# **Claim.** The same small model runs much faster or slower on the same [engine](glossary.md#engine). What decides is
+# the [graph](glossary.md#graph) that the engine is given: the list of operators it works through. Some rewritings of
+# that list help, some hurt, and one can change the answers without a word.
 #
 # **Cost.** No accuracy beyond the rounding of chapter 5, as long as every graph is checked before it is timed.
 #
 # **Needs** chapters [1](01_baseline.ipynb) to [5](05_quantization.ipynb). **Leaves** the file that is served, and the
-# rung of its graph.
+# [rung](glossary.md#rung) of its graph.
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
@@ -57,6 +59,7 @@ from fflib.book.bench import Bench
 from fflib.book.inputs import MODELS
 from fflib.data import batching
 from fflib.engine import export, predictors
+from fflib.engine.graph import attention_of_first
 from fflib.measure import fitness
 from fflib.measure.timing import Variant
 from fflib.model import cache, encoder, flops, slicing, training
@@ -78,12 +81,47 @@ bench = Bench.open("06_runtime", globals())
 # %% [markdown]
 # ## 6.1 Idea: many graphs compute the same answer
 #
-# A *graph* is the list of operators that an engine works through, and the same model can be written as many graphs. Two
-# ways to a better one are tried here. The first leaves out what nobody reads. The second *fuses*: it replaces a group of
-# operators by one that does the same in a single pass. Whether a graph pays is for this processor to say, and whether it
-# is still the same model is for a check to say.
+# **Why.** Chapters 3 to 5 made the model small. What is left of a request is a few milliseconds, and in so short a time
+# it matters how the work is arranged: each operator reads its input from memory, writes its output back, and costs a
+# call.
 #
-# The model is the one that chapter 5 left, in eight bits if a recipe held.
+# A *graph* lists the operators and says which output goes into which input. The same model can be written as many
+# graphs. Two kinds of better graphs are compared here with the plain one.
+#
+# **Fuse.** A [fusion](glossary.md#fusion) replaces a group of operators by one that does the same in a single pass over
+# memory. Here is the feed-forward half of a layer, with the states $h$ going in at the top:
+#
+# ```text
+# plain graph                          fused graph
+#
+# MatMul   (to the inner width)        MatMul
+# Add      (bias)               \
+# Div, Erf, Add, Mul, Mul  GELU /      BiasGelu                  six operators became one
+# MatMul   (back)                      MatMul
+# Add      (bias)               \
+# Add      (h, the residual)     |     SkipLayerNormalization    three operators became one
+# LayerNormalization            /
+# ```
+#
+# **Drop.** A classifier reads only the *first* token of the last layer. The other rows of that layer are computed for
+# nobody. The first token must see all the others there, but nothing has to be computed *for* them:
+#
+# ```text
+# one layer, n tokens                    other layers   last layer, for the first token
+# --------------------------------------------------------------------------------------
+# queries of the input                   n rows         1 row, since only the first asks
+# keys of the input                      n rows         none (see 6.2)
+# queries by keys, softmax               n by n         1 by n
+# values of the input                    n rows         none (see 6.2)
+# attention weights by values            n rows         1 row
+# output product, residual, LayerNorm    n rows         1 row
+# feed-forward, residual, LayerNorm      n rows         1 row
+# classifier                             -              reads this one row
+# ```
+#
+# Only a measurement on this processor tells whether a fusion pays, and only a check tells whether the graph is still
+# the same model. The model of this chapter is the one that chapter 5 left, in eight bits if a recipe kept
+# [the rule](glossary.md#the-rule).
 
 # %% tags=["hide-input"]
 # A slip in the parameters stops here, before anything takes time.
@@ -104,16 +142,37 @@ one_by_one = batching.in_order(requests.lengths, 1)
 # %% [markdown]
 # ## 6.2 Predict: the last layer for one token
 #
-# A classifier reads the *first* token of the last layer, nothing else. There all other tokens are needed as keys and
-# values, so that the first can look at them, but not as queries, and not in the feed-forward half. Leaving them out
-# changes no answer.
+# It is plain that queries, output product and feed-forward half need only one row. But the first token looks at keys
+# and values of *all* tokens. Why do we not need to compute these either? Because products can be regrouped. Let $q$ be
+# the query of the first token in one head, and $x_j$ the state of token $j$. Its score and, with the attention weights
+# $p_j$, the mean of the values are
+#
+# $$q \cdot (W_K x_j + b_K) = (W_K^T q) \cdot x_j + q \cdot b_K, \qquad \sum_j p_j \, (W_V x_j + b_V) = W_V \sum_j p_j x_j + b_V$$
+#
+# On the left, the matrices $W_K$ and $W_V$ meet every token. On the right they meet one vector: $W_K$ the query, before
+# it looks at the states, and $W_V$ the mean of the states. The term $q \cdot b_K$ is the same for every token, so the
+# softmax does not see it, and the $p_j$ add up to one. So the answer is exactly the same; only the order of the
+# additions is another.
+#
+# What does that save? Count the multiply-adds of one layer. Let $n$ be the number of tokens, $h$ the width of the
+# states, $H$ the number of heads, $a$ the width of all heads together, and $f$ the inner width of the feed-forward
+# half. For all tokens, and for the first alone,
+#
+# $$C_{\mathrm{all}} = n\,(4ha + 2hf) + 2n^2a, \qquad C_{\mathrm{first}} = 4ha + 2hf + 2nhH$$
+#
+# In the first formula $4ha$ is for queries, keys, values and the output product, $2hf$ for the two feed-forward
+# products, and $2n^2a$ for the two products inside attention. In the second these matrices meet one row, and only
+# $2nhH$ still grows with $n$: each head looks once at the state of every token, and takes one mean of them. For a model
+# of $L$ equal layers the gain is
+#
+# $$\frac{L \, C_{\mathrm{all}}}{(L - 1)\,C_{\mathrm{all}} + C_{\mathrm{first}}}$$
+#
+# As $C_{\mathrm{first}}$ is small beside $C_{\mathrm{all}}$, this is a little less than $L/(L-1)$: much for a
+# [student](glossary.md#student) of two or three layers, little for a model of twelve. Embeddings, softmax and the
+# overhead of calls are left out of the count. This is how the attention of the last layer is written into the graph:
 
 # %% tags=["hide-input"]
-display.source(first_token.FirstTokenClassifier.forward, encoder.Layer.forward)
-
-# %% [markdown]
-# What it saves is nearly the work of one layer, so the gain depends on how many layers there are. The prediction counts
-# operations; embeddings, softmax and the overhead of calls are left out.
+display.source(attention_of_first)
 
 
 # %%
@@ -129,29 +188,36 @@ def predicted_work(config):
 
 
 work = {name: predicted_work(bench.load(name).encoder.config) for name in MODELS}
-
-# %% tags=["hide-input"]
 bench.facts["first_token_work"] = work
 bench.table([{"model": name} | row for name, row in work.items()])
 
 # %% [markdown]
-# ## 6.3 The graph, taken apart
+# The columns *GFLOP* and *for the first token* are billions of operations for a request of mean length (a multiply-add
+# counts as two). The last column is their ratio: the fewer layers a model has, the more it gains.
 #
-# ONNX Runtime rewrites a graph when it loads it, in levels: *basic* folds constants, *extended* also fuses, *all* adds
-# what depends on the processor. Its library for transformers fuses more, beforehand. Four fusions matter for an encoder:
+# ## 6.3 Measure: the graph, taken apart
 #
-# - **skip-LayerNorm**: a residual addition and the LayerNorm after it become one operator;
-# - **embedding**: so do the three look-ups of the embeddings, their sum and their LayerNorm;
-# - **GELU**: so do the operators of the activation, and the bias before it;
-# - **attention**: so do the products, the softmax and the transpositions of all heads. Only the library fuses these.
+# ONNX Runtime rewrites a graph when it loads it, at one of three
+# [levels](https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html): *basic* computes what
+# is constant, *extended* also fuses, *all* adds what depends on the processor. Its
+# [library for transformers](https://onnxruntime.ai/docs/performance/transformers-optimization.html) fuses more, in the
+# file, beforehand. Four fusions matter for an encoder:
 #
-# FastFormers used all of it at once. Here *all but these four* is level *all* without them, and each row with a plus
-# adds one of them to it. The paper's recipe is tried twice: as it works with today's versions, which no longer find the
-# number of heads by themselves, and with that number told. This book's graph fuses only what pays here, GELU, and has the
-# last layer for one token.
+# - **skip-LayerNorm**: a residual addition and the LayerNorm after it become one operator.
+# - **embedding**: the three look-ups of the embeddings, their sum and their LayerNorm become one.
+# - **GELU**: the operators of this activation, and the bias before it, become one.
+# - **attention**: the products, the softmax and the transpositions of all heads become one. Only the library fuses
+#   these.
 #
-# Since version 1.29 ONNX Runtime sends facts of models, graphs and sessions to its makers and keeps a device id in the
-# cache folder; the book never lets it, by setting `ORT_DISABLE_TELEMETRY=1` before it is loaded, and so should your service.
+# [FastFormers, section 4](https://arxiv.org/abs/2010.13382) used all of it at once, together with int8. Here each is
+# measured alone. The row *all but these four* is level *all* without them, and each row with a plus adds one of them to
+# it. The paper's recipe is tried twice: as it works with today's versions, which no longer find the number of heads by
+# themselves, and with that number told. *This book's* graph fuses GELU alone and computes the last layer for one token;
+# *this book's, all tokens* is the same without the second. (It also adds the tables of positions and of token types
+# beforehand, which saves a look-up.)
+#
+# A remark for your own service: since version 1.29 ONNX Runtime sends facts about models, graphs and sessions to its
+# makers. This book never lets it, by setting `ORT_DISABLE_TELEMETRY=1` before it is loaded, and so should you.
 
 # %%
 first_token_model = first_token.FirstTokenClassifier(model)
@@ -164,10 +230,9 @@ variants = built_graphs.in_every_run(graphs_tried)
 built, impossible = built_graphs.build(graphs, variants, bench.threads)
 
 # %% [markdown]
-# Each is timed in fp32, where its logits must be those of the model, and in eight bits rounded as FastFormers did. Rounding
-# changes logits, so there the labels are counted, on more requests than are timed: a graph that keeps fewer than
-# `min_agreement` of them is *timed, not served*. Two rows with the same operators are one and the same graph: their difference is this machine's noise, and smaller
-# differences mean nothing.
+# Each graph is timed in fp32, where its logits must be those of the model, and in eight bits, rounded as FastFormers
+# did. Rounding changes logits, so there we count labels instead, on more requests than are timed. A graph that keeps
+# fewer than `min_agreement` of them is *timed, not served*.
 
 # %%
 every_third = one_by_one[::3]
@@ -191,25 +256,56 @@ bench.facts["against_the_papers_graph"] = over_papers
 bench.facts["first_token_gain"] = over_all_tokens
 caption = f"{bench.caption}; {len(every_third)} requests, one by one"
 show(bench.figure(figures.graph_variants(rows, caption), "graph_variants"))
-columns = ("model", "variant", "ms", "operators", "fused", "labels kept")
-shown = [
-    {column: row[column] for column in columns}
-    | {"largest change": f"{row['off']:.0e}"}
-    | {"answers": fitness.verdict(race[name].checked, min_agreement)}
-    for name, row in zip(built, rows, strict=True)
-]
-show(bench.table(shown))
-Markdown(
-    f"This book's graph is **{over_papers['int8']:.2f} times** as fast as the better form of the paper's recipe "
-    f"(*{papers}*: {fitness.verdict(race[f'{papers}, int8'].checked, min_agreement)}) in int8, {over_papers['fp32']:.2f} times in fp32. Against the same graph for all tokens it is "
-    f"{over_all_tokens['int8']:.2f} and {over_all_tokens['fp32']:.2f} times as fast; "
-    f"{work[final]['predicted speed-up']:.2f} were predicted from operations."
-    + "".join(f"\n\n*{name}: {why}*" for name, why in impossible.items())
+show(display.table(built_graphs.shown(rows, race, min_agreement)))
+show(
+    Markdown(
+        f"This book's graph is **{over_papers['int8']:.2f} times** as fast as the better form of the paper's recipe "
+        f"(*{papers}*: {fitness.verdict(race[f'{papers}, int8'].checked, min_agreement)}) in int8, {over_papers['fp32']:.2f} times in fp32. Against the same graph for all tokens it is "
+        f"{over_all_tokens['int8']:.2f} and {over_all_tokens['fp32']:.2f} times as fast; "
+        f"{work[final]['predicted speed-up']:.2f} were predicted from operations."
+        + "".join(f"\n\n*{name}: {why}*" for name, why in impossible.items())
+    )
 )
+kept_runs = {"A": bench.kept("docs-cpu"), "B": bench.kept("docs-cpu-three-seeds")}
+kept_runs = {letter: found for letter, found in kept_runs.items() if found}
+labels = [f"**{letter}**: {found.label}" for letter, found in kept_runs.items()]
+beside = built_graphs.beside(rows, {letter: found.facts for letter, found in kept_runs.items()})
+if beside:
+    show(display.table(beside))
+    show(
+        Markdown(
+            "*Times as fast as level* all *of the same run. Kept, not measured today: "
+            + ". ".join(labels)
+            + ".*"
+        )
+    )
 
 # %% [markdown]
-# Fusing is no gain in itself: a fused operator is as good as its kernel on this processor. Where does the time go in each
-# graph? The engine's profiler adds a little to each operator, so compare shares.
+# How to read this:
+#
+# - In the figure a bar is the mean time of a request, the line at its end is the interval, and this book's graph is
+#   blue.
+# - **Noise first.** Two rows with the same number of operators and of fused ones, such as *no optimisation* and *basic*
+#   in fp32, may be one and the same graph. Their difference is the noise of this machine; smaller differences between
+#   other rows mean nothing.
+# - **Fewer operators are not always faster.** Look at *+ skip-LayerNorm*: it has fewer operators than *all but these
+#   four*. Where it is slower, the fused operator is a poor one on this processor. Level *all*, which most people use,
+#   contains it, because it pays elsewhere, on GPUs for example.
+# - **The first token is what pays.** Compare *this book's* with *this book's, all tokens*: the same fusions, less work.
+#   The gain can exceed the prediction, because the operators between the products also have fewer rows.
+# - **Why does this book's graph not fuse attention**, if *+ attention* is ahead of *all but these four*? The library
+#   fuses it only where all layers have the same heads, which pruned layers need not have, and its operator always
+#   computes all tokens.
+# - All fp32 rows keep every label, as they must. In eight bits all rows share the same rounding, so they lose about the
+#   same.
+#
+# The last table repeats the experiment on the processors of [kept runs](glossary.md#kept-run), as a factor over level
+# *all* of the same run. A fusion that helps on one of them need not help on the other: measure on the processor that
+# will serve. (The rows *this book's* of a kept run are the graphs of its day.)
+#
+# So fusing is no gain in itself: a fused operator is as good as its code for this processor. Where does the time go in
+# each graph? The profiler of the engine tells, operator by operator. It adds a little to each, so compare shares and
+# not sums.
 
 # %%
 profiles = {
@@ -218,13 +314,20 @@ profiles = {
 }
 bench.facts["operators_ms"] = profiles
 caption = f"{bench.caption}; int8, one request of {mean_length} tokens"
-bench.figure(figures.operators(profiles, caption), "operators")
+drawn = dict(zip(("the paper's graph", "this book's graph"), profiles.values(), strict=True))
+bench.figure(figures.operators(drawn, caption), "operators")
 
 # %% [markdown]
+# Each pair of bars is one kind of operator, in the two graphs. The kinds near the top take most of the time. What the
+# first token saves is seen in the products and in *moving data*; what a fusion changes, in *LayerNorm* and
+# *activation*.
+#
 # ## 6.4 Check: a trap, the heads a model had before pruning
 #
-# The library that fuses attention must know the number of heads; told a wrong one, it obeys. Take the student, cut every
-# second head, and fuse with the numbers of its old configuration, as one does who forgets to change them:
+# The library that fuses attention must know the number of heads. Told a wrong number, it obeys. How can that happen?
+# Take the student, cut every second head, and fuse with the numbers in its old configuration, as one does who forgets
+# to change them. The columns of the matrices are then cut into too many heads, each of them half as wide. All shapes
+# still fit, so nothing fails:
 
 # %%
 student = bench.load("student")
@@ -241,11 +344,16 @@ trap = {
     told: fusions.told(exported, numbers, one_request, right, bench.threads)
     for told, numbers in heads.items()
 }
-bench.table([{"told": told} | row for told, row in trap.items()], decimals=6, keep="heads_trap")
+bench.facts["heads_trap"] = [{"told": told} | row for told, row in trap.items()]
+display.table([{"the library was told": told} | row for told, row in trap.items()], decimals=6)
 
 # %% [markdown]
-# The logits are simply wrong, and nothing says so. The guard is the check that every graph of this book passes before
-# anything else: its logits on random tokens are compared with the model's. It refuses that graph:
+# The second row has the wrong number of heads: its logits are simply wrong, and nothing says so. In the third row the
+# library was told to look for the number itself and gave up without a word: the answers are right, and no attention is
+# fused.
+#
+# The guard is the check that every graph of this book passes before anything else: its logits on random tokens are
+# compared with those of the model. It refuses that graph:
 
 # %%
 refused = ""
@@ -261,7 +369,8 @@ Markdown(f"*{refused or 'nothing'}*")
 # %% [markdown]
 # ## 6.5 Do it: the file that is served
 #
-# The graph for the first token, in the integers that chapter 5 chose. One file for any batch and length.
+# What is served is the graph for the first token, in the integers that chapter 5 chose. One file serves any batch and
+# any length.
 
 # %%
 train = bench.texts("train", final, limit=n_train)
@@ -269,13 +378,33 @@ calibration_texts = train.take(range(min(n_calibrate, len(train))))
 whole_served = files.resolve(quantised["onnx"]) if recipe else whole
 export.check_belongs(whole_served, model)
 first_served = served.in_integers(first, recipe, calibration_texts, bench.threads)
-sizes_mb = {files.shown(path): path.stat().st_size / 1e6 for path in (whole_served, first_served)}
-bench.table([{"file": name, "MB": size_mb} for name, size_mb in sizes_mb.items()])
+sizes_mb = {"chapter 5's file": whole_served, "first token": first_served}
+bench.table([{"file": name, "MB": path.stat().st_size / 1e6} for name, path in sizes_mb.items()])
 
 # %% [markdown]
-# How near are its products to what the engine can do? The ceiling is the best rate of any int8 product measured here, one
-# of several hundred tokens among them; the products of a request of mean length reach a share of it. The last column says
-# how much of the request they are: the rest cannot be had from better products.
+# The two files hold the same model, so they are about equally large: the first token saves time and hardly any memory.
+# Keys and values of the last layer stay in fp32 in the second file, since there they meet one row and rounding it would
+# cost more than it saves.
+#
+# How near are its products to what the engine can do? A processor is limited in two ways: by how fast it computes, and
+# by how fast memory brings the numbers. The [roofline](glossary.md#roofline) puts both into one line
+# ([Williams et al.](https://doi.org/10.1145/1498765.1498785)):
+#
+# $$P \le \min(P_{\mathrm{peak}},\; I \cdot B)$$
+#
+# $P$ is the rate in operations a second, $P_{\mathrm{peak}}$ the peak of the processor, $B$ the bandwidth of the memory
+# in bytes a second, and $I$ the *intensity*: how many operations are done for each byte that is moved. For an int8
+# product of $n$ tokens, with the inner width $k$, the outer width $m$ and outputs in fp32,
+#
+# $$I = \frac{2\,n\,k\,m}{n\,k + k\,m + 4\,n\,m}$$
+#
+# With one token $I$ is about two, because each weight is read for a single multiply-add: memory is the limit. With a
+# hundred tokens each weight is used a hundred times, and the processor is the limit. A classifier is mostly on that
+# second side, a language model that writes one token at a time on the first. (A small model can also stay in the
+# caches, which are faster than memory.)
+#
+# As the peak we take the best rate of any int8 product measured here, large ones among them. The table sets the
+# products of a request of mean length beside it.
 
 # %%
 config = model.encoder.config
@@ -283,14 +412,22 @@ rows = [
     ceiling.against_the_ceiling(first_served, config, one_request, mean_length, count)
     for count in sorted({1, bench.threads})
 ]
-bench.table(rows, keep="int8_products")
+bench.facts["int8_products"] = rows
+display.table(ceiling.shown(rows))
 
 # %% [markdown]
+# *G* stands for billions of operations. *Share of the best* says how far better products could help, and *share of the
+# request* how much of the time that concerns. With two threads the first share is usually lower: the products are so
+# small that waking a second thread costs as much as it brings. Chapter 7 draws the conclusion and gives each request
+# one thread.
+#
 # ## 6.6 Heads with a loop: WiC
 #
-# The task WiC asks whether a word means the same in two sentences; its head reads these words, and not the first token.
-# FastFormers could not export that model, because the words were taken out in a Python loop. The same as tensor operations
-# is what this book's model of WiC is served by: a mask for each word, and the largest value under it.
+# Some classifiers do not read the first token. The task [WiC](https://arxiv.org/abs/1808.09121) asks whether a word
+# means the same in two sentences; its head reads these words, wherever they stand. FastFormers could not export that
+# model, because the words were taken out in a Python loop, and a graph has no Python in it. The same as tensor
+# operations exports without trouble: a mask for each word, and the largest value under it. This is what this book's
+# model of WiC is served by.
 
 # %% tags=["hide-input"]
 display.source(encoder.read_words)
@@ -298,9 +435,11 @@ display.source(encoder.read_words)
 # %% [markdown]
 # ## 6.7 Measure: engines, by one call
 #
-# The same model, with the last layer for the first token, through one function, with the same threads. The peer, OpenVINO,
-# gets the whole graph too, and makes its own int8 of the graph for the first token; chapter 5 has its int8 of the whole one.
-# In fp32 the logits have to be the model's. In eight bits the labels are counted, and the last column says who may be served.
+# Three engines get the same model, with the last layer for the first token, through one function and with the same
+# threads: PyTorch, ONNX Runtime in fp32, and ONNX Runtime in int8. *This book's file* is the file of 6.5; it is the
+# third again if chapter 5 chose *dynamic*. Where OpenVINO is installed it gets the whole graph too, and makes its own
+# int8 of the graph for the first token. In fp32 the logits have to be those of the model. In eight bits the labels are
+# counted, and *answers* says who may be served.
 
 # %%
 loaded, absent = engines.load_all(first_token_model, engines_tried, bench.threads, folder)
@@ -322,19 +461,27 @@ by_engine = bench.compare(ways, requests, expected)
 bench.facts["engines"] = engines.rows(by_engine, loaded)
 for engine, why in absent.items():
     show(Markdown(f"*{engine}: {why}*"))
-bench.table(
-    [
-        row | {"answers": fitness.verdict(by_engine[row["engine"]].checked, min_agreement)}
-        for row in bench.facts["engines"]
-    ]
-)
+verdicts = {name: fitness.verdict(way.checked, min_agreement) for name, way in by_engine.items()}
+show(display.table(engines.shown(bench.facts["engines"], verdicts)))
+if not peers and "B" in kept_runs:
+    show(Markdown(f"*OpenVINO is not installed here. With it, {kept_runs['B'].label}:*"))
+    show(display.table(engines.shown(kept_runs["B"].facts["engines"])))
 
 # %% [markdown]
+# Compare [p50 and p95](glossary.md#p50-and-p95) of each engine: where the p95 is several times the p50 the engine is
+# irregular, and users feel the p95. *Load, s*, the seconds to load or compile, is paid once for each process; it
+# matters where a service starts often. Where the table of a kept run stands below, it is on another processor: compare
+# its rows with each other and not with the first table.
+#
 # ## 6.8 Length again: batches, packed rows, graphs of one shape
 #
-# A batch saves the overhead of calls and costs padding, of which sorted batches have little. Two further ways: *pack*
-# several short requests into one row, with a mask that keeps them apart; or give the engine a graph for each length, so
-# that it knows every shape beforehand.
+# Chapter 2 found the best batches for the teacher. Is that still right for this graph? A batch saves the overhead of
+# calls and costs padding, of which batches sorted by length have little. Two further ways are compared with it:
+#
+# - *Pack* several short requests into one row, with a mask that keeps them apart
+#   ([Krell et al.](https://arxiv.org/abs/2107.02027)). There is no padding, but attention computes pairs of tokens of
+#   different requests, and the mask then throws them away.
+# - Give the engine *a graph for each length*, so that it knows every shape beforehand and can plan its memory.
 
 # %% tags=["hide-input"]
 display.source(packing.first_fit, packing.PackedClassifier.forward)
@@ -344,9 +491,8 @@ is_short = test.lengths <= np.median(test.lengths)
 short = test.take(np.flatnonzero(is_short)[:n_busy_requests])
 short_logits = training.predict(model, short)
 packed_rows = packing.first_fit(short.lengths, packed_tokens)
-packed_float = export.save_onnx(
-    packing.PackedClassifier(model), folder.with_name("packed") / "model.onnx"
-)
+packed_path = folder.with_name("packed") / "model.onnx"
+packed_float = export.save_onnx(packing.PackedClassifier(model), packed_path)
 # In fp32 packing must not change a logit. A recipe that is calibrated knows no packed rows: there they stay in fp32.
 packed = packing.pack(short, packed_rows)
 in_rows = predictors.onnx_predictor(predictors.onnx_session(packed_float, bench.threads))
@@ -395,10 +541,17 @@ Markdown(
 )
 
 # %% [markdown]
+# One request at a time has the lower [latency](glossary.md#latency), and a batch usually the higher
+# [throughput](glossary.md#throughput): the *p50* of a batch is the time until all of it is answered. The sentence
+# explains the packed rows: sorted batches had hardly any padding left to save, and packing pays for its pairs of
+# unrelated tokens. A graph for each length would help an engine that plans by shape. ONNX Runtime gains little by it,
+# and many sessions compete for the caches.
+#
 # ## 6.9 The rung
 #
-# Chapter 5's file and this chapter's, in the batches of chapter 2, in the same rounds and on the same requests. Only the
-# graph differs, so the step is what the first token brings.
+# Chapter 5's file and this chapter's file answer the same requests, in the same rounds and in the batches that chapter
+# 2 found best, in the default run by a [token budget](glossary.md#token-budget). Only the graph differs, so the step is
+# what the first token brings.
 
 # %%
 plan = bench.best_plan(busy.lengths)
@@ -410,9 +563,11 @@ final_race = bench.compare_at_once(
     tolerance=served.tolerance(recipe, busy_says),
 )
 
+
 # %% [markdown]
-# Accuracy is measured on all of test in the very batches that are served: with dynamic scales an answer may depend on them. So
-# the rule is asked once more, on dev: if this file does not keep `min_retention` of the teacher's score, that of chapter 5 goes on.
+# Accuracy is measured on all of test, in the very batches that are served, because with dynamic ranges an answer may
+# depend on them. For the same reason the rule is asked once more, on [dev](glossary.md#dev-and-test): if this file does
+# not keep `min_retention` of the teacher's score, chapter 5's file goes on.
 
 
 # %%
@@ -442,32 +597,93 @@ rung = bench.add_rung(
 bench.facts["goes_on_from"] = "first token" if kept.holds(min_retention) else below
 
 # %% tags=["hide-input"]
-show(final_race.ratios(over="chapter 5's file"))  # its own numbers are chapter 5's
-told = f"keeps {kept.words or 'no share'} of the teacher's score on dev"
-show(Markdown(f"The new file {told}. What goes on: **{bench.facts['goes_on_from']}**."))
-bench.rungs_table()
+gain = final_race.speedup("first token", "chapter 5's file")
+words = kept.words or "an unknown share"
+show(
+    Markdown(
+        f"In these batches the file for the first token is **{gain:.2f} times** as fast as chapter 5's. It keeps {words} of "
+        f"the teacher's score on dev. The story goes on from **{bench.facts['goes_on_from']}**, the last row of the ladder at "
+        f"the top of this page: {rung.throughput_per_s:,.0f} requests/s."
+    )
+)
+show(bench.rungs_table())
 
 # %% [markdown]
+# The table has one row, because this chapter adds one rung; its own step is in the sentence above. It is often smaller
+# than 6.3 measured one request at a time: in batches more of the time goes into the layers before the last, which
+# nothing was dropped from.
+#
 # ## 6.10 What it cost
 #
-# No accuracy beyond the rounding that chapter 5 has paid for already: the last layer for one token is exact. What it takes is
-# care, since a graph that is fused wrongly answers without an error, and a file that serves classification alone: who wants
-# the states of all tokens has to export the whole graph.
+# No accuracy beyond the rounding that chapter 5 has paid for already: the last layer for one token is exact. It takes
+# care, since a graph that is fused wrongly answers without an error. And the file serves classification alone: whoever
+# wants the states of all tokens has to export the whole graph.
 #
 # ## 6.11 When it does not pay
 #
-# - **Deep models** gain little from computing the last layer for one token: 6.2 says how little.
+# - **Deep models** gain little from computing the last layer for one token; 6.2 says how little.
 # - **A head that reads every token** (tagging, mean pooling, the words of 6.6) needs the last layer whole.
-# - **Fusions** whose kernel is worse than the operators that it replaces: 6.3 shows which ones here.
-# - **Packing** spares padding that sorted batches have spared already, and lets attention compute pairs that nobody needs.
+# - **Fusions** whose operator is slower than those it replaces; 6.3 shows which ones on this processor.
+# - **Packing** saves padding that sorted batches have saved already, and lets attention compute pairs that nobody
+#   needs.
+#
+# **Summary.** Choose the graph by measuring it on the processor that serves, and check its answers before you time it.
+# The largest gain is not a fusion: it is the work that nobody reads.
+#
+# **Next:** [chapter 7](07_serving.ipynb) divides the cores among several copies of this file, and lets requests arrive
+# when they like.
 #
 # ## 6.12 Exercises
 #
-# 1. Write a variant of `fusions.VARIANTS` with the skip-LayerNorm fusion and the first token. Is it slower in int8, too?
-# 2. Set `packed_tokens` to twice as many. What becomes of the share of attention that is of use, and of the throughput?
-# 3. Add your own way to serve to `ways_and_batches`. What has to be true of its answers before it is timed?
-#
-# **Next:** [chapter 7](07_serving.ipynb) divides the cores, and lets requests arrive when they like.
+# **Exercise 1: how deep may the model be?** Predict what computing the last layer for one token brings for the layers
+# of this run's model, if there were one, two, three, six or twelve of them. Then try a student of four layers (it
+# trains for some minutes): `make book SET='students_tried=["4x384@1,3,4,6","teacher"]'`, and read the tables of 6.2 and
+# 6.3.
+
+# %% tags=["answer"]
+rows = []
+for count in (1, 2, 3, 6, 12):
+    deep = predicted_work(replace(config, layers=config.layers[:1] * count))
+    simple = count / (count - 1) if count > 1 else None
+    rows.append({"layers": count, "predicted": deep["predicted speed-up"], "L / (L - 1)": simple})
+show(display.table(rows))
+found = f"{work[final]['predicted speed-up']:.2f} predicted, {over_all_tokens['int8']:.2f} measured"
+Markdown(
+    f"With one layer nearly all of it is dropped; with depth the gain vanishes. This run's model, in int8: {found}."
+)
+
+# %% [markdown]
+# **Exercise 2: memory or processor?** Use the roofline to predict from how many tokens on an int8 product of 384 by
+# 1,536 is limited by the processor. Compare with the rates that chapter 5 measured; for more points:
+# `make book SET="product_tokens=[1,2,4,8,16,32,64,128,256]"`.
+
+# %% tags=["answer"]
+bandwidth = bench.facts_of("01_baseline")["ceiling"]["memory_gb_per_s"]
+peak = max(row["best rate measured, GOP/s"] for row in bench.facts["int8_products"])
+measured_rates = bench.facts_of("05_quantization")["product_rates"]
+wide = next((row for row in measured_rates if row["product"] == "384 to 1,536"), measured_rates[-1])
+show(display.table(ceiling.under_the_roofline(wide, peak, bandwidth), decimals=1))
+Markdown(
+    f"*{wide['product']}*: the two limits meet at {peak / bandwidth:.0f} operations a byte. Far below the roof, calls and "
+    "the rounding of inputs take the time; above the slanted part of it, the weights come from a cache and not from memory."
+)
+
+# %% [markdown]
+# **Exercise 3: longer rows.** Predict what happens to the share of attention that is of use if a packed row holds twice
+# as many tokens, and what happens to the throughput. Then run `make book SET="packed_tokens=512"` and compare the table
+# of 6.8.
+
+# %% tags=["answer"]
+rows = []
+for tokens in (packed_tokens, 2 * packed_tokens, 4 * packed_tokens):
+    filled = packing.first_fit(short.lengths, tokens)
+    useful = 100 * packing.attended_share(short.lengths, filled)
+    rows.append({"tokens of a row": tokens, "rows": len(filled), "useful attention, %": useful})
+show(display.table(rows, 0))
+Markdown(
+    "A row of twice the length holds about twice the requests, and attention computes four times the pairs for it: half of the "
+    "useful share is lost. Throughput falls where attention is a large part of the time, that is, for long rows and narrow layers."
+)
 
 # %% tags=["hide-input"]
 # What the next chapter serves, and what it compares that with: where the files are.

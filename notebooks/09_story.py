@@ -14,17 +14,17 @@
 # %% [markdown]
 # # 9 · The story: what it adds up to
 #
-# **Claim.** Every step so far, together: from the stock model that pads every request to a small one that keeps its teacher's
-# accuracy and answers many times as many requests on the same processor. How many times is *measured*, start and end side by
-# side, and told against five starting points, since a speed-up says nothing before it says *against what*.
+# **Claim.** All steps so far work together. A stock model that pads every request has become a small one that answers many times as
+# many requests on the same processor and keeps most of its [teacher](glossary.md#teacher)'s accuracy. How many times is *measured* here, start and
+# end side by side. It is told against five [baselines](glossary.md#baseline), because a speed-up means nothing until you say *against what*.
 #
-# **Cost.** The points of accuracy in the ladder. Throughput means that all requests are at hand; a single request gains less, and has
-# its own ladder in 9.7.
+# **Cost.** The points of accuracy that the ladder shows. Also, the headline is about [throughput](glossary.md#throughput), which needs
+# many requests at hand. A single request gains less; it has a ladder of its own in 9.7.
 #
-# **Needs** chapters [1](01_baseline.ipynb) to [7](07_serving.ipynb): their numbers are taken as they are, and refused if any came
-# from other code, data or hardware. Measured here are the headline, and the combinations that no chapter did: the stack with one technique
-# left out, the reference on a faster engine, and every model of the story with one request at a time. **Leaves** `ladder.csv`, `ladder.md`, and the figures
-# of the story.
+# **Needs** chapters [1](01_baseline.ipynb) to [7](07_serving.ipynb). Their numbers are taken as they are, and refused if any of them came
+# from other code, data or hardware. This chapter measures only what no other one did: the headline; the finished [stack](glossary.md#stack) with
+# one technique left out; the reference on a faster [engine](glossary.md#engine); and every model of the story with one request at a time. **Leaves**
+# `ladder.csv`, `ladder.md`, and the figures of the story.
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
@@ -98,10 +98,25 @@ threads = bench.threads
 # %% [markdown]
 # ## 9.1 Idea, and a prediction: the steps multiply
 #
-# A rung stacks on another one; where several stack on the same they are alternatives, of which the run took one. *Step* is the throughput
-# against the rung below, both timed in the same rounds, so each step is sound. Their product should be what the last rung has gained over the
-# first. But it is made of ratios from different minutes and of different requests, and each rung was timed twice: when it was added, and
-# again as the ground of the next. So the product is a *prediction*, and what is told is measured.
+# The whole book is one [ladder](glossary.md#ladder). Each [rung](glossary.md#rung) stands on the one below it:
+#
+# ```text
+#  padded reference     BERT-base as tutorials call it, every text padded to the maximum   <- start
+#    teacher            a smaller fine-tuned model, first padded, then without padding
+#      best batching    texts of similar length together
+#        student        fewer layers, taught by the teacher
+#          ...          pruned, in eight bits, with a shorter last layer
+#            instances  the cores divided among copies                                     <- end
+# ```
+#
+# A step is the throughput of a rung over that of the rung below. Both are timed in the same rounds, so each step by itself is sound.
+# If the steps are $s_1, s_2, \ldots, s_n$, the last rung should be
+#
+# $$\hat{f} = s_1 \cdot s_2 \cdots s_n$$
+#
+# times as fast as the first. That is a *prediction*, and not yet a result: the steps were measured at different minutes and
+# with different requests, and each rung was timed twice, once when it was added and once more as the ground of the next. Where several rungs
+# stand on the same one, they are alternatives, and the run went on from one of them.
 
 # %%
 earlier = records.all_current(run_dir, before=bench.name)
@@ -109,15 +124,29 @@ by_steps = factors.ladder_of(earlier, watts_per_core)
 last = factors.last_rung(earlier)
 rungs_taken = ladders.stack(by_steps, last)  # from the padded reference up to the last rung
 steps = factors.factors(by_steps, rungs_taken)
-Markdown(f"Predicted: **{steps[-1]['total']:.0f} times** the padded reference.")
+Markdown(f"Predicted: **{steps[-1]['total']:.0f} times** as fast as the padded reference.")
 
 # %% [markdown]
 # ## 9.2 Measure: the headline
 #
-# In every round other requests are drawn from test, of each length as many as there are. The last rung answers all of them, as it is
-# served, with its instances and batches; each starting point answers a few that stand for all, one by one, for it is slow. The last rung is
-# timed before and after each of them, and the factor is taken from these neighbours. Everything is checked first, on other requests, and in
-# every round again. The file that is served is checked on all of test: in eight bits it has to keep the labels.
+# To find out whether the prediction is right, start and end have to run side by side. In every round, new requests are drawn from test, short
+# and long ones in their usual proportion. The last rung answers all of them as it is served, with its instances and its batches. A
+# starting point answers a few that stand for all, one by one, because it is slow. The last rung is timed just before and just after each starting point,
+#
+# ```text
+#  one round:  last rung, padded reference, last rung, teacher, last rung ...
+# ```
+#
+# so that a machine that gets slower in between slows down both. In round $r$ let $t_r$ be the seconds per request of the starting
+# point, and $e_r$ the mean of its two neighbours. The speed-up is the median over the $R$ rounds,
+#
+# $$f = \mathrm{median} \left( \frac{t_1}{e_1}, \ldots, \frac{t_R}{e_R} \right),$$
+#
+# and its interval goes from one round to another: with six rounds from the smallest ratio to the largest, which contains the true median with a
+# probability of more than 95 %.
+#
+# Nothing is timed unchecked. The answers are compared with those of the model before the first round and again in every round, and the file that
+# is served has to keep its labels on all of test.
 
 # %%
 models = {name: bench.load(name) for name in ("teacher", "student", "pruned student")}
@@ -201,9 +230,17 @@ show(bench.table(again, keep="timed_again"))
 Markdown(headline_told.explanation(told, again))
 
 # %% [markdown]
-# **The ladder.** Names in brackets are alternatives that the run did not take. *vs padded* and *vs unpadded* of the last rung are the measured
-# ones. Those of every other rung are the product of its steps, not the ratio of two cells of *requests/s*, which were measured at other times.
-# An empty cell was not measured. Below stand its figure, and what each rung consists of, with how much of the teacher's accuracy it keeps.
+# **Reading the table and the figure.** Each row of the table is one starting point. The second column is measured, the third is the product of the
+# steps. In the figure, every bar multiplies the total so far by its factor. The axis is logarithmic, so equal widths are equal factors. The
+# diamond is the measured headline. The second table shows why product and measurement differ: each rung was timed again as the ground of the next step, and
+# wherever *requests/s then* is not what it was *when added*, the product moves by the factor in the last column.
+#
+# **The ladder.** Here is the whole of it. Names in brackets are alternatives that the run did not take. *vs padded* and *vs unpadded* of the
+# last rung are the measured factors; those of all other rungs are products of steps. They are not the ratio of two cells of *requests/s*,
+# since these were measured at different times. An empty cell was not measured. The
+# [reference](glossary.md#padded-reference) has no accuracy where its weights are untrained: random weights take as long to multiply as
+# trained ones, but know nothing. Below the ladder stand its figure, where pale bars are alternatives and floors and hatched ones are
+# below the rule, and what each rung consists of, with the share of the teacher's accuracy that it keeps.
 
 # %% tags=["hide-input"]
 ladders.write_ladder(run_dir, ladder)
@@ -220,10 +257,15 @@ display.table(consists_of.rename(columns=lambda name: name.replace("_", " ")))
 # %% [markdown]
 # ## 9.3 Accuracy against speed
 #
-# FastFormers' figure 3, with every rung of this run: the last one where it was measured, the others as far from it as their steps
-# say. Who wants another balance than the story takes another point of the *front*: there nothing is both faster and more accurate.
-# A cross is below the rule: the story takes none of these. The thin lines cover the choice of test texts: smaller differences decide
-# nothing.
+# Which rung should *you* take? The figure has every rung of this run, speed to the right and accuracy up, like FastFormers' figure 3
+# ([Kim and Hassan Awadalla](https://arxiv.org/abs/2010.13382)). The last rung stands where it was measured, and the others as far from it as
+# their steps say.
+#
+# The red line is the [front](glossary.md#front): for a rung on it, no other is both faster and more accurate. If you want another balance
+# than this book, take another point of the front. A cross marks a rung below [the rule](glossary.md#the-rule), which the
+# book does not go on from, however fast it is.
+#
+# The floors are in the figure, too: fast, and hardly better than guessing. The thin vertical lines are [intervals](glossary.md#bootstrap-interval): with other test texts, the accuracy could be anywhere on them, so a difference smaller than the lines decides nothing.
 
 # %%
 points = front.points(by_steps, rungs_taken, against_padded["factor"] / against_padded["product"])
@@ -242,18 +284,28 @@ figure = front_figure.accuracy_against_speed(
 bench.figure(figure, "accuracy_against_speed")
 
 # %% [markdown]
+# Points far apart are easy to read; those that overlap are not. Two rungs whose intervals overlap may still differ, because they
+# answered the same texts: 9.8 compares model and teacher text by text.
+#
 # ## 9.4 Predict: one technique left out
 #
-# The order of a ladder is a choice. In the finished stack, what would be missed without a technique? If steps did not depend on each
-# other, the stack without it would be slower by the very factor that the ladder shows for its step. They do depend: batches save calls
-# and cost padding, which weighs more the smaller the model is; a small product gains less from eight bits than a large one.
+# The order of a ladder is a choice. Had pruning come last, its step might have been smaller. So ask another question: what would the *finished*
+# stack lose without a technique? If the steps did not influence each other, the stack without it would be slower by exactly the
+# factor that the ladder shows for its step. That is the prediction.
 #
-# Without *distillation* there is nothing that teaches a small model or mends a cut one: the fine-tuned teacher itself, with all its
-# layers, loses in each the share of heads and neurons that the student lost, and is tuned but not trained. *ONNX Runtime* takes its
-# integers and its instances along. Nothing else is tuned anew: batches stay those of the full stack, so the factors are rather too
-# large than too small. The choice of a smaller teacher, and not to pad, belong to the start of the story and are not left out.
+# They do influence each other. Batching saves calls but costs padding, and the smaller the model, the less a call costs compared
+# with the padding. A small product gains less from eight bits than a large one.
 #
-# Below: how the teacher is cut, and what is changed in the full stack for each technique.
+# What does "without" mean, technique by technique?
+#
+# - Without *distillation*, nothing teaches a small model, and nothing repairs a pruned one. What remains is the fine-tuned teacher itself. It keeps
+#   all its layers; each layer loses the share of heads and neurons that the student lost; and the rest is rescaled, but not trained.
+# - Without *ONNX Runtime*, the eight-bit products and the instances go too, since both depend on it.
+# - Everything else stays as it is, the batches included. Tuning the stack anew would win back a part, so the factors are upper bounds rather
+#   than lower ones.
+# - The choice of a smaller teacher, and not to pad, belong to the start of the story and are not left out.
+#
+# Below: the function that cuts the teacher, and what exactly changes in the full stack for each technique.
 
 # %%
 predicted = factors.factor_by_technique(steps)
@@ -282,8 +334,8 @@ display.table(
 # %% [markdown]
 # ## 9.5 Do it: the stacks
 #
-# All models come from earlier chapters but one, the teacher that is cut as the student was. Every stack is started, with all its
-# instances: they run beside each other until they have been timed.
+# All models come from earlier chapters, except the teacher that is cut as the student was. Every stack is started with all its
+# instances, and they stay up side by side until they have been timed.
 
 # %%
 if "distillation" in stack_by_name:
@@ -296,10 +348,11 @@ running = stacks.RunningStacks(stack_by_name, parts)
 # %% [markdown]
 # ## 9.6 Check, then measure
 #
-# First all of test, in the batches that are served: in fp32 the logits of the model, in eight bits the labels that stay. A stack that keeps
-# too few is timed all the same and marked as *not served*. Then the clock: in every round each stack answers all requests, in an order
-# drawn anew, and its answers are compared with those of the check. The figure sets what each technique is worth in the full stack beside
-# the prediction, what it brought when it was added.
+# First comes the check on all of test, in the batches that are served. In fp32 the logits must be those of the model; in eight bits enough
+# labels must stay the same. A stack that keeps too few is timed all the same and marked as *not served*. Then comes the clock: in every
+# round, each stack answers all requests, in an order that is drawn anew.
+#
+# In the figure, a bar is what a technique is worth in the full stack, and the diamond is the prediction, what it brought when it was added.
 
 # %%
 logits, labels_kept = {FULL: full_logits}, {FULL: full_kept}
@@ -309,7 +362,6 @@ for name, stack in stack_by_name.items():
         logits[name] = running.logits(name, test) if stack.recipe else float_logits
         labels_kept[name] = metrics.kept(logits[name], float_logits, test.gold)
 
-# %%
 busy = test.take(batching.evenly_by_length(test.lengths, n_busy_requests))
 expected = {name: running.expected(name, busy) for name in stack_by_name}
 timings = running.time(busy, expected, rounds, tolerance)
@@ -340,24 +392,28 @@ remark = ""
 if "labels" in routes:
     labels = routes["labels"]
     remark = (
-        f" In chapter 3 the same student, trained on labels alone, had {labels['against two stages, points']:+.1f} points "
-        f"({labels['95 % from']:+.1f} to {labels['to']:+.1f}) against the distilled one, before pruning and rounding."
+        f" In chapter 3, before pruning and rounding, the same student trained on labels alone differed from the "
+        f"distilled one by {labels['against two stages, points']:+.1f} points ({labels['95 % from']:+.1f} to "
+        f"{labels['to']:+.1f})."
     )
 Markdown(
-    f"The full stack has {full_score.value:.1%} on test; points are against that. Speed is only half of it: a technique may be there for the "
-    f"accuracy that the others cost.{remark}"
+    f"The full stack has {full_score.value:.1%} on test, and points are the difference from that.{remark}"
 )
 
 # %% [markdown]
+# **Reading the figure.** A bar that ends right of its diamond belongs to a technique that became more valuable with the others around it, and one
+# that ends left of it to a technique that the others partly replace. A grey bar has no clear gain: its range of rounds includes one. That
+# alone does not make the technique useless. Look at the last column, *accuracy (points)*: distillation, for
+# example, is there for the accuracy that the other techniques spend.
+#
 # ## 9.7 One request at a time
 #
-# Throughput counts answers of a busy machine. Who sends one request and waits sees another ladder: no batches and no neighbours, all
-# threads for one text. So every model of the story is timed here in the same rounds, with the reference on other engines beside it, and
-# fewer requests than where its rung was added: between the two, only factors can be compared. The reference has untrained weights here,
-# which changes no time.
+# Throughput counts the answers of a busy machine. If you send one request and wait for it, you see another ladder: no batches, no neighbours,
+# and all threads for one text. So every model of the story is timed here in the same rounds, one request at a time, beside the reference
+# on other engines. There are fewer requests than where the rungs were added, so compare factors, not milliseconds.
 #
-# Instances are not in it: one request keeps one of them busy, so they cannot help it. *One thread* is what a request takes in an
-# instance of one core while its neighbours rest; what it takes when all of them are busy stands in the table below the figure.
+# Instances are not in this ladder, because a single request keeps only one of them busy. *One thread* is the time that a request takes in an
+# instance of one core while its neighbours rest. The table below the figure has what it takes when all of them are busy.
 
 # %%
 requests = test.take(batching.evenly_by_length(test.lengths, max(2, n_requests // 2)))
@@ -386,8 +442,6 @@ ways = {
     UNPADDED: stock,
     **reference_on,
 }
-
-# %%
 running = stacks.RunningStacks(alone, parts)
 ways.update(running.one_by_one(requests, busy, min_agreement))  # each against its own model
 race = bench.compare(ways, requests, training.predict(large, requests))
@@ -396,22 +450,37 @@ running.close()
 # %% tags=["hide-input"]
 rows = latency.rows(race)
 bench.facts["latency"] = rows
-caption = f"{bench.caption}; {len(requests)} requests of all lengths (padded: {len(two_requests)}), {rounds} rounds"
+caption = f"{bench.caption}; {len(requests)} requests of all lengths (padded reference: {len(two_requests)}), {rounds} rounds"
 show(bench.figure(figures.latency_ladder(rows, caption), "latency"))
 display.table([bench.facts_of("07_serving")["one_by_one"]])
 
 # %% [markdown]
+# **Reading the figure.** Each dot is a median, and the line reaches up to the 95th percentile. Compare it with the ladder of 9.2: the steps that
+# come from batching and from instances are missing, so the last dot is a smaller factor away from the first than the headline says. If what your users
+# feel is one request, this is the number to quote. Where *one thread* is as fast as all threads, the products have become too small to be worth
+# splitting, which is why chapter 7 copies the model instead.
+#
 # ## 9.8 Which speed-up is which
 #
-# - **Against the padded reference**: the paper's definition, and the headline of every "200-fold". It contains the choice to pad,
-#   which is no compression and no engineering, and which nobody has to make.
-# - **Against the unpadded reference**: the same stock model without padding, one request at a time. What small models, batches,
+# Five numbers, all measured, all true, and easily mistaken for one another:
+#
+# - **Against the padded reference.** The paper's definition, and the source of every "200-fold". It includes the choice to pad,
+#   which is neither compression nor engineering, and which nobody has to make.
+# - **Against the [unpadded reference](glossary.md#unpadded-reference).** The same stock model without padding, one request at a time: what small models, batches,
 #   eight bits, graphs and cores really brought.
-# - **Against the best fp32 engine tried**: the same reference again, one request at a time, but exported and run where it is fastest
-#   here. PyTorch's eager fp32 products are slower than they could be, on some AMD processors twice; a gain over a slow start is no gain.
-# - **Against this run's own teacher**: the model whose accuracy is kept, in PyTorch and on ONNX Runtime. Where the reference's weights
-#   are untrained, as without the hub, these are the only ones with the same task on both sides: **speed and accuracy kept belong to
-#   the same model here, and only here.**
+# - **Against the best fp32 engine tried.** The same reference once more, exported and run wherever it is fastest on this machine. PyTorch's
+#   eager fp32 products are slower than they could be, on some AMD processors by half; and to beat a slow start is no achievement.
+# - **Against this run's own teacher**, in PyTorch and on ONNX Runtime. Where the reference's weights are untrained, as they are without
+#   access to the hub, these are the only factors that have the same task on both sides. **Speed and the accuracy that is kept belong to the
+#   same model here, and only here.**
+#
+# How much accuracy is kept? Let model and teacher answer the same $n$ test texts. The [retention](glossary.md#retention) is
+#
+# $$r = \frac{\mathrm{score}_\mathrm{model}}{\mathrm{score}_\mathrm{teacher}}, \qquad \mathrm{for\ accuracy} \quad r = 1 - \frac{n_l - n_w}{n_t},$$
+#
+# where the teacher is right on $n_t$ texts, alone right on $n_l$ of them, and the model alone is right on $n_w$. Only the texts on which
+# the two differ count, so pairing them gives a much narrower interval than two separate accuracies would. The interval comes from a paired [bootstrap](https://doi.org/10.1214/aos/1176344552): $n$ texts are drawn with
+# replacement, both models are scored on the same draw, and after many draws the middle 95 % of the ratios remain.
 
 # %% tags=["hide-input"]
 last_alone = latency.LAST if full.first_token else int8_rung
@@ -446,20 +515,27 @@ below_rule = retention.missed(served_file["retention"])
 keeps = front.keeps(end["accuracy"], teacher_accuracy, end["retention"])
 warning = ""
 if end["accuracy_low"] <= most_frequent:
-    warning = "**The accuracy is not clearly above guessing: what is kept of it means nothing.**"
+    warning = "**The accuracy is not clearly above guessing, so what is kept of it means nothing.**"
 # Chapter 7 served it, and test took no part in any choice: this is what the run may say of itself.
 bench.facts["retention"] = served_file["retention"]
 Markdown(
-    f"With *{last}*: {headline_told.sentence(told)} It comes from a teacher {keeps}{below_rule} (always the most "
-    f"frequent answer: {most_frequent:.1%}). {warning} {retention.certificate(bench.facts['retention'])}"
+    f"{headline_told.sentence(told)} It comes from a teacher {keeps}{below_rule}. (Always giving the most frequent "
+    f"answer would score {most_frequent:.1%}.) {warning} {retention.certificate(bench.facts['retention'])}"
 )
 
 # %% [markdown]
+# The table has the five factors for throughput and for one request; the sentence below it has the accuracy, and how the rule, which chose on dev, fares on test.
+# If the interval has both sides of the rule, these test texts cannot tell whether it holds. That is a result too, and it is stated rather than rounded away.
+#
 # ## 9.9 Where the limit lies
 #
-# A processor multiplies so many numbers a second and not more. The matrix products of a request, over the best rate that any product of
-# this engine reached here (one thread's rate times the threads), are a limit for *this model on this engine*; a smaller model moves it.
-# What is measured is the last rung, as chapter 7 timed it.
+# How much faster could it still get? A processor performs only so many multiplications per second. Let a mean request need $G$ operations in its matrix products, and let
+# $B$ be the best rate that any product of this engine reached on this machine, for one thread times the threads. Then no more than
+#
+# $$X_\mathrm{max} = \frac{B}{G}$$
+#
+# requests per second are possible. This is the flat part of the [roofline](glossary.md#roofline) model of [Williams et al.](https://doi.org/10.1145/1498765.1498785). It is a limit
+# for *this model on this engine*: a smaller model has a higher one. It is compared with the last rung, as chapter 7 timed it.
 
 # %%
 products = bench.facts_of("06_runtime")["int8_products"]
@@ -473,20 +549,28 @@ measured_per_s = float(end["throughput_per_s"])
 # %% tags=["hide-input"]
 rows = limit.rows(measured_per_s, limit_per_s)
 bench.facts["limits"] = rows
-caption = f"{bench.caption}; a request of {round(float(test.lengths.mean()))} tokens, the mean"
+caption = (
+    f"{bench.caption}; for a request of mean length, {round(float(test.lengths.mean()))} tokens"
+)
 show(bench.figure(figures.limits(rows, caption), "limits"))
 Markdown(
-    f"Between {measured_per_s:,.0f} and {limit_per_s:,.0f} a second lie attention's own products, LayerNorm, activations, rounding, "
-    "padding inside batches, and calls; beyond that the model has to do less."
+    f"Between {measured_per_s:,.0f} and {limit_per_s:,.0f} requests per second lie the products of attention itself, LayerNorm, "
+    "activations, rounding, padding inside batches, and the calls. To go beyond the limit, the model has to do less."
 )
 
 # %% [markdown]
+# The gap between the two bars is what you could still gain without changing the model, by better kernels alone; no program reaches all of it.
+#
 # ## 9.10 What it cost: money and energy
 #
-# USD for 100 million requests, on a machine of the price that stands in the hardware parameters, always busy. Energy is counted by the
-# processor where it lets us (the column says so), else it is an estimate: busy cores times a typical draw, good for the order of magnitude
-# of one machine, no more: it follows the money in proportion. Both are by the ladder's factors from the padded reference on, the last
-# rung's by the measured one, so that no drift of the machine between chapters is in them; `ladder.csv` has them by each rung's own requests per second.
+# If a machine costs $p$ USD an hour and answers $X$ requests per second without a pause, a hundred million answers cost
+#
+# $$\mathrm{USD} = \frac{10^8}{3600\, X} \cdot p.$$
+#
+# The price is a parameter of the hardware (`usd_per_hour`). Energy is counted by the processor where it allows that; the column *energy* says so. Otherwise it
+# is an estimate, busy cores times a typical power, and then it simply follows the money. Both are computed with the factors of the
+# ladder, starting from the padded reference, and for the last rung with the measured one. So no drift of the machine between chapters
+# is in them. `ladder.csv` has the same quantities from each rung's own requests per second.
 
 # %%
 costs = bill.bill(ladder, rungs_taken)
@@ -498,29 +582,33 @@ serving = bench.facts_of("07_serving")
 fleet = min(serving["fleet"], key=lambda row: row["machines"], default=None)
 if not serving["simulation_holds"]:
     fleet = None
-    remark = "*Chapter 7's simulation misses its own check here: no fleet is built on it.*"
+    remark = "*Chapter 7's simulation misses its own check here, so no fleet is built on it.*"
 elif fleet:
     remark = (
-        "With a densest hour and a promise about waiting, chapter 7's simulation asks for "
-        f"**{fleet['machines']}**: {fleet['usd_per_day']:,.0f} USD a day."
+        "With a peak hour and a promise about waiting, chapter 7's simulation asks for "
+        f"**{fleet['machines']}**, at {fleet['usd_per_day']:,.0f} USD a day."
     )
 else:
-    remark = "*Chapter 7 found no fleet that holds its promise.*"
+    remark = "*Chapter 7 found no fleet that keeps its promise about waiting.*"
 bench.facts["machines"] = fleet and fleet["machines"]
 Markdown(
-    f"{requests_per_day:,.0f} requests a day keep {always_busy:.1f} such machines, at {usd_per_hour:g} USD an hour each, "
-    f"busy all day. {remark}"
+    f"{requests_per_day:,.0f} requests a day keep {always_busy:.1f} such machines busy all day, at {usd_per_hour:g} USD an "
+    f"hour each. {remark}"
 )
 
 # %% [markdown]
+# Read the first table from top to bottom: it is the ladder again, in dollars and kilowatt-hours. The price of the training is not
+# in it. The sentence below counts machines that are busy all day, which real traffic never allows; chapter 7 explains why.
+#
 # ## 9.11 Beside the paper
 #
-# FastFormers' Table 3: BoolQ, batch 1, eight cores of an Azure F16s v2. Its order of steps is another one, and its student stands on
-# BERT-base where this book's stands on a teacher that is small already; so what belongs together is multiplied. Its end is the
-# throughput of eight processes; a single request takes about eight times its share of the seconds. It kept 72.81 of 74.01 points; in its
-# Table 1 the same kind of teacher has 75.99.
+# FastFormers' [Table 3](https://arxiv.org/abs/2010.13382) is the model of this ladder: BoolQ, one request at a time, eight cores of an Azure F16s v2.
+# Three things differ. Its steps come in another order. Its student is made from BERT-base, while here it is made from a teacher that is small
+# already; therefore what belongs together is multiplied in the table below. And its last rows are the throughput of eight processes, so a
+# single request takes about eight times as long as they suggest. The paper's last rung keeps 72.81 of 74.01 points; in its Table 1, the same
+# kind of teacher has 75.99.
 #
-# Its price column, in the second table, follows from its seconds at one price per hour, which is this book's default.
+# The second table recomputes the paper's price column from its seconds, at one price per hour, which is the default of this book.
 
 # %%
 comparison = factors.beside_the_paper(steps)
@@ -541,21 +629,70 @@ show(display.table(rows))
 display.table(bill.papers_bill())
 
 # %% [markdown]
+# An empty cell means that this ladder has no such step. The last row multiplies all steps of a side; take it as an orientation, since task,
+# machine and starting point differ.
+#
 # ## 9.12 When it does not pay
 #
-# - **Few requests.** Training a teacher and a student, and the days of whoever does it, cost more than a slow model that is asked a
-#   thousand times a day.
-# - **A task that the small model cannot learn.** The ladder's accuracies are of this task. In the paper's Table 1 the student that keeps
-#   BoolQ falls from 64.81 to 33.68 on ReCoRD.
-# - **Labels that change weekly**: every step is to be done again, and all choices are made anew on dev.
+# - **Few requests.** Training a teacher and a student costs more than a slow model that is asked a thousand times a day, and the days of the person
+#   who does it cost more still.
+# - **A task that the small model cannot learn.** The accuracies of this ladder are those of this task. In the paper's Table 1, the
+#   student that keeps up on BoolQ falls from 64.81 to 33.68 on ReCoRD.
+# - **Labels that change every week.** Every step has to be done again then, and all choices made anew on dev.
 #
 # ## 9.13 Exercises
 #
-# 1. Open `ladder.csv` and compute *speedup_step* of the last rung from the throughputs alone. Why is it not quite the figure in the
-#    table? Look for `paired_baseline_per_s` in `results/`.
-# 2. Leave out *two* techniques at once. Which pair is worth more than the product of its two factors, and why?
-# 3. `make compare` sets this run beside a reference run, `make compare WITH=paper` beside the paper. Which differences are larger than
-#    their intervals?
+# **Exercise 1: two ways to compute a step.** Open `ladder.csv` and divide the requests per second of the last rung by those of the rung it
+# stands on. Why is the result not *speedup_step*? Predict which of the two is more trustworthy, then look at the column of each:
+#
+#     column -s, -t < outputs/docs-cpu/ladder.csv | less -S
+
+# %% tags=["answer"]
+below = ladder.set_index("rung").loc[end["stacks_on"]]
+from_columns = end["throughput_per_s"] / below["throughput_per_s"]
+answer = f"From the columns: {from_columns:.2f}. *speedup_step*: {end['speedup_step']:.2f}. The first divides two numbers "
+answer += "of different minutes. The second divides two of the same rounds: the rung below was timed again beside the new "
+answer += (
+    "one, which the record keeps as `paired_baseline_per_s`. So the second is the one to trust."
+)
+show(Markdown(answer))
+
+# %% [markdown]
+# **Exercise 2: is the finished stack more than its steps?** Multiply all factors of 9.6, leaving out *ONNX Runtime*, whose row already contains two others.
+# Predict whether the product is larger or smaller than that of the same techniques when they were added. To time a single
+# technique again:
+#
+#     make book SET='left_out=["batching"]'
+
+# %% tags=["answer"]
+single = [
+    row
+    for row in bench.facts["leave_one_out"]
+    if row["added"] and ", with " not in row["technique"]
+]
+in_stack, added = (math.prod(row[key] for row in single) for key in ("factor", "added"))
+answer = f"{len(single)} techniques: {in_stack:.1f} in the full stack, {added:.1f} when added. "
+answer += "A smaller product means that the techniques partly do each other's work; a larger one means that they need "
+answer += "one another. Within the ranges of 9.6 the two may not differ at all."
+show(Markdown(answer if single else "This run's stack has no technique of its own to leave out."))
+
+# %% [markdown]
+# **Exercise 3: what does a narrower interval cost?** The interval of the retention shrinks with the square root of the number of test texts. How many
+# would be needed to halve it, and how many until it no longer contains the rule? Compare with what `make compare` says of another run:
+#
+#     make compare WITH=paper
+
+# %% tags=["answer"]
+share = bench.facts["retention"]
+answer = "This run's teacher is not clearly above the floors, so there is no retention to speak of."
+if share and share["value"] is not None:
+    half = (share["high"] - share["low"]) / 2
+    apart = abs(share["value"] - share["min_retention"])
+    times_more = (half / apart) ** 2 if apart else math.inf
+    answer = f"The interval reaches {half:.1%} to each side with {share['n']:,} texts. Half of that takes four times as "
+    answer += f"many, {4 * share['n']:,}. The value is {apart:.1%} from the rule, so {share['n'] * times_more:,.0f} "
+    answer += "texts would tell on which side it lies, if the value stayed the same."
+show(Markdown(answer))
 
 # %% tags=["hide-input"]
 bench.facts["speedup_vs_padded"] = float(end["speedup_vs_padded"])

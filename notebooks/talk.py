@@ -14,10 +14,10 @@
 # %% [markdown] slideshow={"slide_type": "skip"}
 # # The talk
 #
-# Slides of a finished run. `make talk` executes this notebook, which records the live demos as it goes, makes a deck of it and opens it; in
-# JupyterLab it presents as it stands (View, Presentation Mode). Each slide is a cell with its notes below: how many seconds it takes, what to
-# say, what to ask. Slides with the tag `long` are left out of the short form, `make talk MINUTES=20`. No number is typed here: all come from
-# the records of the run's chapters, and are refused if these came from other code, data or hardware.
+# Slides of a finished run. `make talk` executes this notebook, which records the live demos, makes a deck of it, and opens the deck. In
+# JupyterLab you can present it as it is (View, Presentation Mode). Each slide is a cell, with its notes below: how many seconds it takes, what to
+# say, and what to ask. Slides with the tag `long` are left out of the short form, `make talk MINUTES=20`. No number is typed here: all of them come
+# from the records of the run's chapters, and records of other code, data or hardware are refused.
 
 # %% tags=["parameters"] slideshow={"slide_type": "skip"}
 run: str = "docs-cpu"  # name of the run, a file in params
@@ -44,7 +44,7 @@ untrained = evidence.accuracy(PADDED) is None
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # The demos are recorded here, while nothing else runs: the same parts that will run on stage, for as long as they will run there. If the stage
-# is lost later on, the deck goes on from these recordings and says so.
+# fails later, the deck continues from these recordings and says so.
 
 # %% tags=["hide-input"] slideshow={"slide_type": "skip"}
 recording.record(bench.folder, bench.folder / recording.FOLDER)
@@ -52,74 +52,74 @@ recording.record(bench.folder, bench.folder / recording.FOLDER)
 # %% tags=["hide-input"] slideshow={"slide_type": "slide"}
 slides.show(
     "# Taming Transformers",
-    f"### {times(padded['factor'])} as many answers a second from one ordinary processor, and what that cost",
-    f"Everything here was measured on {evidence.machine}, on {evidence.date}, by the run `{run}`. No number was typed.",
+    f"### {times(padded['factor'])} as many answers per second from one ordinary processor, and what they cost",
+    f"All numbers were measured on {evidence.machine}, on {evidence.date}, by the run `{run}`. None was typed by hand.",
 )
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 45 s
 #
-# **Say.** A text classifier, a processor without an accelerator, and one question: how much of the work need not be done at all? I will show
-# each step with its price, and steps that failed. The factor in the title is measured, start and end side by side; later I take it apart.
+# **Say.** We have a text classifier, a processor without an accelerator, and one question: how much of the work can we leave out? I will show
+# you each step with its price, and also the steps that failed. The factor in the title is measured, start and end side by side. Later I will take it apart.
 #
-# **Before you begin.** The address bar holds the slide: a reload comes back here. S opens this window, R sets a demo back.
+# **Before you begin.** The address bar holds the slide, so a reload returns here. S opens this window, and R sets a demo back.
 
 # %% tags=["hide-input"] slideshow={"slide_type": "slide"}
 request_ms, dollars = rung.loc[PADDED, "latency_p50_ms"], rung.loc[PADDED, "usd_per_100m"]
 per_s, stock = rung.loc[PADDED, "throughput_per_s"], rung.loc[PADDED, "model"]
 slides.show(
-    "## The problem: a model that nobody asked for",
+    "## The problem: you want answers, and get a bill",
     slides.large(
         {
-            f"{number(request_ms)} ms": f"for one answer of <code>{stock}</code>, called as tutorials call it",
-            f"{number(per_s)} a second": "is all that the machine answers",
+            f"{number(request_ms)} ms": f"for one answer of <code>{stock}</code>, called as in the tutorials",
+            f"{number(per_s)} per second": "is all that the machine can answer",
             f"{number(dollars)} USD": f"for a hundred million answers, at {evidence.usd_per_hour:g} USD an hour",
-            f"{number(rung.loc[PADDED, 'model_mb'])} MB": "are loaded before the first one",
+            f"{number(rung.loc[PADDED, 'model_mb'])} MB": "are loaded before the first answer",
         }
     ),
-    "What was asked for is the answer.",
+    "Nobody needs the model. Everybody needs the answer.",
 )
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 75 s
 #
-# **Say.** This is the stock model, called as the documentation calls it, on the machine in front of you. Everybody begins with it, and it is expensive.
-# Classification runs all day, on every document, comment and ticket; there the bill is made.
+# **Say.** This is the stock model, called as its documentation says, on the machine in front of you. Everybody begins here, and it is expensive.
+# Classification runs all day, on every document, comment and ticket. That is how the bill adds up.
 #
-# **Ask first.** Hands up: how many times as fast can this become without another processor? Twice? Ten times? A hundred times? Remember your
+# **Ask first.** Hands up: how much faster can this become on the same processor? Twice as fast? Ten times? A hundred times? Remember your
 # number.
 
 # %% tags=["hide-input"] slideshow={"slide_type": "slide"}
 padding = rung.loc[PADDED, "latency_p50_ms"] / rung.loc[UNPADDED, "latency_p50_ms"]
 slides.show(
-    f"## Two baselines: leaving the padding out is {times(padding)} already",
+    f"## Two baselines: without padding it is {times(padding)} as fast already",
     figures.bars(evidence.baselines(), "milliseconds for one request, median", log=True),
-    "Same weights, same answers. Blanks are computed like words. So every factor here is told against **both**.",
+    "Same weights, same answers: padding is computed like words. So every factor here is given against **both** baselines.",
 )
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 90 s
 #
-# **Say.** The first bar fills every text with blanks up to the longest that the model takes. The second leaves them out and gives the very same
-# answer. Many a famous factor begins at the first bar. The two lower bars are this run's teacher, a smaller model that was fine-tuned.
+# **Say.** For the first bar, every text is padded to the longest that the model takes. For the second, it is not, and the answer is the
+# same. Many famous speed-ups start at the first bar. The two lower bars are the teacher of this run, a smaller model that was fine-tuned.
 #
-# **Ask first.** Before you show it: what share of the time goes into blanks?
+# **Ask first.** Before you show the slide: what share of the time goes into padding?
 
 # %% tags=["hide-input", "long"] slideshow={"slide_type": "slide"}
 slides.show(
-    "## How a number comes about here",
-    "- **Checked first**: nothing is timed before its answers were compared with the model it stands for\n"
-    f"- **In turns**: what is compared runs in the same rounds, in an order drawn anew; the headline in {evidence.headline['rounds']} rounds\n"
+    "## How we measure",
+    "- **Checked first**: before we time anything, we compare its answers with those of the model it stands for\n"
+    f"- **In turns**: what is compared runs in the same rounds, in random order; the headline in {evidence.headline['rounds']} rounds\n"
     "- **Same requests, same cores** for everything; medians, and intervals from redrawn requests\n"
-    f"- **Chosen on dev, told on test**: {baseline['n_examples']['test']:,} texts that no choice has seen\n"
-    f"- **The rule**: a step that keeps less than {evidence.rule:.0%} of the teacher's score on dev is shown, and not taken",
+    f"- **Chosen on dev, reported on test**: {baseline['n_examples']['test']:,} texts that no choice has seen\n"
+    f"- **The rule**: a step that keeps less than {evidence.rule:.0%} of the teacher's score on dev is shown, but not taken",
 )
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 90 s
 #
-# **Say.** Five habits, and each is there because its lack has produced a wonderful number somewhere. The last one matters most for this talk:
-# you will see bars that are faster than what we took. They broke the rule.
+# **Say.** These are five habits. Each is here because somebody who lacked it once published a wonderful number. The last one matters most for this talk:
+# you will see bars that are faster than what we took. Those broke the rule.
 #
 # **Ask.** Which of these would your last benchmark have failed?
 
@@ -135,16 +135,16 @@ if not bench.teacher_is_clear:
 slides.show(
     f"## {clear}",
     figures.bars(evidence.floors(), "accuracy on test, per cent; lines: 95 % intervals"),
-    f"{gap}To keep the accuracy of a model that knows nothing is easy: hence this slide.",
+    f"{gap}It is easy to keep the accuracy of a model that knows nothing. Hence this slide.",
 )
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 105 s
 #
-# **Say.** A floor is whatever answers without a fine-tuned transformer: always the same answer, counted shared words, averaged embeddings. If a
-# floor reached the teacher, a tiny model would keep all of its accuracy, and that would prove nothing.
+# **Say.** A floor is anything that answers without a fine-tuned transformer: always the same answer, a count of shared words, averaged embeddings. If a
+# floor reached the teacher, a tiny model could keep all of its accuracy, and that would prove nothing.
 #
-# **Ask first.** How well do shared words do on your own task? Have you tried?
+# **Ask first.** How well would a count of shared words do on your own task? Have you tried?
 
 # %% tags=["hide-input"] slideshow={"slide_type": "slide"}
 slides.show(
@@ -156,8 +156,8 @@ slides.show(
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 90 s
 #
-# **Say.** The classic advice is: batch. On a processor a batch of unlike lengths computes blanks, and red bars are slower than no batch at all.
-# What helps is a budget: texts of like length together until so many tokens are reached.
+# **Say.** The classic advice is to batch. But a batch of texts of different lengths is mostly padding, and the red bars are slower than no batch at all.
+# What helps is a budget: collect texts of similar length until a certain number of tokens is reached.
 #
 # **Ask first.** Who expects eight requests at once to be faster than one by one? Then show the red bars.
 
@@ -167,10 +167,10 @@ slides.show("## Batching: what it cost, what did not work", costs.bullets(eviden
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 105 s
 #
-# **Say.** A batch answers when its slowest member does: throughput is bought with waiting. An adaptive server takes what is there and never
-# waits for company; at light load that is the whole difference.
+# **Say.** A batch is answered when its slowest member is, so you pay for throughput with waiting. An adaptive server takes what is there and never
+# waits for more. At light load that makes all the difference.
 #
-# **Ask.** Does your service sell throughput or waiting time?
+# **Ask.** What does your service sell, throughput or short waiting times?
 
 # %% tags=["hide-input"] slideshow={"slide_type": "slide"}
 slides.show(
@@ -182,10 +182,10 @@ slides.show(
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 90 s
 #
-# **Say.** A small model learns what the large one computes, its inner states and then its answers. The speed comes from having fewer layers; that is no
-# trick. What is bought with the training is the accuracy.
+# **Say.** A small model learns what the large one computes, first its inner states and then its answers. The speed comes from having fewer layers; there is no
+# trick in that. What the training buys is the accuracy.
 #
-# **Ask first.** The same small model with the labels alone, no teacher: how far does it get?
+# **Ask first.** Train the same small model on the labels alone, without a teacher: how far does it get?
 
 # %% tags=["hide-input", "long"] slideshow={"slide_type": "slide"}
 slides.show(
@@ -195,10 +195,10 @@ slides.show(
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 105 s
 #
-# **Say.** This is the step with a bill in advance: somebody has to train. And it is the one without which nothing else here would be allowed,
-# because it pays for the accuracy that cutting and rounding spend.
+# **Say.** This is the step that you pay for in advance, because somebody has to train. It also makes the other steps possible:
+# it earns the accuracy that pruning and rounding then spend.
 #
-# **Ask.** How many labelled examples do you have? What the labels alone teach depends on that.
+# **Ask.** How many labelled examples do you have? What a model learns from labels alone depends on that.
 
 # %% tags=["hide-input"] slideshow={"slide_type": "slide"}
 slides.show(
@@ -214,10 +214,10 @@ slides.show(
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 90 s
 #
-# **Say.** Which heads and neurons can go? The line on top asks how much the answers change when one is taken away. Large weights
-# are not important weights, and a random choice is the honest comparison. What is left is a smaller dense model: no sparse kernels needed.
+# **Say.** Which heads and neurons can go? The top line asks how much the loss changes when one of them is removed. Large weights
+# are not always important weights, and the honest comparison is a random choice. What is left is a smaller dense model that needs no sparse kernels.
 #
-# **Ask first.** Where will the line for the size of the weights run, above or below a random choice?
+# **Ask first.** Where will the line for the size of the weights be, above or below the random choice?
 
 # %% tags=["hide-input", "long"] slideshow={"slide_type": "slide"}
 slides.show("## Pruning: what it cost, what did not work", costs.bullets(evidence, "pruning"))
@@ -225,7 +225,7 @@ slides.show("## Pruning: what it cost, what did not work", costs.bullets(evidenc
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 105 s
 #
-# **Say.** The shape is judged by the clock, since counting weights or operations predicts milliseconds badly. What fell below
+# **Say.** The clock chooses the shape, because a count of weights or operations is a bad prediction of milliseconds. Whatever fell below
 # the rule is on this slide and not in the product, however fast it was.
 #
 # **Ask.** Would you have taken the fastest one?
@@ -240,8 +240,8 @@ slides.show(
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 90 s
 #
-# **Say.** Eight bits instead of thirty-two. Every bar is a recipe that can be found in some tutorial. Red ones are slower than what they replace,
-# or they change answers; accuracy alone would not have shown that, since flips in both directions cancel. So labels are compared one by one.
+# **Say.** Eight bits instead of thirty-two. Each bar is a recipe that you can find in some tutorial. The red ones are slower than what they replace,
+# or they change answers. Accuracy alone would not show that, because flips in both directions cancel. So we compare the labels one by one.
 #
 # **Ask first.** Four bits are half of eight. Are they twice as fast?
 
@@ -253,8 +253,8 @@ slides.show(
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 105 s
 #
-# **Say.** The quiet failures are the dangerous ones: a library's default gives a file that loads, is fast, and answers something else now and
-# then. Whether a format is fast is a question to the processor, not to the paper.
+# **Say.** The quiet failures are the dangerous ones. A library's default gives you a file that loads, is fast, and now and then answers something
+# else. And whether a format is fast depends on the processor, not on the paper.
 #
 # **Ask.** When did you last compare the labels of a quantised model one by one?
 
@@ -269,8 +269,8 @@ slides.show(
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 90 s
 #
-# **Say.** The weights are the same in all of these bars; only the graph differs. Three things go into the factor above: another engine, a last
-# layer that is computed for the one token a classifier reads, and cores that are divided so that none waits for another.
+# **Say.** All of these bars have the same weights; only the graph differs. Three things make up the factor above: another engine, a last
+# layer that is computed only for the one token that a classifier reads, and cores that are divided so that none waits for another.
 #
 # **Ask first.** Fusing operators saves work. Which of these will be the slowest?
 
@@ -280,8 +280,8 @@ slides.show("## Runtime: what it cost, what did not work", costs.bullets(evidenc
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 105 s
 #
-# **Say.** This is where belief is earned: a fusion that was made for another machine can cost time on this one, and one that is
-# told the wrong number of heads changes answers without a word. Switch things on one at a time, and time them.
+# **Say.** Do not trust an optimisation by its name. A fusion that was made for another machine can cost time on this one, and a fusion that is
+# given the wrong number of heads changes answers silently. Switch things on one at a time, and time them.
 #
 # **Ask.** Who has ever switched an optimisation off and become faster?
 
@@ -294,10 +294,10 @@ slides.show(
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 75 s
 #
-# **Say.** Read it from the top; the axis is logarithmic, so equal widths are equal factors. No bar is a miracle. The green bar is not their
-# product: it was measured with start and end side by side.
+# **Say.** Read it from the top. The axis is logarithmic, so equal widths are equal factors. No single bar is a miracle. The green bar is not their
+# product: it was measured, with start and end side by side.
 #
-# **Ask first.** Which step is the widest? Point, before I say it. It is often the one that nobody writes papers about.
+# **Ask first.** Which step is the widest? Point at it before I say it. It is often one that nobody writes papers about.
 
 # %% tags=["hide-input"] slideshow={"slide_type": "slide"}
 slides.show("## The race: the same requests, the same cores", slides.demo("race"))
@@ -305,14 +305,14 @@ slides.show("## The race: the same requests, the same cores", slides.demo("race"
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 120 s
 #
-# **Say.** Every lane gets the same requests in the same order, and the counters count answers that you can read. Where two lanes cannot run at
-# once without taking each other's cores, they run one after another, and the earlier one is replayed beside the later; the screen says so. A
-# lane with untrained weights races for its speed alone.
+# **Say.** Every lane gets the same requests in the same order, and the counters count answers that you can read. Two lanes that would take each
+# other's cores run one after the other; the earlier one is then replayed beside the later one, and the screen says so. A
+# lane with untrained weights races for speed alone.
 #
-# **Ask first.** When the fast lane is done, how long does the slow one still need? Seconds, minutes, an hour?
+# **Ask first.** When the fast lane is done, how long will the slow one still need? Seconds, minutes, an hour?
 #
-# **If it fails.** "The machine on stage has given up; what you see now is its own rehearsal, recorded on the machine and the day that the
-# badge names." Nothing needs to be pressed. R sets it back.
+# **If it fails.** "The machine on stage has given up. What you see now is its own rehearsal, recorded on the machine and the day that the
+# badge names." You need not press anything. R sets it back.
 
 # %% tags=["hide-input"] slideshow={"slide_type": "slide"}
 measured_rows = [
@@ -323,11 +323,11 @@ certified = story.get("retention")
 slides.show(
     f"## {times(padded['factor'])}, or {times(unpadded['factor'])}, or {times(teacher['factor'])}: against what?",
     "\n".join(
-        ["| against | measured (rounds) | steps multiplied |", "|:--|--:|--:|", *measured_rows]
+        ["| against | measured (range) | product of the steps |", "|:--|--:|--:|", *measured_rows]
     ),
     f"Accuracy **{evidence.accuracy(last):.1%}**, the teacher's {evidence.accuracy(TEACHER):.1%}{retention.missed(certified)}. "
     + (
-        "The reference's weights are untrained here: it has a speed and no accuracy."
+        "The reference's weights are untrained here, so it has a speed but no accuracy."
         if untrained
         else ""
     ),
@@ -336,11 +336,11 @@ slides.show(
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 90 s
 #
-# **Say.** One product, five factors, all true. The first is the one for a headline. The fourth is the one to believe most: the same task on
-# both sides, and the accuracy that is kept belongs to the same model. The last column multiplies the steps; where it leaves the range of the rounds,
-# the machine was another one between the chapters, and the measured number counts.
+# **Say.** One product and five factors, all of them true. The first is the one for headlines. The fourth deserves the most trust: both
+# sides do the same task, and the accuracy that is kept belongs to the same model. The last column multiplies the steps. Where it lies outside the range of the rounds,
+# the machine changed between the chapters, and the measured number counts.
 #
-# **Ask first.** What was your number at the start? Against which of these did you mean it?
+# **Ask first.** What was your number at the start? Which of these did you have in mind?
 
 # %% tags=["hide-input", "long"] slideshow={"slide_type": "slide"}
 asked = [
@@ -359,23 +359,23 @@ slides.show(
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 135 s
 #
-# **Say.** To the right is faster, up is better. A cross is below the rule on dev and was not taken, however fast. The thin lines are intervals: a
-# difference smaller than they are decides nothing. The rule is asked on dev, and test is looked at once: it may disagree, and then it is told.
+# **Say.** Right is faster, up is more accurate. A cross is below the rule on dev and was not taken, however fast it is. The thin lines are intervals: a
+# difference smaller than they are decides nothing. The rule is applied on dev. Test is looked at once; it may disagree, and then the slide says so.
 #
-# **Ask.** Which point would you take home? There is no right answer; there is a front.
+# **Ask.** Which point would you take home? There is no single right answer: every point of the front is one.
 
 # %% tags=["hide-input"] slideshow={"slide_type": "slide"}
-slides.show("## Your own words, at every key", slides.demo("typing"))
+slides.show("## Your own words, key by key", slides.demo("typing"))
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 90 s
 #
-# **Say.** Every key asks all models again. What the slow one cannot answer before the next key is lost, and counted. Where answers disagree, they
-# turn red, and I will not hide it.
+# **Say.** With every key, all models are asked again. If the slow one has not answered before the next key, that answer is dropped and counted. Where answers disagree, they
+# turn red, and I will not hide that.
 #
 # **Ask.** Somebody give me a sentence. Now: will the small model say the same as its teacher?
 #
-# **If it fails.** "This is what I typed at home": the recorded sentence goes on by itself, with its badge. R sets it back.
+# **If it fails.** "This is what I typed at home." The recorded sentence continues by itself, with its badge. R sets it back.
 
 # %% tags=["hide-input"] slideshow={"slide_type": "slide"}
 slides.show("## Rung by rung, on one sentence", slides.demo("ladder"))
@@ -383,29 +383,29 @@ slides.show("## Rung by rung, on one sentence", slides.demo("ladder"))
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 75 s
 #
-# **Say.** A stop a rung: what it is made of, what it has gained so far, what it answers to the text that we just typed. An answer that flips
+# **Say.** The slider stops at every rung. You see what the rung is made of, what has been gained so far, and what it answers to the text that we just typed. An answer that flips
 # turns red at the step that flipped it.
 #
-# **Ask first.** At which step would you expect the first flip?
+# **Ask first.** At which step do you expect the first flip?
 #
-# **If it fails.** "The recorded sentence shows the same steps." The slider works without the machine. R sets it back.
+# **If it fails.** "The recorded sentence shows the same steps." The slider also works without the machine. R sets it back.
 
 # %% tags=["hide-input", "long"] slideshow={"slide_type": "slide"}
 slides.show(
-    "## Leave one out: what would be missed?",
+    "## Leave one out: what would we miss?",
     figures.bars(
         evidence.left_out(), "times as slow without it; lines: intervals", one="the full stack"
     ),
-    "*Points*: the accuracy of the stack without it, against the full one.",
+    "*Points*: the accuracy without the technique, minus that of the full stack.",
 )
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 120 s
 #
-# **Say.** The order of a ladder is a choice, so each technique is taken out of the finished stack once. Steps depend on each other: what was worth
-# much when it was added may be worth little at the end, and the other way round.
+# **Say.** The order of a ladder is a choice, so here each technique is taken out of the finished stack once. Steps depend on each other: what was worth
+# a lot when it was added may be worth little at the end, and the other way round.
 #
-# **Ask first.** A bar whose interval crosses the line could go. Which one do you expect there?
+# **Ask first.** A technique whose interval crosses the line could go. Which one do you expect there?
 
 # %% tags=["hide-input", "long"] slideshow={"slide_type": "slide"}
 limit_rows = evidence.limits()
@@ -417,15 +417,15 @@ left = (
 slides.show(
     f"## Where it ends{left}",
     figures.bars(limit_rows, "requests a second", height=2.4),
-    "A processor multiplies so many numbers a second. Between the two bars lie attention, rounding, activations, blanks inside batches, and calls.",
-    "Beyond the lower one, the model has to do less.",
+    "A processor can do only so many multiplications per second. Between the bars lie attention, rounding, activations, padding in batches, and calls.",
+    "To go beyond the lower bar, the model has to do less.",
 )
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 105 s
 #
-# **Say.** This tells you when to stop. The lower bar is what the best products that were measured on this machine would allow for this very model. A
-# smaller model moves it; nothing else does.
+# **Say.** This slide tells you when to stop. The lower bar is what the fastest products that were measured on this machine would allow for this model. Only a
+# smaller model moves it.
 #
 # **Ask.** Would you go on from here, or ship it?
 
@@ -434,38 +434,38 @@ slides.show(
     "## The bill: a hundred million answers",
     figures.bars(
         evidence.bill(),
-        f"USD, at {evidence.usd_per_hour:g} an hour for a machine that is always busy",
+        f"USD, at {evidence.usd_per_hour:g} an hour, for a machine that is always busy",
         log=True,
         height=3.2,
     ),
-    f"Training is on it once: the chapters of this run took {number(costs.minutes(evidence))} minutes on this machine, all experiments included.",
+    f"Training is paid once: the chapters of this run took {number(costs.minutes(evidence))} minutes on this machine, with all experiments.",
 )
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 120 s
 #
-# **Say.** Money follows throughput. But the training comes first, and the days of the person who does it: who asks a model a thousand times a day should
-# leave it as it is. Energy goes with the money here, where the processor does not count it.
+# **Say.** The cost follows the throughput. But the training comes first, and so do the days of the person who does it. If you ask a model a thousand times a day,
+# leave it as it is. Energy follows the money here, unless the processor counts it.
 #
-# **Ask.** From how many requests a day on would this pay for you?
+# **Ask.** How many requests a day would it take to pay off for you?
 
 # %% tags=["hide-input"] slideshow={"slide_type": "slide"}
 slides.show(
     "## To take home",
     f"- **Say against what.** {times(padded['factor'])}, {times(unpadded['factor'])} and {times(teacher['factor'])} are the same product\n"
     "- **Check before you time**: label by label, not by the mean\n"
-    "- **Measure steps side by side**; fusions, bits and batches can all be slower\n"
-    "- **Keep a rule for accuracy**, asked on texts that are not the ones you report",
-    "`make book` runs all of this on your machine, `make export` gives you the model, `make talk` this talk about it.",
+    "- **Measure steps side by side**: fusions, bits and batches can all make it slower\n"
+    "- **Keep a rule for accuracy**, and apply it to other texts than those you report",
+    "`make book` runs all of this on your machine, `make export` gives you the model, and `make talk` this talk about it.",
 )
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # 90 s
 #
-# **Say.** Four sentences, and none of them is about transformers. Everything you saw comes out of one command on one machine; run it on yours, with
+# **Say.** Four sentences, and none of them is about transformers. Everything you saw comes from one command on one machine. Run it on yours, with
 # your data, and give this talk with your own numbers.
 #
-# **Ask.** Questions? Good ones to have slides for: the floors, the leave-one-out, the limit.
+# **Ask.** Any questions? There are slides to go back to: the floors, the leave-one-out, the limit.
 
 # %% tags=["hide-input"] slideshow={"slide_type": "skip"}
 bench.facts["source"] = evidence.source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 
@@ -99,3 +100,14 @@ def test_the_nights_cover_every_task_of_the_sweeps_in_two_sizes_and_are_gathered
     assert {"smoke", "standard"} <= {*matrix["size"]}
     assert nightly["summary"]["needs"] == "book" and nightly["summary"]["if"] == "always()"
     assert "NEVER COMPARED" in path.read_text()
+
+
+def test_a_codespace_has_four_cores_a_python_that_the_book_takes_and_a_set_up_that_exists():
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    assert container["hostRequirements"]["cpus"] == 4
+    python = re.search(r"python:(\d+\.\d+)", container["image"])[1]
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert python in SpecifierSet(wanted)
+    make, target = container["postCreateCommand"].split()
+    assert make == "make" and target in TARGETS
+    assert "timings mean little" in container["postAttachCommand"], "its machine is shared, which a reader must know"

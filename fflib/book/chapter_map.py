@@ -24,7 +24,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
     for chapter in params.chapters()[1:]:
         executed = folder / f"{chapter}.ipynb"
         page = nbformat.read(executed if executed.exists() else params.NOTEBOOKS / executed.name, as_version=4)
-        minutes, known = masthead.minutes_to_read(page), masthead.seconds_to_run(folder, [chapter])
+        minutes, known = masthead.minutes_to_read(page), masthead.seconds_to_run(folder, chapter)
         name = f"[{title(page, chapter)}]({chapter}.ipynb)" if executed.exists() else title(page, chapter)
         runs = dict(zip((FIRST, AGAIN), map(times.about, known), strict=True)) if known else {FIRST: "", AGAIN: ""}
         listed.append({"chapter": name, READ: f"{minutes} min"} | runs)

@@ -71,31 +71,28 @@ def minutes_to_read(page: NotebookNode) -> int:
 
 
 def time_to_run(folder: Path, chapters: Sequence[str]) -> list[str]:
-    """Say how long chapters take, see `seconds_to_run`; [] where that is not known of each."""
-    if not (known := seconds_to_run(folder, chapters)):
+    """Say how long chapters take, by `seconds_to_run`; [] where nothing tells of each."""
+    known = [seconds_to_run(folder, chapter) for chapter in chapters]
+    if not all(known):
         return []
-    first, again = map(times.about, known)
+    first, again = (times.about(sum(seconds)) for seconds in zip(*known, strict=True))
     what = "to run" if len(chapters) == 1 else "to run the whole book"
     return [f"{first} {what}" + (f", {again} when its models are in the cache" if again != first else "")]
 
 
-def seconds_to_run(folder: Path, chapters: Sequence[str]) -> tuple[float, float] | None:
-    """Return how long chapters take the first time and again, by this run's records and the kept times of this run.
+def seconds_to_run(folder: Path, chapter: str) -> tuple[float, float] | None:
+    """Return how long a chapter takes the first time and again, by this run's record and the kept times of this run.
 
     A run that found its models in the cache does not know how long they took, so the longer of both counts for the
-    first time, and what the cache saves is left out for the next. None: of a chapter neither tells.
+    first time, and what the cache saves is left out for the next. None: neither tells.
     """
-    kept = times.table(times.KEPT).get(folder.name, {}).get("seconds", {})
-    longest = [_longest(folder, chapter, kept.get(chapter, {})) for chapter in chapters]
-    if not all(longest):
-        return None
-    first_s = sum(sum(seconds.values()) for seconds in longest)
-    return first_s, first_s - sum(seconds.get(kind, 0.0) for seconds in longest for kind in CACHED)
-
-
-def _longest(folder: Path, chapter: str, kept: dict[str, float]) -> dict[str, float]:
     own = next(iter(records.readable(folder, f"results/{chapter}.json").values()), {}).get("seconds_by_kind") or {}
-    return max(own, kept, key=lambda seconds: sum(seconds.values()))
+    kept = times.table(times.KEPT).get(folder.name, {}).get("seconds", {}).get(chapter, {})
+    longest = max(own, kept, key=lambda seconds: sum(seconds.values()))
+    if not longest:
+        return None
+    first_s = sum(longest.values())
+    return first_s, first_s - sum(longest.get(kind, 0.0) for kind in CACHED)
 
 
 def _download(name: str, words: str) -> str:

@@ -1,4 +1,6 @@
-"""README's ladder and tables: what stands between its markers is made from the reference results.
+"""README's headline and its tables: what stands between its two pairs of markers is made from the reference results.
+
+The headline, a figure and a sentence, belongs to the first screen; the ladder and the tables stand further below.
 
 python -m fflib.book.readme            writes it
 python -m fflib.book.readme --check    says whether it is current
@@ -25,28 +27,49 @@ from fflib.story import headline_told
 from fflib.story.factors import AGAINST
 
 README = ROOT / "README.md"
+HEADLINE_BEGIN, HEADLINE_END = "<!-- headline:begin -->", "<!-- headline:end -->"
 BEGIN, END = "<!-- ladder:begin -->", "<!-- ladder:end -->"
 
 
-def section(reference: Reference, further: Sequence[Reference] = (), sweeps: Sequence[ReferenceSweep] = ()) -> str:
-    """Return what README shows: the ladder of ``reference`` as figure and table, and one row for each further one.
-
-    Of each sweep its figure and its tables.
-    """
+def headline(reference: Reference) -> str:
+    """Return what README's first screen shows of ``reference``: the figure of its ladder, and a sentence."""
     figure = f"{shown(REFERENCES)}/{reference.name}/figures/ladder.png"
-    alt = f"The ladder of {reference.name}: a bar a rung, speed-up against the padded reference"
+    alt = f"The ladder of {reference.name}: a bar for each rung, its speed-up over the padded reference"
+    way, machine = reference.way(), reference.about["machine"]
+    first, last = way.iloc[0], way.iloc[-1]
+    padded, unpadded = (_factor(reference, last, *each) for each in (("padded", AGAINST[0]), ("unpadded", AGAINST[1])))
+    fact = _retention(reference)
+    kept = f"; it keeps {fact['value']:.1%} of its teacher's score" if fact and fact["value"] is not None else ""
+    sentence = (
+        f"The classifier at the end of this book is **{padded}** as fast as a stock `{first['model']}` that pads every "
+        f"request, and **{unpadded}** as fast as the same model without padding, measured on "
+        f"{machine['cores_available']} cores of {machine['cpu']}{kept}."
+    )
+    return f"![{alt}]({figure})\n\n{sentence}"
+
+
+def section(reference: Reference, further: Sequence[Reference] = (), sweeps: Sequence[ReferenceSweep] = ()) -> str:
+    """Return README's results: the ladder of ``reference``, and folded a row for each further one.
+
+    Of each sweep, folded too, its figure and its tables.
+    """
     ladder = rungs.ladder_markdown(reference.way())
     told = headline_told.sentence(reference.headline)
     certificate = retention.certificate(_retention(reference))
-    parts = [f"{_measured(reference)} `make book` measures yours.", told, f"![{alt}]({figure})", ladder]
-    parts += [f"The last row: {certificate[0].lower()}{certificate[1:]}"] if certificate else []
+    parts = [f"{_measured(reference)} `make book` measures yours.", ladder, f"{told} {certificate}".strip()]
     if further:
         rows = pd.DataFrame([_summary(each) for each in further])
         table = rows.to_markdown(index=False, disable_numparse=True)
-        parts += ["Other runs, each from its padded baseline to its last rung:", table]
-        parts += ["\n".join(f"- {each.name}: {_measured(each)}" for each in further)]
-    parts += [part for sweep in sweeps for part in _tables(sweep)]
+        origins = "\n".join(f"- {each.name}: {_measured(each)}" for each in further)
+        parts += _folded("Other runs, each from its padded baseline to its last rung", table, origins)
+    for sweep in sweeps:
+        parts += _folded(f"All tasks of the sweep {sweep.name}, beside the paper's tables", *_tables(sweep))
     return "\n\n".join(parts)
+
+
+def _folded(title: str, *parts: str) -> list[str]:
+    """Put parts behind a title that opens them; GitHub and Markdown readers take HTML for that."""
+    return [f"<details>\n<summary>{title}</summary>", *parts, "</details>"]
 
 
 def _tables(sweep: ReferenceSweep) -> list[str]:
@@ -60,7 +83,7 @@ def _tables(sweep: ReferenceSweep) -> list[str]:
 
 
 def write(readme: Path = README, folder: Path = REFERENCES) -> None:
-    """Put the references' ladder between README's markers. InputError: no reference, or not one pair of markers."""
+    """Put the references' results between README's markers. InputError: no reference, or not one pair of each."""
     write_text(readme, _with_section(readme, folder))
 
 
@@ -75,13 +98,19 @@ def _with_section(readme: Path, folder: Path) -> str:
         raise InputError(f"{shown(folder)} holds no reference yet; make one: python -m fflib.book.reference --run NAME")
     main = MAIN if MAIN in there else there[0]
     sweeps = [reference_sweep.read(name, folder) for name in reference_sweep.names(folder)]
-    text_between = section(read(main, folder), [read(name, folder) for name in there if name != main], sweeps)
+    reference, others = read(main, folder), [read(name, folder) for name in there if name != main]
     text = readme.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or not (begin and end):
-        raise InputError(f"{readme.name} needs one line {BEGIN} and below it one line {END}; mend it")
-    return f"{before}{BEGIN}\n{text_between}\n{END}{after}"
+    text = _replaced(readme.name, text, (HEADLINE_BEGIN, HEADLINE_END), headline(reference))
+    return _replaced(readme.name, text, (BEGIN, END), section(reference, others, sweeps))
+
+
+def _replaced(name: str, text: str, markers: tuple[str, str], between: str) -> str:
+    first, last = markers
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
+    if text.count(first) != 1 or text.count(last) != 1 or not (begin and end):
+        raise InputError(f"{name} needs one line {first} and below it one line {last}; mend it")
+    return f"{before}{first}\n{between}\n{last}{after}"
 
 
 def _measured(reference: Reference) -> str:

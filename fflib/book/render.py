@@ -108,6 +108,8 @@ def stage(executed: Mapping[str, NotebookNode], folder: Path, staging: Path, tri
         folder: of the run that they are of.
         trial: the page after the chapters on which the model answers.
     """
+    from fflib.book.pages import home, staged  # only now: they read ladders and draw, and that takes time to import
+
     staging.mkdir(parents=True)
     if (folder / "figures").is_dir():
         shutil.copytree(folder / "figures", staging / "figures")
@@ -122,8 +124,11 @@ def stage(executed: Mapping[str, NotebookNode], folder: Path, staging: Path, tri
         _write_text(staging / f"{TRIAL}.md", trial.text)
     back = _back_pages(staging, links, cells.cites(pages.values()))
     contents = _contents("Chapters", [page for page in names.values() if page != "index"] + [TRIAL] * bool(trial))
+    further = staged.write(folder, staging)
+    contents += "\n\n" + _contents(staged.CAPTION, further) if further else ""
     contents += "\n\n" + _contents("At the back", back)
     if INTRODUCTION in pages:
+        home.make_ready(pages[INTRODUCTION], staged.links(further))
         pages[INTRODUCTION].cells.append(nbformat.v4.new_markdown_cell(contents))
     else:
         _write_text(staging / "index.md", f"# {TITLE}\n\n{contents}\n")

@@ -40,10 +40,10 @@ SESSION_ENTRIES = ("session.intra_op.allow_spinning", "optimization.disable_spec
 REQUIRED = {"onnxruntime": ("1.20", "2"), "tokenizers": ("0.20", "1"), "numpy": ("1.26", "3")}
 LEAST_PYTHON = "3.10"
 N_CHECKED, TOLERANCE = 8, 1e-4  # texts, and difference of a logit
-SMOKE = "The run's size is smoke: it was made to try the code, and its numbers mean nothing."
+SMOKE = "The size of the run is smoke: it was made to try the code, and its numbers mean nothing."
 UNCLEAR = """
-- Its teacher was not clearly above what classifiers reach that count words or average embeddings: try one of them."""
-SIZED = "The numbers are those of one run of size {size} on one machine."
+- Its teacher was not clearly above classifiers that count words or average embeddings: try one of those first."""
+SIZED = "The numbers come from one run of size {size} on one machine."
 
 
 def build(run: params.Run) -> Path:

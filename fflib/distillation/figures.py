@@ -62,7 +62,7 @@ ARROWS = (
 WORDS = (
     (3, 52, STEP, "1"), (27, 49, STEP, "2"), (58, 49, STEP, "3"), (3, 31, STEP, "1"), (25.5, 28, STEP, "2"),
     (25, 13, STEP, "3"), (43, 10, STEP, "4"), (64, 10, STEP, "5"),
-    (1, 62, HEAD, "Two routes to a small task model"), (27, 51.6, CENTRED, "distil"), (58, 51.6, CENTRED, "fine-tune"),
+    (27, 51.6, CENTRED, "distil"), (58, 51.6, CENTRED, "fine-tune"),
     (3, 56, HEAD, "A  Task-agnostic: distil first, on general text; learn the task last"), (21.5, 11.4, CENTRED, "or"),
     (3, 35, HEAD, "B  Task-specific: learn the task first; then distil on it"), (25.5, 30.6, CENTRED, "fine-tune"),
     (34.8, 19, LEFT, "start\nfrom its\nlayers"), (64.8, 19, LEFT, "prediction\ndistillation:\nits logits"),
@@ -75,6 +75,7 @@ def routes(caption: str = "") -> plt.Figure:
     """Draw the two routes to a small task model: distil before the task is known (A), or after (B)."""
     figure, axes = plt.subplots(figsize=(8.4, 6.4), subplot_kw={"xlim": (0, 84), "ylim": (0, 64.2)})
     axes.axis("off")
+    axes.set_title("Two routes to a small model for a task")
     for box in BOXES:
         _box(axes, *box)
     for *start, x, y in ARROWS:
@@ -115,10 +116,10 @@ def students(
     axes.axhline(teacher["accuracy"], color=BLUE, lw=1)
     axes.axhline(floor, color=BLACK, linestyle="--", lw=1.2)
     axes.text(1.01, floor, floor_label, transform=axes.get_yaxis_transform(), va="center")
-    axes.plot(teacher["x"], teacher["accuracy"], "*", color=BLUE, ms=15, label=f"{teacher['name']} (interval shaded)")
+    axes.plot(teacher["x"], teacher["accuracy"], "*", color=BLUE, ms=15, label=f"{teacher['name']} (95 % interval)")
     order = list(dict.fromkeys(point["route"] for point in points))
     speeds = [teacher["x"], *(point["x"] for point in points)]
-    apart = "; routes a bit apart" if len(order) > 1 else ""
+    apart = "; routes are moved apart a little" if len(order) > 1 else ""
     axes.set(xscale="log", xlim=(min(speeds) / 1.6, max(speeds) * 1.6), xlabel=xlabel + apart)
     looks = {route: (*LINES[(i + 1) % len(LINES)], aside(axes, i, len(order))) for i, route in enumerate(order)}
     axes.update_datalim([(point["x"], point[end]) for point in points for end in ("low", "high")])
@@ -129,7 +130,7 @@ def students(
         if point["chosen"]:
             axes.plot(x, y, "o", ms=19, mfc="none", mec=BLACK, mew=1.8, transform=beside, gid="ring")
     axes.xaxis.set(major_locator=ticker.LogLocator(subs=(1, 2, 5)), major_formatter="{x:,g}")
-    put_head(axes, "What each student keeps, and how fast it is", "accuracy (bars: interval)")
+    put_head(axes, "Accuracy and speed of each student", "test accuracy (bars: 95 % interval)")
     put_caption(figure, caption)
     figure.draw_without_rendering()  # the layout must stand before labels are measured
     marks, taken = [line.get_window_extent() for line in axes.lines], []
@@ -161,9 +162,13 @@ def depth_curve(points: Sequence[Point], min_retention: float, caption: str = ""
     axes.update_datalim([(point["x"], point[end]) for point in points for end in ("low", "high")])
     axes.autoscale_view()
     layers = sorted({point["x"] for point in points})
-    axes.set(xticks=range(layers[0], layers[-1] + 1), xlim=(layers[0] - 0.7, layers[-1] + 0.7), xlabel="layers")
-    axes.set_title("What a student keeps of its teacher, by its layers (ringed: goes on)")
-    axes.yaxis.set(label_text="share of the teacher's score (bars: paired interval)")
+    axes.set(
+        xticks=range(layers[0], layers[-1] + 1),
+        xlim=(layers[0] - 0.7, layers[-1] + 0.7),
+        xlabel="its layers",
+    )
+    axes.set_title("What share of its teacher's dev score each student keeps (ringed: chosen)")
+    axes.yaxis.set(label_text="share (bars: paired 95 % interval)")
     axes.yaxis.set_major_formatter(ticker.PercentFormatter(1))
     put_caption(figure, caption)
     figure.draw_without_rendering()  # the layout must stand before labels are measured
@@ -186,13 +191,14 @@ def ablation(rows: Sequence[Point], full: float, caption: str = "") -> plt.Figur
         axes.plot([0, middle], [i, i], color=color, lw=7, alpha=0.35, solid_capstyle="butt")
         axes.plot([low, high], [i, i], color=color, marker="|", ms=9, gid="interval")
         axes.plot(middle, i, "o", color=color, mfc="white" if unknown else color, ms=8, gid="effect")
-        words = f"{middle:+.1f}".replace("-", "\N{MINUS SIGN}") + "  no interval" * unknown + "  within noise" * noise
+        words = f"{middle:+.1f}".replace("-", "\N{MINUS SIGN}") + "  no interval" * unknown + "  may be chance" * noise
         axes.text(1.02, i, words, transform=axes.get_yaxis_transform(), va="center", color=GREY if noise else BLACK)
     axes.set_yticks(range(len(rows)), [FOLD(row["name"]) for row in rows])
     axes.set(
-        ylim=(len(rows) - 0.5, -0.5), xlabel="change in dev accuracy (points); left of zero: worse than the recipe"
+        ylim=(len(rows) - 0.5, -0.5),
+        xlabel="change of the dev accuracy (points); left of zero: worse",
     )
-    axes.set_title(f"What each change does to the recipe ({full:.1%} on dev)")
+    axes.set_title(f"What each change to the recipe does ({full:.1%} on dev without a change)")
     put_caption(figure, caption)
     return figure
 
@@ -201,13 +207,13 @@ def ablation(rows: Sequence[Point], full: float, caption: str = "") -> plt.Figur
 def data_curve(
     lines: Mapping[str, Sequence[Sequence[float]]], teacher_accuracy: float, chance: float, caption: str = ""
 ) -> plt.Figure:
-    """Draw dev accuracy over the number of training examples: {route: (n, accuracy, low, high)}."""
+    """Draw dev accuracy over the number of training examples: {line: (n, accuracy, low, high)}."""
     figure, axes = plt.subplots(figsize=(8.4, 4.4))
     sizes = sorted({size for n, *_ in lines.values() for size in n})
     axes.set(
         xscale="log",
         xlim=(sizes[0] / 1.2, sizes[-1] * 1.2),
-        xlabel="training examples (log scale)" + "; routes apart" * (len(lines) > 1),
+        xlabel="training examples (log scale)" + "; lines are moved apart a little" * (len(lines) > 1),
     )
     for i, ((name, (n, accuracy, low, high)), (color, marker)) in enumerate(zip(lines.items(), LINES, strict=False)):
         beside = aside(axes, i, len(lines))
@@ -218,7 +224,7 @@ def data_curve(
         axes.axhline(value, color=BLACK, linestyle=style, lw=1.4)
         axes.text(1.01, value, words, transform=axes.get_yaxis_transform(), va="center")
     axes.set_xticks(sizes, [f"{size:,g}" for size in sizes])
-    put_head(axes, "How accuracy grows with the texts that are learnt from", "dev accuracy (bars: interval)")
+    put_head(axes, "Dev accuracy by the number of training texts", "dev accuracy (bars: 95 % interval)")
     put_caption(figure, caption)
     return figure
 
@@ -254,6 +260,6 @@ def losses(stages: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], ca
         panel.set(xlabel="step", ylabel="training loss", ylim=(0, None))
         panel.set_title(FOLD(name), fontsize=10, weight="normal")
     panels[0][0].legend(fontsize=8)
-    figure.suptitle("The training loss of each stage, on its own scale", **ABOVE)
+    figure.suptitle("Training loss in each stage (each panel has its own scale)", **ABOVE)
     put_caption(figure, caption)
     return figure

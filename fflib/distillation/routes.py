@@ -37,10 +37,12 @@ def verdict(labels: Scored | None, n_seen: int, n_teacher: int) -> str:
         return "This run did not try labels alone; name *labels* in `routes_tried`."
     apart = "clearly ahead of" if labels.high < 0 else "clearly behind" if labels.low > 0 else "not clearly apart from"
     points, low, high = (-100 * value for value in (labels.value, labels.high, labels.low))
+    many = f"{n_teacher:,} examples" if n_teacher else "all of them"
+    more = " and so knows more than these examples hold" if not 0 < n_teacher <= n_seen else ""
     return (
         f"On these test texts the distilled student is **{apart}** the same architecture trained on labels alone "
-        f"({points:+.1f} points, {low:+.1f} to {high:+.1f}). Both saw {n_seen} examples, while the teacher had learnt "
-        f"from {n_teacher or 'all'}; the label routes' learning rate was not tuned."
+        f"({points:+.1f} points, {low:+.1f} to {high:+.1f}). Both saw {n_seen:,} examples. The teacher had learnt from "
+        f"{many}{more}. The learning rate of the label routes was not tuned."
     )
 
 

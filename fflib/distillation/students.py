@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -133,10 +134,15 @@ class StudentInit:
 
     def minutes_before(self, shape: str) -> float:
         """Return how many minutes a student that comes with the book had been taught; of any other 0."""
-        if not shipped_student.is_kept(shape):
-            return 0.0
-        record = shipped.record_of(self._kept_file(StudentShape.parse(shape)))
-        return sum(history["seconds"] for history in record["histories"]) / 60
+        return sum(history["seconds"] for history in self._record_before(shape).get("histories", ())) / 60
+
+    def texts_before(self, shape: str) -> int:
+        """Return on how many texts a student that comes with the book had been taught; of any other 0."""
+        return self._record_before(shape).get("examples", {}).get("train", 0)
+
+    def _record_before(self, shape: str) -> dict[str, Any]:
+        is_kept = shipped_student.is_kept(shape)
+        return shipped.record_of(self._kept_file(StudentShape.parse(shape))) if is_kept else {}
 
     def _fits(self, shape: str) -> bool:
         if shipped_student.is_kept(shape):

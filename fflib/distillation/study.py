@@ -167,11 +167,14 @@ def why_above(name: str, difference: Scored) -> str:
     """Return a sentence on a student that scores above its teacher, by ``difference``; '' for one that does not."""
     if difference.value <= 0:
         return ""
-    size = "more than" if difference.low > 0 else "no more than"
+    interval = f"the paired interval, {100 * difference.low:+.1f} to {100 * difference.high:+.1f},"
+    chance = f"{interval} includes zero, so the choice of test texts alone can explain it"
+    if difference.low > 0:
+        chance = f"{interval} lies above zero, so the choice of test texts alone does not explain it"
     return (
-        f"**{name}** scores {100 * difference.value:.1f} points above its teacher, {size} another choice of "
-        "texts could explain; a student can, since it learns from probabilities, which are less noisy than labels, and "
-        "has fewer weights to learn single examples by heart."
+        f"**{name}** scores {100 * difference.value:.1f} points above its teacher: {chance}. A student can be better "
+        "than its teacher. It learns from the teacher's probabilities, which are less noisy than labels, and it has "
+        "fewer weights with which to learn single examples by heart. No test label took part in its training."
     )
 
 

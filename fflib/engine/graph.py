@@ -9,10 +9,11 @@ and the order of the operators are the exporter's; it stays in `export.to_onnx`,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 import torch
-from onnxscript import GraphBuilder, ir
 from torch import Tensor, nn
 
 from fflib.data.task import SEGMENTS
@@ -20,12 +21,14 @@ from fflib.model import encoder
 from fflib.model.config import EncoderConfig
 from fflib.model.encoder import MASKED, Classifier
 
+if TYPE_CHECKING:  # else imported where a graph is begun: onnxscript takes a second or two, and few processes write one
+    from onnxscript.ir import Value  # in a graph: what an operator returns, a weight, or an input
+
 OPSET, IR_VERSION = 20, 10  # those that PyTorch's exporter writes
-INTEGERS, FLOATS, TRUTHS = ir.DataType.INT64, ir.DataType.FLOAT, ir.DataType.BOOL
+INTEGERS, FLOATS, TRUTHS = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL
 ROWS = ("batch", "length")
 GELUS = {"gelu": "none", "gelu_new": "tanh"}  # activations of a config, and ONNX's names of their approximations
 Shape = tuple[str | int, ...]
-Value = ir.Value  # in a graph: what an operator returns, a weight, or an input
 
 
 class Graph:
@@ -38,19 +41,35 @@ class Graph:
     """
 
     def __init__(
-        self, module: nn.Module, config: EncoderConfig, inputs: Mapping[str, Shape], kind: ir.DataType = INTEGERS
+        self, module: nn.Module, config: EncoderConfig, inputs: Mapping[str, Shape], kind: int = INTEGERS
     ) -> None:
+        from onnxscript import GraphBuilder, ir
+
+        self._ir = ir
         self._builder = GraphBuilder(ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="encoder"))
         self._names = {parameter: name for name, parameter in module.named_parameters()}
         self.config, self.op = config, self._builder.op
-        self.inputs = {name: self._builder.input(name, kind, shape) for name, shape in inputs.items()}
+        self.inputs = {name: self._builder.input(name, ir.DataType(kind), shape) for name, shape in inputs.items()}
 
     def weight(self, parameter: Tensor, transposed: bool = False) -> Value:
         """Add a parameter of the module under its name there; a matrix [outputs, inputs] may be turned."""
         array, name = parameter.detach().cpu().numpy(), self._names[parameter]
         if transposed:
             array, name = array.T, f"{name}.T"
-        return self._builder.initializer(ir.tensor(array, name=name))
+        return self._builder.initializer(self._ir.tensor(array, name=name))
+
+    def computed(self, array: np.ndarray, name: str) -> Value:
+        """Add what was computed from the module's parameters beforehand."""
+        return self._builder.initializer(self._ir.tensor(np.ascontiguousarray(array), name=name))
+
+    def name_of(self, parameter: Tensor) -> str:
+        """Return what the module calls a parameter."""
+        return self._names[parameter]
+
+    def as_long_as(self, value: Value, shape: Shape) -> Value:
+        """Note the shape of a value, where the builder cannot know it (it notes 0)."""
+        value.shape = self._ir.Shape(shape)
+        return value
 
     def linear(self, states: Value, part: nn.Linear) -> Value:
         """[batch, length, inputs] -> [batch, length, outputs]."""
@@ -69,7 +88,7 @@ class Graph:
         self._builder.add_output(output, name)
         for node in self._builder.graph:
             node.metadata_props.clear()  # the builder's notes on Python modules, of which there are none
-        return ir.to_proto(ir.Model(self._builder.graph, ir_version=IR_VERSION))
+        return self._ir.to_proto(self._ir.Model(self._builder.graph, ir_version=IR_VERSION))
 
 
 def whole(model: Classifier) -> onnx.ModelProto:
@@ -86,13 +105,13 @@ def _classifier(model: nn.Module, only_first: bool) -> onnx.ModelProto:
     """Write a classifier whose last layer is computed for the first token alone, or for all."""
     graph = Graph(model, model.encoder.config, dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), ROWS))
     op, (ids, is_token, types) = graph.op, graph.inputs.values()
-    hidden = embeddings(graph, model.encoder.embeddings, ids, numbered(graph, ids), types)
+    embed = embeddings_in_two if only_first else embeddings
+    hidden = embed(graph, model.encoder.embeddings, ids, numbered(graph, ids), types)
     padding = op.Sub(1.0, op.Cast(op.Unsqueeze(is_token, [1, 2]), to=FLOATS))
     mask = op.Mul(padding, MASKED)  # [batch, 1, 1, length], for all heads and queries
     for number, part in enumerate(model.encoder.layers, start=1):
         is_last = number == len(model.encoder.layers)
-        queries = op.Gather(hidden, [0], axis=1) if is_last and only_first else hidden
-        hidden = layer(graph, part, queries, hidden, mask)
+        hidden = (last_layer if is_last and only_first else layer)(graph, part, hidden, mask)
     if graph.config.spans:
         return head(graph, model, words(graph, hidden, types))
     return head(graph, model, pooled(graph, model.encoder.pooler, op.Gather(hidden, 0, axis=1)))
@@ -109,7 +128,7 @@ def packed(model: nn.Module) -> onnx.ModelProto:
     seen = op.Equal(op.Unsqueeze(segments, [1, 3]), op.Unsqueeze(segments, [1, 2]))
     mask = op.Mul(op.Cast(op.Not(seen), to=FLOATS), MASKED)  # [batch, 1, length, length], for all heads
     for part in model.encoder.layers:
-        hidden = layer(graph, part, hidden, hidden, mask)
+        hidden = layer(graph, part, hidden, mask)
     if not graph.config.spans:
         return head(graph, model, pooled(graph, model.encoder.pooler, op.GatherND(hidden, firsts)))
     row = op.Gather(firsts, 0, axis=1)  # of each request
@@ -124,9 +143,7 @@ def numbered(graph: Graph, ids: Value) -> Value:
     if offset:
         is_token = op.Cast(op.Not(op.Equal(ids, graph.config.pad_token_id)), to=INTEGERS)
         return op.Add(op.Mul(op.CumSum(is_token, 1), is_token), offset - 1)
-    numbers = op.Range(0, op.Squeeze(op.Shape(ids, start=1, end=2)), 1)
-    numbers.shape = ir.Shape(ROWS[1:])  # the builder notes 0 numbers where it cannot know how many
-    return numbers
+    return graph.as_long_as(op.Range(0, op.Squeeze(op.Shape(ids, start=1, end=2)), 1), ROWS[1:])
 
 
 def embeddings(graph: Graph, part: encoder.Embeddings, ids: Value, positions: Value, types: Value) -> Value:
@@ -140,15 +157,37 @@ def embeddings(graph: Graph, part: encoder.Embeddings, ids: Value, positions: Va
     return graph.norm(op.Add(op.Add(word, position), token_type), part.norm)
 
 
-def layer(graph: Graph, part: encoder.Layer, queries: Value, hidden: Value, mask: Value) -> Value:
-    """Let ``queries``, some or all of the states ``hidden``, pass a layer: [batch, queries, hidden] -> the same."""
-    return feed_forward_half(graph, part, attention_half(graph, part, queries, hidden, mask))
+def embeddings_in_two(graph: Graph, part: encoder.Embeddings, ids: Value, positions: Value, types: Value) -> Value:
+    """`embeddings` with two look-ups: a table has a row for each pair of a position and a token type, their sum."""
+    op, places = graph.op, part.position.weight.detach().numpy()
+    of_types = part.token_type.weight.detach().numpy()
+    rows = np.concatenate([places + of_type for of_type in of_types])
+    row = op.Add(op.Mul(types, len(places)), positions) if len(of_types) > 1 else positions
+    place = op.Gather(graph.computed(rows, f"{graph.name_of(part.position.weight)}.and_types"), row)
+    return graph.norm(op.Add(op.Gather(graph.weight(part.word.weight), ids), place), part.norm)
 
 
-def attention_half(graph: Graph, part: encoder.Layer, queries: Value, hidden: Value, mask: Value) -> Value:
+def layer(graph: Graph, part: encoder.Layer, hidden: Value, mask: Value) -> Value:
+    """Let all states pass a layer: [batch, length, hidden] -> the same."""
+    attended = attention(graph, part.attention, hidden, mask)
+    return rest_of_layer(graph, part, hidden, attended)
+
+
+def last_layer(graph: Graph, part: encoder.Layer, hidden: Value, mask: Value) -> Value:
+    """Let the first token pass a layer, in sight of all: [batch, length, hidden] -> [batch, 1, hidden]."""
+    first = graph.op.Gather(hidden, [0], axis=1)
+    attended = attention_of_first(graph, part.attention, first, hidden, mask)
+    return rest_of_layer(graph, part, first, attended)
+
+
+def rest_of_layer(graph: Graph, part: encoder.Layer, states: Value, attended: Value) -> Value:
+    """What comes after attention: residual, LayerNorm, and the feed-forward half."""
+    return feed_forward_half(graph, part, graph.norm(graph.op.Add(states, attended), part.attention_norm))
+
+
+def attention_half(graph: Graph, part: encoder.Layer, hidden: Value, mask: Value) -> Value:
     """Attention, residual, LayerNorm."""
-    attended = attention(graph, part.attention, queries, hidden, mask)
-    return graph.norm(graph.op.Add(queries, attended), part.attention_norm)
+    return graph.norm(graph.op.Add(hidden, attention(graph, part.attention, hidden, mask)), part.attention_norm)
 
 
 def feed_forward_half(graph: Graph, part: encoder.Layer, hidden: Value) -> Value:
@@ -156,17 +195,43 @@ def feed_forward_half(graph: Graph, part: encoder.Layer, hidden: Value) -> Value
     return graph.norm(graph.op.Add(hidden, feed_forward(graph, part.feed_forward, hidden)), part.feed_forward_norm)
 
 
-def attention(graph: Graph, part: encoder.Attention, queries: Value, hidden: Value, mask: Value) -> Value:
-    """Eq. 1 of Vaswani et al. (1706.03762): [batch, queries, hidden] -> the same shape; without heads, the bias."""
+def attention(graph: Graph, part: encoder.Attention, hidden: Value, mask: Value) -> Value:
+    """Eq. 1 of Vaswani et al. (1706.03762): [batch, length, hidden] -> the same shape; without heads, the bias."""
     if part.num_heads == 0:
         return graph.weight(part.output.bias)
     op, heads = graph.op, [0, 0, part.num_heads, part.head_size]  # 0: as many as there are
-    query = op.Transpose(op.Reshape(graph.linear(queries, part.query), heads), perm=[0, 2, 1, 3])
+    query = op.Transpose(op.Reshape(graph.linear(hidden, part.query), heads), perm=[0, 2, 1, 3])
     key = op.Transpose(op.Reshape(graph.linear(hidden, part.key), heads), perm=[0, 2, 3, 1])
     value = op.Transpose(op.Reshape(graph.linear(hidden, part.value), heads), perm=[0, 2, 1, 3])
     scores = op.Add(op.MatMul(op.Mul(query, part.head_size**-0.5), key), mask)
     context = op.Transpose(op.MatMul(op.Softmax(scores, axis=-1), value), perm=[0, 2, 1, 3])
     return graph.linear(op.Reshape(context, [0, 0, part.num_heads * part.head_size]), part.output)
+
+
+def attention_of_first(graph: Graph, part: encoder.Attention, first: Value, hidden: Value, mask: Value) -> Value:
+    """`attention` of one token a text, with no key and no value of any: [batch, 1, hidden] -> the same shape.
+
+    Exact, for products may be regrouped. A score is q.(W_k x + b_k) = (W_k' q).x + q.b_k, whose last term is the same
+    for every token x, so that softmax does not see it; and with shares a that add up to 1 the sum of a (W_v x + b_v) is
+    W_v (sum of a x) + b_v. Two products of all tokens by [hidden, heads * size] become two by [hidden, heads].
+    """
+    if part.num_heads == 0:
+        return graph.weight(part.output.bias)
+    op, heads, size = graph.op, part.num_heads, part.head_size
+    by_head = (heads, size, graph.config.hidden_size)
+    keys, values = (linear.weight.detach().numpy().reshape(by_head) for linear in (part.key, part.value))
+    keys, values = (
+        graph.computed(array, f"{graph.name_of(linear.weight)}.by_head")
+        for array, linear in ((keys, part.key), (values.transpose(0, 2, 1), part.value))
+    )
+    query = op.Mul(graph.linear(first, part.query), size**-0.5)
+    query = op.Transpose(op.Reshape(query, [-1, heads, size]), perm=[1, 0, 2])  # [heads, batch, size]
+    asked = op.Transpose(op.MatMul(query, keys), perm=[1, 2, 0])  # [batch, hidden, heads]
+    scores = op.Add(op.Transpose(op.MatMul(hidden, asked), perm=[0, 2, 1]), op.Squeeze(mask, [2]))
+    seen = op.Transpose(op.MatMul(op.Softmax(scores, axis=-1), hidden), perm=[1, 0, 2])  # [heads, batch, hidden]
+    context = op.Transpose(op.MatMul(seen, values), perm=[1, 0, 2])  # [batch, heads, size]
+    joined = op.Add(op.Reshape(context, [-1, 1, heads * size]), graph.weight(part.value.bias))
+    return graph.linear(joined, part.output)
 
 
 def feed_forward(graph: Graph, part: encoder.FeedForward, hidden: Value) -> Value:

@@ -20,11 +20,12 @@ Ranges = Mapping[str, tuple[float, float]]  # by name of a tensor: the least and
 
 
 def products(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    """Return the products with constant weights, by the name of the tensor that goes into them.
+    """Return the products with constant matrices, by the name of the tensor that goes into them.
 
-    They are MatMul, or Gemm with no factors of its own, as an exported linear layer is.
+    They are MatMul, or Gemm with no factors of its own, as an exported linear layer is. What has a matrix for each head
+    (`graph.attention_of_first`) multiplies a row a text: rounding it would cost more than it saves.
     """
-    constants, found = {tensor.name for tensor in graph.initializer}, {}
+    constants, found = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}, {}
     for node in graph.node:
         options = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         factors = options.get("alpha", 1), options.get("beta", 1), options.get("transA", 0)
@@ -67,7 +68,7 @@ def smoothed(model: onnx.ModelProto, channels: Mapping[str, np.ndarray], strengt
         axes = [1 if _transposed(node) else 0 for node in nodes]  # of the inputs, in the weights
         matrices = [numpy_helper.to_array(weights[node.input[1]]) for node in nodes]
         sizes = [np.abs(matrix).max(1 - axis) for matrix, axis in zip(matrices, axes, strict=True)]
-        factors = _smoothing_factors(channels[name], np.max(sizes, axis=0), strength)
+        factors = smoothing_factors(channels[name], np.max(sizes, axis=0), strength)
         for node, matrix, axis in zip(nodes, matrices, axes, strict=True):
             scaled = matrix * np.expand_dims(factors, 1 - axis)
             weights[node.input[1]].CopyFrom(numpy_helper.from_array(scaled.astype(np.float32), node.input[1]))
@@ -86,8 +87,11 @@ def _transposed(node: onnx.NodeProto) -> bool:
     return any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
 
 
-def _smoothing_factors(inputs: np.ndarray, weights: np.ndarray, strength: float) -> np.ndarray:
-    """Eq. 4, [width]; a channel that never carries anything, or meets no weight, is left alone."""
+def smoothing_factors(inputs: np.ndarray, weights: np.ndarray, strength: float) -> np.ndarray:
+    """Return SmoothQuant's eq. 4, [width], for the largest sizes [width] of inputs and of the weights they meet.
+
+    A channel that never carries anything, or meets no weight, is left alone.
+    """
     factors = np.ones(len(inputs))
     used = (inputs > 0) & (weights > 0)
     factors[used] = inputs[used] ** strength / weights[used] ** (1 - strength)

@@ -20,21 +20,23 @@ def forward_flop(config: EncoderConfig, length: int) -> float:
 
 
 def first_token_flop(config: EncoderConfig, length: int) -> float:
-    """Count the operations of `FirstTokenClassifier` over ``length`` tokens, as `forward_flop` does."""
+    """Count the operations of the graph of a `FirstTokenClassifier` over ``length`` tokens, as `forward_flop` does.
+
+    In its last layer every head asks once, and takes one mean: two products of all tokens by [hidden, heads], with the
+    head's keys and values applied to the one row before and after (`engine.graph.attention_of_first`).
+    """
     if config.spans:
         return forward_flop(config, length)
-    widths = [layer.num_heads * layer.head_size for layer in config.layers]
-    queries = [length] * (len(widths) - 1) + [1]
-    return first_token_product_flop(config, length) + sum(
-        4 * q * length * width for q, width in zip(queries, widths, strict=True)
-    )
+    *others, last = config.layers
+    products = first_token_product_flop(config, length)
+    products += 4 * length**2 * sum(layer.num_heads * layer.head_size for layer in others)
+    return products + 4 * last.num_heads * config.hidden_size * (length + last.head_size)
 
 
 def first_token_product_flop(config: EncoderConfig, length: int) -> float:
-    """Count only the products with constant weights, those that can be integers (a multiply-add counts two)."""
+    """Count only the products by constant matrices, those that can be integers (a multiply-add counts two)."""
     *others, last = config.layers
-    products = 2 * config.hidden_size * last.num_heads * last.head_size * 2 * length  # keys and values
-    products += 4 * config.hidden_size * (last.num_heads * last.head_size + last.intermediate_size)
+    products = 4 * config.hidden_size * (last.num_heads * last.head_size + last.intermediate_size)
     if config.spans:
         others, products = config.layers, 0
     for layer in others:

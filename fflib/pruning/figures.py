@@ -51,7 +51,7 @@ def importance_map(heads: Sequence[Floats], neurons: Sequence[Floats], caption: 
     edges = [np.arange(size + 1) + 0.5 for size in grid.shape[::-1]]
     top = max(chain(*heads), default=0) or 1
     cells = left.pcolormesh(*edges, grid, cmap="Blues", vmin=0, vmax=top, edgecolor="white", lw=1)
-    figure.colorbar(cells, ax=left, label="change of the loss, first order")
+    figure.colorbar(cells, ax=left, label="estimated change of the loss")
     left.set(facecolor=GONE, xlabel="head" + " (grey: no such head)" * bool(np.isnan(grid).any()), ylabel="layer")
     left.locator_params(nbins=12, integer=True, min_n_ticks=1)
     left.grid(False)
@@ -61,12 +61,12 @@ def importance_map(heads: Sequence[Floats], neurons: Sequence[Floats], caption: 
         right.plot(
             np.arange(1, len(values) + 1), values, label=f"layer {i + 1}" + " (none)" * (not len(values)), **look
         )
-    right.set(yscale="log", ylabel="change of the loss,\nfirst order (log scale)")
+    right.set(yscale="log", ylabel="estimated change\nof the loss (log scale)")
     right.set_xlabel("neurons of a layer, most important first")
     right.legend(fontsize=8, loc="lower left", ncols=1 + (len(neurons) > 6), handlelength=2.6)
     for panel, parts, what in ((left, heads, "heads"), (right, neurons, "neurons")):
         panel.set_title(_half([*chain(*parts)], what), fontsize=10, weight="normal")
-    figure.suptitle("Importance: how the loss would change without each part", **ABOVE)
+    figure.suptitle("Importance: by how much the loss would change without each part", **ABOVE)
     put_caption(figure, caption)
     return figure
 
@@ -75,20 +75,24 @@ def _half(values: Floats, what: str) -> str:
     """Say how many of the parts, the most important first, make up half of the total."""
     sums = np.cumsum(np.sort(values)[::-1])
     count = np.searchsorted(sums, sums[-1] / 2) + 1 if len(sums) else 0
-    return f"{count:,} of {len(sums):,} {what} carry half of it"
+    return f"{count:,} of {len(sums):,} {what} carry half of the total"
 
 
 @styled
 def controls(lines: Lines, unpruned: float, chance: float, kept_label: str, caption: str = "") -> plt.Figure:
-    """Draw dev accuracy over the share of units kept, a line for each way to choose them."""
+    """Draw dev accuracy over the share of units kept, a line for each way to choose them; all end in the unpruned."""
     levels = ((unpruned, "--", "unpruned"), (chance, ":", "guessing"))
-    return _lines(lines, levels, kept_label, "What is left, by how the kept units were chosen", "dev accuracy", caption)
+    whole = (1.0, unpruned, None, None)
+    to_whole = {way: [*points, *[whole] * all(x < 1 for x, *_ in points)] for way, points in lines.items()}
+    title = "Accuracy that is left, by how the kept heads and neurons were chosen"
+    return _lines(to_whole, levels, kept_label, title, "accuracy on dev", caption)
 
 
 @styled
 def elastic(lines: Lines, unpruned: float, xlabel: str = "share of the width kept", caption: str = "") -> plt.Figure:
     """Draw the accuracy of each part of one elastic set of weights over the width kept, a line for each depth."""
-    return _lines(lines, [(unpruned, "--", "unpruned")], xlabel, "One set of weights, many sizes", "accuracy", caption)
+    levels = [(unpruned, "--", "unpruned")]
+    return _lines(lines, levels, xlabel, "One set of weights, many sizes", "accuracy on dev", caption)
 
 
 def _lines(lines: Lines, levels: Sequence[Level], xlabel: str, title: str, ylabel: str, caption: str) -> plt.Figure:
@@ -98,12 +102,13 @@ def _lines(lines: Lines, levels: Sequence[Level], xlabel: str, title: str, ylabe
         x, accuracy, low, high = np.array(sorted(points, key=lambda point: point[0]), dtype=float).reshape(-1, 4).T
         beside = aside(axes, i, len(lines))
         axes.vlines(x, low, high, color, lw=1.4, transform=beside)
-        axes.update_datalim([*zip(x, low, strict=True), *zip(x, high, strict=True)])
+        for y in (accuracy, low, high):
+            axes.update_datalim(np.column_stack([x, y]))
         axes.plot(x, accuracy, marker=marker, color=color, label=name, transform=beside)
     _levels(axes, levels)
-    axes.set_xlabel(xlabel + "; lines a bit apart" * (len(lines) > 1))
+    axes.set_xlabel(xlabel + "; lines drawn slightly apart" * (len(lines) > 1))
     axes.xaxis.set_major_formatter(ticker.PercentFormatter(1))
-    put_head(axes, title, f"{ylabel} (bars: interval)")
+    put_head(axes, title, f"{ylabel} (bars: 95 % interval)")
     put_caption(figure, caption)
     return figure
 
@@ -126,9 +131,9 @@ def flop_and_time(curves: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]
         panel.plot(*time, color=VERMILION, marker="s", label="time, measured")
         panel.set(xlabel=f"{what} kept in one layer", ylim=(0, None))
         panel.xaxis.set_major_locator(ticker.MaxNLocator(8, integer=True, steps=[1, 2, 2.5, 3, 4, 5, 10]))
-    panels[0][0].yaxis.set(label_text="share of the full half of the layer", major_formatter=ticker.PercentFormatter(1))
+    panels[0][0].yaxis.set(label_text="share of the full half layer", major_formatter=ticker.PercentFormatter(1))
     panels[0][0].legend(loc="lower right")
-    figure.suptitle("Operations fall in a straight line. Does the time?", **ABOVE)
+    figure.suptitle("Operations fall in a straight line. Does time?", **ABOVE)
     put_caption(figure, caption)
     return figure
 
@@ -169,10 +174,10 @@ def pareto(
     taken, busy_lines, front = [], list(axes.lines), pareto_front([*points, unpruned])
     best = np.array([[point["x"], point["accuracy"]] for point in (*points, unpruned)])[front]
     steps = np.column_stack([[*np.repeat(best[:, 0], 2)[1:], axes.get_xlim()[1]], np.repeat(best[:, 1], 2)])
-    axes.plot(*steps.T, color="0.7", lw=2.6, zorder=1, label="Pareto front: best for its time", gid="front")
-    words = "ring: chosen" + "; hollow: not retrained" * any(not point["retrained"] for point in points)
+    axes.plot(*steps.T, color="0.7", lw=2.6, zorder=1, label="Pareto front: none is faster and better", gid="front")
+    words = "ring: chosen" + "; hollow: tuned only" * any(not point["retrained"] for point in points)
     axes.plot([], [], "o", mfc="white", mec=BLACK, mew=1.6, ms=10, label=words)
-    put_head(axes, "What each pruned model keeps, and what it takes", "accuracy (bars: interval)")
+    put_head(axes, "Accuracy of each pruned model over its time", "accuracy on test (bars: 95 % interval)")
     put_caption(figure, caption)
     figure.draw_without_rendering()  # the layout must stand before labels are measured
     busy = [line.get_window_extent().padded(5 * (line.get_gid() == "point")) for line in busy_lines]
@@ -210,7 +215,7 @@ def shapes(kept: Mapping[str, Sequence[Units | None]], full: Sequence[Units], ca
         panel.set_xticks((0, 0.5, 1), ("0%", "50%", "100%"))
     names = [name for i in range(len(full)) for name in (f"layer {i + 1}  heads", "neurons")]
     panels[0][0].set_yticks([i + up for i in range(len(full)) for up in (0.2, -0.2)], names)
-    figure.suptitle("What is left of each layer (grey: removed; at the right: units kept)", **ABOVE)
+    figure.suptitle("What each shape keeps of each layer (grey: removed; number: units kept)", **ABOVE)
     put_caption(figure, caption)
     return figure
 

@@ -43,12 +43,13 @@ def cost_words(curves: Mapping[str, Mapping[str, Points]]) -> str:
     parts = []
     for units, curve in curves.items():
         pairs = zip(curve["operations"], curve["time"], strict=True)
-        gap, count = max((time - operations, count) for (count, operations), (_, time) in pairs)
+        _, operations, time, count = max((time - work, work, time, count) for (count, work), (_, time) in pairs)
         parts.append(
-            f"with {count:,} {units}, half a layer takes {gap:.0%} of its full time more than its operations say; with "
-            f"none left it still takes {curve['time'][0][1]:.0%}"
+            f"- **{units.capitalize()}.** Time lies farthest above the operations with {count:,} {units}: "
+            f"{operations:.0%} of the operations take {time:.0%} of the time. With no {units} at all the half layer "
+            f"still takes {curve['time'][0][1]:.0%}."
         )
-    return "; ".join(parts).capitalize() + "."
+    return "\n".join(parts)
 
 
 def way_rows(by_target: Mapping[float, Mapping[str, Sequence[Counts]]], loss_of: LossOf) -> list[Row]:

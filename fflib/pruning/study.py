@@ -16,7 +16,7 @@ from fflib.model.slicing import Counts
 from fflib.model.training import History
 
 UNPRUNED = "unpruned"  # the name of the model that all of them are cut from
-UNIFORM, LATENCY_AWARE, DEPTH = "uniform", "latency-aware", "depth"  # kinds of shapes
+UNIFORM, SEARCHED, DEPTH = "uniform", "searched", "fewer layers"  # kinds of shapes
 
 
 @dataclass
@@ -120,8 +120,8 @@ def collect(
         for text in percentages
     ]
     for target, shape in by_target.items():
-        found.append(Candidate(f"for {target:g} times", LATENCY_AWARE, shape["searched"], target))
-        found.append(Candidate(f"uniform at {target:g} times", UNIFORM, shape["uniform"], target))
+        found.append(Candidate(f"searched for {target:g}x", SEARCHED, shape["searched"], target))
+        found.append(Candidate(f"uniform for {target:g}x", UNIFORM, shape["uniform"], target))
     for depth in depths:
         if 0 < depth < len(shapes):
             name = f"{depth} of {len(shapes)} layers"
@@ -140,7 +140,7 @@ def pairs(candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Candidat
     """Yield of each target the searched candidate, and the uniform one that is predicted to be as fast."""
     by_kind = {(candidate.kind, candidate.target): candidate for candidate in candidates if candidate.target}
     for (kind, target), candidate in by_kind.items():
-        if kind == LATENCY_AWARE:
+        if kind == SEARCHED:
             yield candidate, by_kind[UNIFORM, target]
 
 
@@ -172,7 +172,7 @@ def rungs(
     accuracy, and marks it.
     """
     found = {candidate.rung: candidate for candidate in candidates if candidate.rung}
-    searched = [candidate for candidate in candidates if candidate.kind == LATENCY_AWARE]
+    searched = [candidate for candidate in candidates if candidate.kind == SEARCHED]
     accurate = [candidate for candidate in searched if candidate.kept.holds(min_retention)]
     if searched:
         found["pruned for latency"] = min(accurate or searched, key=lambda candidate: ms[candidate.name])

@@ -119,7 +119,7 @@ def _half_graph(layer: Layer, kind: Kind, config: EncoderConfig) -> onnx.ModelPr
     written = graph.Graph(layer, config, shapes, graph.FLOATS)
     state, mask = written.inputs.values()
     if kind == "attention":
-        return written.finished(graph.attention_half(written, layer, state, state, mask), "states")
+        return written.finished(graph.attention_half(written, layer, state, mask), "states")
     return written.finished(graph.feed_forward_half(written, layer, state), "states")
 
 

@@ -38,6 +38,7 @@ CODES = 127  # the largest integer code; the smallest is its negative
 ORIGINAL = "fp32"
 KINDS = {"fp32": (BLUE, "o"), "int8": (VERMILION, "s")}
 UNUSED, SHADE = "0.87", "0.93"  # greys
+FAR = 4  # times the highest rate: a limit beyond it is not drawn
 Arrays = Mapping[str, np.ndarray]
 Rates = tuple[str, Sequence[int], Sequence[float], Sequence[float]]  # shape, tokens, fp32 and int8 rates
 
@@ -169,7 +170,8 @@ def recipes(rows: Sequence[Row], caption: str = "") -> plt.Figure:
     gains = [a["ms"] / b["ms"] for a, b in pairs if a is not b and b["served"]]
     hollow = "; hollow: not served" * any(not row["served"] for row in rows)
     claim = f"The default recipe (ringed{hollow}) is {span(*gains)} times as fast as {ORIGINAL}" if gains else ""
-    _done(figure, claim or f"What each recipe keeps, and what it takes (ringed: the default{hollow})", caption)
+    title = claim or f"What each recipe keeps, and what it takes (ringed: the default{hollow})"
+    _done(figure, textwrap.fill(title, 70), caption)  # the key stands beside it
     figure.draw_without_rendering()  # the layout must stand before labels are placed
     for panel, own in zip(panels[:, 0], models.values(), strict=True):
         _number(panel, sorted(own, key=lambda row: row["ms"]), numbers)
@@ -207,17 +209,23 @@ def _number(panel: plt.Axes, rows: Sequence[Row], numbers: Mapping[str, str]) ->
 
 @styled
 def product_rates(rows: Sequence[Rates], limit: float, caption: str = "") -> plt.Figure:
-    """Draw the rates of fp32 and int8 products over the tokens; dashed: ``limit`` times the best fp32 rate of all."""
+    """Draw the rates of fp32 and int8 products over the tokens; dashed: ``limit`` times the best fp32 rate of all.
+
+    A limit that is `FAR` above every rate would flatten the rates: then it is told, and not drawn.
+    """
     high, columns = (1, len(rows)) if len(rows) < 4 else (2, 2)
     figure, panels = plt.subplots(high, columns, figsize=(8.4, 1 + 2.7 * high), sharey=True, squeeze=False)
     most = limit * max(rate for _, _, fp32, _ in rows for rate in fp32)
+    top = max(rate for *_, fp32, int8 in rows for rate in (*fp32, *int8))
+    is_near = most <= FAR * top
     for panel, (shape, tokens, *pair) in zip(panels.flat, rows, strict=True):
         sides = ("top", "bottom") if pair[1][-1] >= pair[0][-1] else ("bottom", "top")  # names turn from each other
         for rates, side, (name, (color, marker)) in zip(pair, sides, KINDS.items(), strict=True):
             panel.plot(tokens, rates, color=color, marker=marker, gid=name)
             look = {"color": color, "weight": "bold", "va": side, "gid": "label"}
             panel.annotate(name, (tokens[-1], rates[-1]), (6, 0), textcoords="offset points", **look)
-        panel.axhline(most, color=BLACK, linestyle="--", lw=1.2, gid="limit")
+        if is_near:
+            panel.axhline(most, color=BLACK, linestyle="--", lw=1.2, gid="limit")
         room, ticks = (tokens[-1] / tokens[0]) ** (0.07 * columns) * 1.15, tokens[:: -(-len(tokens) * columns // 14)]
         panel.set_xscale("log", base=2)
         panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
@@ -226,10 +234,16 @@ def product_rates(rows: Sequence[Rates], limit: float, caption: str = "") -> plt
         panel.set_title(shape, **SMALL)
     for panel in panels[:, 0]:
         panel.yaxis.set(label_text="billions of operations a second", major_formatter="{x:,g}")
-    first, words = panels[0, 0], f"{limit:g} times the best fp32 rate:\nthe most by instruction count"
-    place = {"xycoords": first.get_yaxis_transform(), "textcoords": "offset points", "va": "bottom", "zorder": 1.5}
-    first.annotate(words, (0, most), (4, 4), fontsize=8.5, bbox={"color": "white", "pad": 1}, **place)
-    first.set_ylim(0, max(1.2 * most, *(1.06 * rate for *_, int8 in rows for rate in int8)))
+    first, place = panels[0, 0], {"textcoords": "offset points", "fontsize": 8.5, "zorder": 1.5, "gid": "told"}
+    words = f"{limit:g} times the best fp32 rate"
+    if is_near:
+        place |= {"xycoords": first.get_yaxis_transform(), "va": "bottom", "bbox": {"color": "white", "pad": 1}}
+        first.annotate(f"{words}:\nthe most by instruction count", (0, most), (4, 4), **place)
+        first.set_ylim(0, max(1.2 * most, 1.06 * top))
+    else:
+        told = f"the most by instruction count,\n{words},\nis far above: {most:,.0f}"
+        first.annotate(told, (0, 1), (4, -2), xycoords="axes fraction", va="top", **place)
+        first.set_ylim(0, 1.45 * top)
     gains = [b / a for _, _, fp32, int8 in rows for a, b in zip(fp32, int8, strict=True)]
     return _done(figure, f"int8 products run at {span(*gains)} times the rate of fp32", caption)
 
@@ -260,7 +274,7 @@ def packing(rows: Sequence[Row], caption: str = "") -> plt.Figure:
 
 @styled
 def batch_mates(changes: Arrays, flips: Mapping[str, tuple[int, int]], caption: str = "") -> plt.Figure:
-    """Draw the largest change of a logit of each request when it has batch mates, and how many labels flip (k, n)."""
+    """Draw how far the other texts of a batch change a logit of each request at most, and how many labels (k, n)."""
     figure, axes = plt.subplots(figsize=(8.4, 1.3 + 0.62 * len(changes)))
     every = np.concatenate([np.ravel(values) for values in changes.values()])
     powers, zeros = np.log10(every[every > 0] if every.any() else [1.0]), not every.all()
@@ -276,7 +290,7 @@ def batch_mates(changes: Arrays, flips: Mapping[str, tuple[int, int]], caption: 
         dots = np.where(values, values, floor * 10**across)
         axes.plot(dots, i + up, "o", color=BLUE, mec="none", gid="requests", **look)
         axes.plot([np.median(values) or floor] * 2, [i - 0.38, i + 0.38], color=BLACK, lw=2.4, gid="median")
-        words, ink = "{:,} of {:,}\nlabels flip".format(*flips[name]), VERMILION if flips[name][0] else GREY
+        words, ink = "{:,} of {:,}\nlabels change".format(*flips[name]), VERMILION if flips[name][0] else GREY
         axes.text(1.02, i, words, transform=axes.get_yaxis_transform(), va="center", color=ink, gid="flips")
     axes.set(xscale="log", xlim=(floor / 3 if zeros else 10.0**low / 1.5, 10.0**high * 1.5))
     axes.set_xticks([*ticks], [*ticks.values()])
@@ -286,4 +300,4 @@ def batch_mates(changes: Arrays, flips: Mapping[str, tuple[int, int]], caption: 
     axes.set_xlabel("largest change of a logit of a request (log scale; bar: median)")
     count = sum(flips[name][0] > 0 for name in changes)
     of = f"labels under {count} of {len(changes)} recipe" + "s" * (len(changes) > 1)
-    return _done(figure, f"Batch mates flip {of if count else 'no label'}", caption)
+    return _done(figure, f"The other texts of a batch change {of if count else 'no label'}", caption)

@@ -70,3 +70,13 @@ def row(race: Race, kind: str, device: str, batch: int, min_agreement: float) ->
         "labels kept %": 100 * race[kind].checked.label_agreement,
         "answers": fitness.verdict(race[kind].checked, min_agreement),
     }
+
+
+def words(row: dict[str, Any]) -> str:
+    """Say in a sentence what a `row` tells."""
+    batch = "one request at a time" if row["batch"] == 1 else f"in batches of {row['batch']}"
+    return (
+        f"In {row['teacher in']} on the {row['on'].upper() if row['on'] == 'cpu' else 'GPU'}, {batch}, the teacher is "
+        f"{row['speed-up over fp32']:.2f} times as fast as in fp32 (PyTorch) and keeps {row['labels kept %']:.0f} % of "
+        f"the labels: {row['answers']}."
+    )

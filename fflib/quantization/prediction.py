@@ -74,7 +74,7 @@ def attention_and_weights(config: EncoderConfig, tokens: int) -> dict[str, gemm.
     inside = max(layer.intermediate_size for layer in config.layers)
     return {
         f"queries by keys, {head} wide": (tokens, head, tokens),
-        f"shares by values, {head} wide": (tokens, tokens, head),
+        f"attention weights by values, {head} wide": (tokens, tokens, head),
         f"feed-forward, {hidden:,} to {inside:,}": (tokens, hidden, inside),
     }
 
@@ -102,5 +102,8 @@ def layer_rates(
 def verdict_on_attention(rows: Sequence[Mapping[str, float]]) -> str:
     """Say whether int8 would pay inside attention; ``rows`` of `gemm.packing`, of its two products."""
     gains = [row["fp32, both computed, us"] / row["int8, both computed, us"] for row in rows]
-    pays = "here it would pay, if the answers bear it." if max(gains) >= WORTH_IT else "not worth its rounding error."
-    return f"Inside attention int8 would be {gains[0]:.2f} and {gains[1]:.2f} times as fast as fp32: {pays}"
+    pays = "That would pay here" if max(gains) >= WORTH_IT else "That is not worth a rounding error"
+    return (
+        f"Inside attention, with both factors new in each call, int8 is {gains[0]:.2f} and {gains[1]:.2f} times "
+        f"as fast as fp32. {pays}."
+    )

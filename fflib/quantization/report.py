@@ -1,4 +1,7 @@
-"""What the chapter shows of its recipes: rows of its tables, what its figures draw, sentences, fields of its rungs."""
+"""What the chapter shows of its recipes: rows of its tables, what its figures draw, sentences, fields of its rungs.
+
+(Longer than 200 lines: the chapter's words and the heads of its tables stand together.)
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,34 @@ from fflib.quantization import recipes
 from fflib.quantization.study import FLOAT, Answers, Graph
 
 Row = dict[str, Any]
+RANGES = {
+    "dynamic": "found in each call",
+    "float": "not rounded in the file",
+    "largest": "all values seen",
+    "percentile": "the middle 99.99 %",
+    "entropy": "least relative entropy",
+}  # what `settings` says of the ways to choose a range
+SHOWN = {
+    "model": "model",
+    "recipe": "recipe",
+    "served": "served",
+    "labels kept %": "labels kept %",
+    "interval": "95 % interval",
+    "ms": "ms a request",
+    "speed-up": "speed-up",
+    "largest change": "largest logit change",
+    "flips by batch": "changed by batch",
+    "MB": "file, MB",
+}  # the facts of a recipe that a table shows, and their heads there
+PROCESSORS = {
+    "AMX": "Intel Xeon since Sapphire Rapids",
+    "AVX512 VNNI": "Intel since Cascade Lake and Ice Lake, AMD since Zen 4",
+    "AVX VNNI": "Intel laptops and desktops since Alder Lake",
+    "AVX512": "Intel Skylake-SP",
+    "AVX2": "Intel since Haswell, AMD up to Zen 3",
+    "Arm dot product": "AWS Graviton since 2, Apple M1 and newer",
+    "none": "older ones",
+}
 
 
 def processor(support: Int8Support, bits: int) -> Row:
@@ -32,15 +63,43 @@ def processor(support: Int8Support, bits: int) -> Row:
     }
 
 
+def processor_words(facts: Mapping[str, Any], warning: str) -> str:
+    """Say what `processor` found here, with the ``warning`` of `int8_support.int8_warning`."""
+    asked = "cuts off the sums" if facts["the engine cuts off sums"] else "gets every sum right"
+    return (
+        f"This processor multiplies bytes by **{facts['instructions']}**. Asked with the largest codes, the engine "
+        f"{asked} here, so weights get **{facts['bits of a safe weight']} bits** where a recipe leaves that open. "
+        f"With weights of eight bits: {warning[0].lower()}{warning[1:]}"
+    )
+
+
+def instruction_sets(support: Int8Support) -> list[Row]:
+    """Return a row for each kind of int8 instructions, best first, with the most that they can gain in a product.
+
+    ``support`` is what this machine has; its row is marked.
+    """
+    kinds = [kind for _, kind in int8_support.CLASSES] + [int8_support.NONE]
+    return [
+        {
+            "int8 instructions": kind.instructions + " (this machine)" * (kind.instructions == support.instructions),
+            "for example": PROCESSORS[kind.instructions],
+            "int8 over fp32, at most": f"{kind.speedup_limit:g}",
+            "safe bits of a weight": 7 if kind.saturates else 8,
+        }
+        for kind in kinds
+    ]
+
+
 def settings(name: str) -> Row:
     """Describe a recipe."""
     recipe = recipes.get_recipe(name)
+    per_weight = "32 weights" if recipe.activations == "float" else "column" if recipe.per_column else "matrix"
     return {
         "recipe": name,
         "bits of a weight": recipe.weight_bits,
-        "a scale for": "a column" if recipe.per_column else "a matrix",
-        "symmetric": "yes" if recipe.symmetric else "",
-        "range of activations": recipe.activations,
+        "one scale for each": per_weight,
+        "code of a zero weight": "0" if recipe.symmetric else "the zero point",
+        "range of activations": RANGES[recipe.activations],
         "smoothed": "yes" if recipe.smooth else "",
         "embeddings": "int8" if recipe.embeddings or recipe.everything else FLOAT,
     }
@@ -49,8 +108,8 @@ def settings(name: str) -> Row:
 def smoothing(before: float, after: float, change: float) -> str:
     """Say what smoothing does to one tensor: its loudness, and the largest change of a logit in fp32."""
     return (
-        f"Smoothed, the loudest channel of this tensor is {after:.1f} times the median one, against {before:.1f} times "
-        f"before; in fp32 the logits change by {change:.0e}."
+        f"After smoothing, the loudest channel of this tensor is {after:.1f} times the median one; before, it was "
+        f"{before:.1f} times. No logit of the fp32 model changes by more than {change:.0e}."
     )
 
 
@@ -74,12 +133,16 @@ def kept(graph: Graph, answers: Answers, score: Score) -> Row:
 
 
 def shown(rows: Sequence[Mapping[str, Any]], least: float) -> list[Row]:
-    """Return rows with what `kept` tells as a table shows them; one that keeps less than ``least`` is marked."""
-    return [
-        {name: value for name, value in row.items() if not name.startswith("95 %")}
-        | {"": "not served" if row["labels kept %"] < 100 * least else ""}
-        for row in rows
-    ]
+    """Return rows with what `kept` tells as a table shows them; one that keeps less than ``least`` is not served.
+
+    The accuracy on these few texts is left out: it would say more about the texts than about the recipe.
+    """
+    told = []
+    for row in rows:
+        interval = f"{row['95 % from']:.0f} to {row['95 % to']:.0f}"
+        cells = dict(row) | {"interval": interval, "served": "yes" if row["labels kept %"] >= 100 * least else "no"}
+        told.append({head: cells[key] for key, head in SHOWN.items() if key in cells})
+    return told
 
 
 def points(rows: Sequence[Mapping[str, Any]], default: str, least: float) -> list[Row]:
@@ -132,8 +195,8 @@ def verdict(graphs: Mapping[tuple[str, str], Graph], least: float) -> str:
     every = [agreement for agreements in by_model.values() for agreement in agreements.values()]
     too_few = sum(agreement < least for agreement in every)
     return (
-        f"The worst recipe of each model: {', '.join(words)}. {too_few} of {len(every)} files keep fewer than "
-        f"{least:.0%} and are not served."
+        f"The recipe that keeps the fewest labels, for each model: {', '.join(words)}. {too_few} of {len(every)} files "
+        f"keep fewer than {least:.0%} of the labels and are not served."
     )
 
 
@@ -157,9 +220,9 @@ def learning(model: str, fp32: Retention, kept: Mapping[str, Retention], learns:
     """Say what served recipes keep of the teacher on dev, and whether the model learns with the rounding."""
     recipes_kept = "; ".join(f"*{recipe}* {each.words}" for recipe, each in kept.items() if each.is_known)
     return (
-        f"In fp32 the {model} keeps {fp32.words or 'nothing'} of the teacher's score on dev. Rounded: "
-        f"{recipes_kept or 'no recipe that may be asked'}. It {'learns' if learns else 'does not learn'} with the "
-        f"rounding ({when})."
+        f"In fp32 the {model} keeps {fp32.words or 'an unknown share'} of the teacher's score on dev. Rounded, it "
+        f"keeps, by recipe: {recipes_kept or 'no recipe may be served'}. So it {'is' if learns else 'is not'} trained "
+        f"with the rounding (`quantized_training` is *{when}*)."
     )
 
 

@@ -25,6 +25,7 @@ COLUMNS = (  # of ladder.csv, a public interface: names and order stay
 BELOW = "below the rule"  # what a page calls a rung whose `keeps_rule` is "no"
 PADDED, UNPADDED = "reference padded", "reference unpadded"  # the two baselines every speed-up refers to
 FLOOR = "floor: "  # how the names of rungs begin that no fine-tuned transformer stands behind
+SYSTEM = "system: "  # how those begin that are more than the model alone: the headline is never one of them
 
 
 @dataclass

@@ -46,21 +46,22 @@ def code_of(chapter: str) -> list[Path]:
 def page_key() -> str:
     """Hash what shapes the rendered book."""
     book = PACKAGE / "book"
-    found = (path for folder in ("theme", "template/try_it") for path in (book / folder).rglob("*"))
+    found = (path for folder in ("theme", "template/try_it", "template/pages") for path in (book / folder).rglob("*"))
     shaping = sorted(path for path in found if path.is_file() and path.suffix != ".pyc")
     modules = ("render", "cells", "fold", "numbered", "masthead", "bibliography", "glossary", "redaction", "stops")
     modules += ("try_it", "try_it_files")
     texts = (params.NOTEBOOKS / "references.bib", params.NOTEBOOKS / "glossary.md")
-    return content_hash(*shaping, *(book / f"{name}.py" for name in modules), *texts)
+    made = [*sorted((book / "pages").glob("*.py")), *sorted((ROOT / "outputs" / "reference").rglob("about.json"))]
+    return content_hash(*shaping, *(book / f"{name}.py" for name in modules), *texts, *made)
 
 
-def chapter_key(chapter: str, values: Mapping[str, Any]) -> str:
+def chapter_key(chapter: str, values: Mapping[str, Any], card: Mapping[str, Any] | None = None) -> str:
     """Hash everything a chapter's result depends on but the chapters before it: code, parameters, versions, machine.
 
     Data that stand in files, the reader's own and SuperGLUE's, count with all they say. Where the run's folder and the
-    data lie does not matter.
+    data lie does not matter. ``card`` is the machine, see `hardware.card`; None is this one.
     """
-    card = hardware.card()
+    card = card or hardware.card()
     machine = [card[name] for name in ("cpu", "cores_available", "system", "python", "versions")]
     decisive = {name: value for name, value in values.items() if name not in ("run_dir", "data_source")}
     if "task" in values and "data_source" in values:

@@ -44,7 +44,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("token_budgets", "online_budget", "packed_tokens", "product_tokens", "server_tokens"), COUNT),
     **dict.fromkeys(("rounds", "headline_rounds", "latency_rounds", "retrain_rounds", "depths_tried"), COUNT),
     **dict.fromkeys(("queue_limit", "instance_threads"), COUNT),
-    **dict.fromkeys(("train_length", "distil_length"), Range(4, 1e6)),
+    **dict.fromkeys(("train_length", "distil_length", "first_reads"), Range(4, 1e6)),
     **dict.fromkeys(("learning_rate", "quantized_rate", "stage_rates", "retrain_rates"), Range(0, 1, above=True)),
     **dict.fromkeys(("minutes", "load_seconds", "product_seconds", "p99_bound_ms", "temperature"), POSITIVE),
     **dict.fromkeys(("offered_loads", "server_loads", "checked_loads", "overload", "requests_per_day"), POSITIVE),
@@ -56,7 +56,8 @@ RANGES: dict[str, Range] = {
     "dropout": Range(0, 0.99),
     "min_agreement": Range(0.8, 1),  # as measure/fitness.py has it
     "min_retention": Range(0, 10),  # above 1: better than the teacher
-    "server_padding": PART,
+    **dict.fromkeys(("server_padding", "shares_sent"), PART),
+    "retention_levels": Range(0, 10, above=True),
     "seed": Range(0, 2**32 - 1),
     "seeds": Range(0, 2**32 - 1),
 }
@@ -71,6 +72,7 @@ LENGTHS = dict.fromkeys(("stage_epochs", "stage_rates", "retrain_epochs", "retra
 NOT_EMPTY = (
     *("seeds", "batch_sizes", "big_batch_sizes", "token_budgets", "offered_loads", "server_loads", "checked_loads"),
     *("students_tried", "instance_kinds", "product_tokens", "engines_tried"),
+    *("first_reads", "shares_sent", "retention_levels"),
 )
 
 

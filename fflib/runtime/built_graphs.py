@@ -19,6 +19,9 @@ from fflib.quantization import recipes
 from fflib.runtime import fusions
 
 PRECISIONS = ("fp32", "int8")
+BASE = (
+    "all"  # the level that an engine takes by itself, see `fusions.VARIANTS`; graphs of other runs are set against it
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,3 +119,46 @@ def _row(race: Race, graph: BuiltGraph, model: str, min_agreement: float) -> dic
         "fused": graph.fused,
         "labels kept": timing.checked.label_agreement,
     }
+
+
+def shown(rows: Sequence[Mapping[str, Any]], race: Race, min_agreement: float) -> list[dict[str, Any]]:
+    """Return `rows` as a table shows them; ``race`` is where they were timed and checked."""
+    return [
+        {
+            "graph": row["variant"],
+            "precision": row["model"].rpartition(", ")[2],
+            "ms a request": row["ms"],
+            "95 % interval": f"{row['low']:.2f} to {row['high']:.2f}",
+            "operators": row["operators"],
+            "fused": row["fused"],
+            "answers": fitness.verdict(race[_name(row)].checked, min_agreement),
+            "labels kept %": 100 * row["labels kept"],
+            "largest logit change": f"{row['off']:.0e}",
+        }
+        for row in rows
+    ]
+
+
+def beside(rows: Sequence[Mapping[str, Any]], kept: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Set graphs beside those of ``kept`` runs, the facts of their chapters by a letter.
+
+    Returns:
+        A row a graph: how many times as fast it is as level "all" of the same run, in each precision and each run;
+        empty where a run did not measure it. No row where no run is kept.
+    """
+    runs = {"here": rows} | {letter: facts.get("graph_variants", []) for letter, facts in kept.items()}
+    ms = {run: {_name(row): row["ms"] for row in own} for run, own in runs.items()}
+    names = dict.fromkeys(row["variant"] for own in runs.values() for row in own if row["variant"] != BASE)
+    return [
+        {"graph": name} | {f"{kind}, {run}": _factor(ms[run], name, kind) for kind in PRECISIONS for run in runs}
+        for name in (names if kept else ())
+    ]
+
+
+def _factor(ms: Mapping[str, float], name: str, precision: str) -> float | None:
+    own, base = ms.get(name_of(name, precision)), ms.get(name_of(BASE, precision))
+    return base / own if own and base else None
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return name_of(row["variant"], row["model"].rpartition(", ")[2])

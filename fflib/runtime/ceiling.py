@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,21 @@ from fflib.model.config import EncoderConfig
 from fflib.runtime import fusions
 
 LARGE = [(512, 1536, 1536), (512, 384, 1536)]  # tokens, inner, outer: where a product comes nearest to its peak
+
+SHOWN = {
+    "threads": "threads",
+    "operations, G": "operations, G",
+    "ms, rounding included": "ms in int8 products",
+    "GOP/s": "G a second",
+    "best rate measured, GOP/s": "best rate, G a second",
+    "share of it": "share of the best",
+    "share of the request": "share of the request",
+}  # the columns of `against_the_ceiling`, and their heads in a table
+
+
+def shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of `against_the_ceiling` as a table shows them."""
+    return [{head: row[key] for key, head in SHOWN.items()} for row in rows]
 
 
 def against_the_ceiling(
@@ -44,3 +59,25 @@ def against_the_ceiling(
         "share of it": rate / ceiling if rate else None,
         "share of the request": int8_ms / sum(spent_ms.values()),
     }
+
+
+def under_the_roofline(rates: Mapping[str, Any], peak: float, bandwidth: float) -> list[dict[str, float]]:
+    """Set the int8 rates of one product under its roofline (Williams et al., 2009).
+
+    Args:
+        rates: a row of chapter 5's fact "product_rates": its "product", as "384 to 1,536", "tokens" and "int8" rates.
+        peak: the best rate of any product. Rates are in 1e9 operations a second.
+        bandwidth: of the memory, GB a second.
+
+    Returns:
+        A row for each number of tokens: the intensity, the bound and the measured rate. Inputs and weights take a byte,
+        outputs four.
+    """
+    inner, outer = (int(number.replace(",", "")) for number in rates["product"].split(" to "))
+    rows = []
+    for tokens, measured in zip(rates["tokens"], rates["int8"], strict=True):
+        intensity = 2 * tokens * inner * outer / (tokens * inner + inner * outer + 4 * tokens * outer)
+        roof = min(peak, intensity * bandwidth)
+        row = {"tokens": tokens, "operations a byte": intensity}
+        rows.append(row | {"roofline, GOP/s": roof, "measured, GOP/s": measured})
+    return rows

@@ -124,6 +124,25 @@ def rows(race: Race, loaded: Mapping[str, Loaded]) -> list[dict[str, object]]:
     ]
 
 
+def shown(rows: Sequence[Mapping[str, object]], verdicts: Mapping[str, str] | None = None) -> list[dict[str, object]]:
+    """Return `rows`, of this run or a kept one, as a table shows them; ``verdicts`` say who may be served."""
+    return [
+        {
+            "engine": row["engine"],
+            "mean ms": row["ms"],
+            "p50 ms": row["p50 ms"],
+            "p95 ms": row["p95 ms"],
+        }
+        | ({"answers": verdicts[row["engine"]]} if verdicts else {})
+        | {
+            "labels kept %": row["labels kept %"],
+            "largest logit change": f"{row['largest change']:.0e}",
+            "load, s": row["to load or compile, s"],
+        }
+        for row in rows
+    ]
+
+
 def _pytorch(model: nn.Module, threads: int, compiled: bool) -> tuple[Predictor, str]:
     if cores.resolve_threads(threads) != hardware.threads_in_use():
         raise InputError(f"PyTorch runs on {hardware.threads_in_use()} threads; call hardware.set_threads({threads})")

@@ -1,8 +1,9 @@
 """The last layer for the first token alone: exact, and a large part of a small student's work.
 
-A classifier reads nothing but the first token of the last layer. There the other tokens are needed as keys and values,
-but not as queries, and not in anything that comes after attention. Of the six products of that layer only two are left
-with all tokens; of two layers that is nearly half the work, of twelve hardly any.
+A classifier reads nothing but the first token of the last layer. There the other tokens are asked no question, and
+nothing that comes after attention is computed for them. PyTorch still makes a key and a value of each; the graph
+regroups these products (`graph.attention_of_first`), so that of the layer's six products none is left with all tokens.
+Of two layers that is nearly half the work, of twelve hardly any.
 """
 
 from __future__ import annotations

@@ -70,6 +70,11 @@ def machines_needed(
     return Fleet(high, peak_per_s / high, _p99_ms(best), best.utilisation)
 
 
+def lower_bound(requests_per_day: float, peak_factor: float, capacity_per_s: float) -> int:
+    """Return the fewest machines of ``capacity_per_s`` each that can answer the peak at all, however long it takes."""
+    return math.ceil(requests_per_day / SECONDS_PER_DAY * peak_factor / capacity_per_s)
+
+
 def fleets(
     requests_per_day: float,
     peak_factor: float,

@@ -132,12 +132,12 @@ def _trade(models: Sequence[Sequence[Row]]) -> str:
     """Say what the division with the most throughput gains, and costs, against the one with the lowest latency."""
     apart = [(most, soonest) for most, soonest in map(_best, models) if most is not soonest]
     if not apart:
-        return "The division of the cores that answers the most also has the lowest latency"
+        return "The division of the cores with the most throughput also has the lowest latency"
     gain = span(*(a["throughput_per_s"] / b["throughput_per_s"] for a, b in apart))
     cost = span(*(a["p95_ms"] / b["p95_ms"] for a, b in apart))
     where = f" (for {len(apart)} of {len(models)} models)" * (len(apart) < len(models))
-    claim = f"the one that answers the most answers {gain} times as many, at {cost} times the latency"
-    return f"Against the division of the cores with the lowest latency, {claim}{where}"
+    claim = f"the one with the most throughput answers {gain} times as many, at {cost} times the latency"
+    return f"Compared with the division of the cores that has the lowest latency, {claim}{where}"
 
 
 @styled
@@ -278,4 +278,4 @@ def _fairness(rows: Sequence[Row]) -> str:
     best = min(rows, key=lambda row: (row["short_p95_ms"], row["long_p95_ms"]))
     cost = best["long_p95_ms"] / min(long)
     then = "and so are long ones" if cost == 1 else f"long ones then take {span(cost)} times their best"
-    return f"Short requests are answered soonest under: {best['policy']}; {then}"
+    return f"Short requests are answered soonest with: {best['policy']}; {then}"

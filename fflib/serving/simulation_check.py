@@ -84,12 +84,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "offered/s": row["offered_per_s"],
             "busy %": 100 * row["busy"],
             "simulated busy %": 100 * row["simulated"]["busy"],
-            "p50": row["p50_ms"],
-            "simulated p50": row["simulated"]["p50_ms"],
-            "p95": row["p95_ms"],
-            "between": "{:.3g} and {:.3g}".format(*row["p95_interval_ms"]),
-            "simulated p95": row["simulated"]["p95_ms"],
-            "ratio": row["ratio"],
+            "p50 ms": row["p50_ms"],
+            "simulated p50 ms": row["simulated"]["p50_ms"],
+            "p95 ms": row["p95_ms"],
+            "p95: 95 % interval": "{:.3g} to {:.3g}".format(*row["p95_interval_ms"]),
+            "simulated p95 ms": row["simulated"]["p95_ms"],
+            "ratio of p95": row["ratio"],
         }
         for row in rows
     ]

@@ -51,8 +51,8 @@ def keeps(accuracy: float, teacher_accuracy: float, retention: float | None) -> 
     """Say beside what an accuracy stands; ``retention``, its share of the teacher's, is NaN where none is shown."""
     against = f"{accuracy:.1%} against {teacher_accuracy:.1%}"
     if share := rungs.kept_words(retention):
-        return f"whose accuracy it keeps to {share}: {against}"
-    return f"which is **not clearly above the floors of chapter 1**, so no share is told as kept: {against}"
+        return f"of whose accuracy it keeps {share}: {against}"
+    return f"which is **not clearly above the floors of chapter 1**, so no share is shown as kept: {against}"
 
 
 def _beats(one: Point, other: Point) -> bool:

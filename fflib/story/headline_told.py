@@ -97,8 +97,9 @@ def sentence(headline: Fact | None) -> str:
         return "The last rung's factors are products of steps, like those of all rungs: this run measured no headline."
     (padded, unpadded), products = _pair(headline, factor_words), _pair(headline, lambda row: times(row["product"]))
     return (
-        f"**{padded}** as fast as the padded reference and **{unpadded}** as fast as the unpadded one, measured side "
-        f"by side in {headline['rounds']} rounds. The steps multiply to {products[0]} and {products[1]}."
+        f"The last rung is **{padded}** as fast as the padded reference and **{unpadded}** as fast as the unpadded "
+        f"one, measured side by side in {headline['rounds']} rounds. "
+        f"Its steps multiply to {products[0]} and {products[1]}."
     )
 
 
@@ -111,16 +112,16 @@ def explanation(headline: Fact, again: Sequence[Mapping[str, Any]]) -> str:
     """Say whether the product of the steps is the measured factor, and if not, what lies between; see `timed_again`."""
     padded = headline["against"][AGAINST[0]]
     if padded["low"] <= padded["product"] <= padded["high"]:
-        return "The product of the steps lies within the range of the rounds: they cannot tell the two apart."
+        return "The product of the steps lies within the range of the rounds, so these cannot tell the two apart."
     most = max(again, key=lambda row: abs(math.log(row[MOVES])))
     together = math.prod(row[MOVES] for row in again)
     ratio = padded["factor"] / padded["product"]
     return (
-        f"What is measured is {ratio:.2f} times the product of the steps, beyond the range of the rounds: this is "
-        f"a difference, and no noise. It comes from rungs that answered more or fewer requests a second when they were "
-        f"timed again, in other minutes and asked other requests, than when they were added. The table has them all; "
-        f"together they make {together:.2f}, and most of it is *{most['rung']}*, timed again {most['timed again']}: "
-        f"{most[MOVES]:.2f}."
+        f"The measured factor is {ratio:.2f} times the product of the steps. That lies outside the range of the "
+        f"rounds, so it is a real difference and not noise. It comes from rungs that answered more or fewer requests "
+        f"per second when they were timed again, minutes later and with other requests, than when they were added. "
+        f"The table lists them all; together they account for {together:.2f}. Most of it comes from *{most['rung']}*, "
+        f"timed again {most['timed again']}: {most[MOVES]:.2f}."
     )
 
 

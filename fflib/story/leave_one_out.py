@@ -75,9 +75,11 @@ def changes(stack: Stack, full: Stack) -> str:
 
 
 def _words(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, tuple):
         return " ".join(str(part) for part in value)
-    return "none" if value in ("", False) else "yes" if value is True else str(value)
+    return str(value) or "none"
 
 
 def factor_when_added(

@@ -28,19 +28,20 @@ def batching(evidence: Evidence) -> list[str]:
     if worst["measured speed-up"] < SLOWER:
         told.append(
             f"**Did not work**: batches of {worst['batch size or tokens']:,}, {BATCHING_WORDS[worst['batching']]}. "
-            f"{worst['padding']} of what is computed is padding; they run at {times(worst['measured speed-up'])}."
+            f"{worst['padding']} of what is computed is padding; they are {times(worst['measured speed-up'])} as fast "
+            "as one by one."
         )
     by_policy = [row for row in facts.get("online", []) if row["load"] == min(one["load"] for one in facts["online"])]
     patient = next((row for row in by_policy if row["policy"].startswith("patient")), None)
     adaptive = next((row for row in by_policy if row["policy"] == "adaptive"), None)
     if patient and adaptive:
         told.append(
-            f"**Adaptive, not patient**: at light load a server that waits for company answers in "
+            f"**Adaptive, not patient**: at light load a server that waits for more requests answers in "
             f"{number(patient['p50 ms'])} ms, one that takes what is there in {number(adaptive['p50 ms'])} ms."
         )
     big = next((row for row in facts.get("batch_1", []) if row["model"] == "big"), None)
     if big and big["its gain"] <= 1.005:
-        told.append("**The large reference gains nothing** from batches: one request fills the processor already.")
+        told.append("**The large reference gains nothing** from batches: one request already fills the processor.")
     return told
 
 
@@ -53,7 +54,7 @@ def distillation(evidence: Evidence) -> list[str]:
         told.append(f"**Training**: {number(chosen['minutes of training'])} minutes for the student that was taken.")
     if kept and kept["value"] is not None:
         told.append(
-            f"**Accuracy**: on test the student keeps {kept['value']:.1%} of its teacher's "
+            f"**Accuracy**: on test the student keeps {kept['value']:.1%} of its teacher's score "
             f"({kept['low']:.1%} to {kept['high']:.1%}, paired)."
         )
     labels = next((row for row in facts.get("routes", []) if row["route"] == "labels"), None)
@@ -64,13 +65,13 @@ def distillation(evidence: Evidence) -> list[str]:
         )
     for row in facts.get("ablation", {}).get("rows", [])[:1]:
         told.append(
-            f"**Does not work {row['name']}**: {100 * row['difference']:+.1f} points on dev "
+            f"**Distilled {row['name']}**: {100 * row['difference']:+.1f} points on dev "
             f"({100 * row['low']:+.1f} to {100 * row['high']:+.1f}), with fewer examples."
         )
     missed = [row for row in facts.get("grid", []) if row["keeps the rule"] == "no"]
     if missed:
         names = ", ".join(f"*{row['student']}*" for row in missed)
-        told.append(f"**Below the rule**: {names}; the run did not go on from there.")
+        told.append(f"**Below the rule**: {names}; the run did not go on from these.")
     return told
 
 
@@ -96,7 +97,7 @@ def pruning(evidence: Evidence) -> list[str]:
         told.append(
             f"**Rare words cut**: {number(words['MB, pruned'])} MB become "
             f"{number(words['MB, small vocabulary'])}, but {words['of these fell back']} of "
-            f"{words['requests checked']} requests held a word that was cut."
+            f"{words['requests checked']} requests contained a word that was cut."
         )
     return told
 
@@ -113,7 +114,7 @@ def quantization(evidence: Evidence) -> list[str]:
     if worst["labels kept %"] < 100:
         told.append(
             f"**Did not work**: *{worst['recipe']}* on the {worst['model']} keeps {worst['labels kept %']:.0f}% of "
-            f"the labels ({worst['95 % from']:.0f} to {worst['95 % to']:.0f}), and nothing tells you so."
+            f"the labels ({worst['95 % from']:.0f} to {worst['95 % to']:.0f}), and no error tells you so."
         )
     slow = min((row for row in facts["recipes"] if row["model"] == mine["model"]), key=lambda row: row["speed-up"])
     if slow["speed-up"] < SLOWER:
@@ -133,17 +134,17 @@ def runtime(evidence: Evidence) -> list[str]:
     if first:
         gains = ", ".join(f"{times(gain)} in {kind}" for kind, gain in first.items())
         told.append(
-            f"**The last layer for one token only**: {gains}, and no answer changes: a classifier reads no other."
+            f"**The last layer for one token only**: {gains}, and no answer changes, since a classifier reads no other."
         )
     hurting = [row for row in evidence.graphs() if row["kind"] == "bad"]
     if hurting:
         worst = max(hurting, key=lambda row: row["value"])
-        told.append(f"**Did not work**: *{worst['name']}*, {worst['words']}: slower than the graph left alone.")
+        told.append(f"**Did not work**: *{worst['name']}*, {worst['words']}: slower than the unchanged graph.")
     trap = max(facts.get("heads_trap", []), key=lambda row: row["largest change of a logit"], default=None)
     if trap and trap["largest change of a logit"] > 1e-3:
         told.append(
-            f"**The trap**: a fusion that is told the heads of before the cut moves a logit by "
-            f"{trap['largest change of a logit']:.2f}, without a word."
+            f"**The trap**: a fusion that is given the number of heads from before pruning moves a logit by "
+            f"{trap['largest change of a logit']:.2f}, and no error says so."
         )
     divided = serving.get("division")
     one = [row for row in serving.get("divisions", []) if row["instances"] == 1 and divided]
@@ -151,7 +152,7 @@ def runtime(evidence: Evidence) -> list[str]:
         best = max(one, key=lambda row: row["throughput_per_s"])
         told.append(
             f"**Cores divided**: {divided['instances']} instances answer {number(divided['throughput_per_s'])} "
-            f"requests a second, a single one {number(best['throughput_per_s'])} at its best."
+            f"requests per second, a single one at most {number(best['throughput_per_s'])}."
         )
     if serving.get("simulation_holds") is False:
         told.append("**Did not work**: the simulation of a fleet missed its own check here, so no fleet is promised.")
@@ -173,7 +174,7 @@ def brief(evidence: Evidence, recipe: str) -> str:
 def bullets(evidence: Evidence, recipe: str) -> str:
     """Return all sentences about a recipe as a Markdown list."""
     told = RECIPES[recipe](evidence)
-    return "\n".join(f"- {sentence}" for sentence in told) or "- This run tried nothing here that was not taken."
+    return "\n".join(f"- {sentence}" for sentence in told) or "- Everything that this run tried here was taken."
 
 
 def _below(evidence: Evidence, technique: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from small_runs import be_current, cells, ladder, make_run, splits
 
 from fflib.book import readme, reference
-from fflib.files import write_json
+from fflib.files import InputError, write_json
 from fflib.runs import ladder as rungs
 from fflib.story import headline_told
 from fflib.story.factors import AGAINST
@@ -39,7 +39,8 @@ def with_headline(folder):
 def world(tmp_path, monkeypatch):
     """A README with its markers, and a folder for references."""
     be_current(monkeypatch)
-    (tmp_path / "README.md").write_text(f"# Book\n\n{readme.BEGIN}\nold\n{readme.END}\n\nThe end.\n")
+    first = f"# Book\n\n{readme.HEADLINE_BEGIN}\nold\n{readme.HEADLINE_END}\n"
+    (tmp_path / "README.md").write_text(f"{first}\n{readme.BEGIN}\nold\n{readme.END}\n\nThe end.\n")
     return tmp_path
 
 
@@ -62,7 +63,7 @@ def test_the_measured_factor_is_what_it_says(world):
     keep(world, reference.MAIN, measured=True)
     text = written(world)
     assert "**30x (27x to 33x)** as fast as the padded reference and **15x (13.5x to 16.5x)**" in text
-    assert "in 6 rounds" in text and "The steps multiply to 21.4x" in text
+    assert "in 6 rounds" in text and "Its steps multiply to 21.4x" in text
     row = row_of(text, "chosen")
     assert row[5:7] == ["30.0x", "15.0x"], "the last rung of the ladder has the same number"
     assert row_of(text, "small")[5:7] == ["8.0x", "4.0x"], "other rungs are products of steps"
@@ -83,3 +84,21 @@ def test_further_runs_are_told_apart_by_how_their_factor_came_about(world):
     text = written(world)
     assert row_of(text, "older")[5:7] == ["21.3x, product of steps", "10.7x, product of steps"]
     assert row_of(text, "newer")[5:7] == ["30x (27x to 33x)", "15x (13.5x to 16.5x)"]
+
+
+def test_the_first_screen_has_the_figure_and_the_measured_factors_and_no_table(world):
+    keep(world, reference.MAIN, measured=True)
+    keep(world, "older", measured=False, task="BoolQ")
+    first, _, rest = written(world).partition(readme.HEADLINE_END)
+    assert "figures/ladder.png" in first and "|" not in first and "figures/ladder.png" not in rest
+    assert "**30x (27x to 33x)**" in first and "**15x (13.5x to 16.5x)**" in first
+    assert rest.count("<details>") == rest.count("</details>") == 1, "other runs are folded"
+
+
+@pytest.mark.parametrize("lost", ["HEADLINE_BEGIN", "HEADLINE_END", "BEGIN", "END"])
+def test_a_marker_that_is_missing_is_named(world, lost):
+    keep(world, reference.MAIN, measured=True)
+    page, marker = world / "README.md", getattr(readme, lost)
+    page.write_text(page.read_text().replace(marker, ""))
+    with pytest.raises(InputError, match=f"README.md needs one line .*{marker}"):
+        readme.write(page, world / "kept")

@@ -126,7 +126,7 @@ def test_readme_shows_the_tables_below_the_ladders(sweep, tmp_path):
     kept, page = tmp_path / "kept", tmp_path / "README.md"
     reference.keep(make_run(tmp_path / "outputs" / "docs-cpu"), "docs-cpu", splits(), folder=kept)
     keep(sweep, kept)
-    page.write_text(f"before\n{readme.BEGIN}\n{readme.END}\nafter\n")
+    page.write_text(f"{readme.HEADLINE_BEGIN}\n{readme.HEADLINE_END}\n{readme.BEGIN}\n{readme.END}\nafter\n")
     readme.write(page, kept)
     text = page.read_text()
     assert TEXT.strip() in text and "both/figures/tables.png" in text and "On a subset." in text

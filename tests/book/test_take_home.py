@@ -239,8 +239,8 @@ def test_the_card_says_what_the_model_keeps_of_its_teacher_on_test(boolq):
     assert "rule" not in card and "{" not in card.replace("{example}", "")
     change_record(boolq, "07_serving", retention=Retention(0.937, 0.921, 0.952, 1500, 120, 30).fact(0.98))
     card = (take_home.build(boolq) / "README.md").read_text()
-    assert "On test it keeps 93.7% (92.1% to 95.2%) of its teacher's score (paired, 1,500 examples" in card
-    assert "98.0%: **missed**, even the upper end of the interval is below it." in card
+    assert "On test it keeps 93.7% (92.1% to 95.2%) of its teacher's score (paired: both answered" in card
+    assert "98.0%. On test that is **missed**: even the upper end of the interval is below it." in card
 
 
 def test_a_word_that_the_head_reads_is_marked_by_hand(served, links, tmp_path, monkeypatch):

@@ -103,7 +103,12 @@ def test_a_named_student_starts_as_it_is_and_one_of_another_vocabulary_has_fewer
 )
 def test_the_verdict_on_labels_is_seen_from_the_distilled_student(labels, says):
     said = routes.verdict(labels, 16, 0)
-    assert re.search(says.replace("**", r"\*\*"), said) and "Both saw 16 examples" in said and "from all;" in said
+    assert (
+        re.search(says.replace("**", r"\*\*"), said)
+        and "Both saw 16 examples" in said
+        and "from all of them and so knows more" in said
+    )
+    assert "knows more" not in routes.verdict(labels, 16, 16)
 
 
 def test_labels_that_were_not_tried_have_no_verdict():

@@ -103,3 +103,11 @@ def test_another_teacher_or_size_or_task_is_refused(kept, teacher):
         shipped_student.file_of(DOCS, "3x16")
     with pytest.raises(InputError, match="for BoolQ; it has none"):
         shipped_student.file_of(registry.get_task("boolq"), "2x16")
+
+
+def test_on_how_many_texts_and_for_how_long_it_was_taught_its_record_says():
+    init = StudentInit("teacher", model_of(LAYER), None, task=DOCS)
+    record = json.loads((shipped.FOLDER / "docs-student-3x384.json").read_text())
+    assert init.texts_before("3x384@kept") == record["examples"]["train"] > 10_000
+    assert init.minutes_before("3x384@kept") > 1
+    assert (init.texts_before("3x384"), init.minutes_before("3x384")) == (0, 0)

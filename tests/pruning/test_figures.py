@@ -157,6 +157,15 @@ def test_half_of_the_importance_is_counted_from_the_top(scores, count):
 LINE = [(1.0, 0.9, 0.89, 0.91), (0.5, 0.8, 0.7, 0.85), (0.25, 0.6, None, None)]
 
 
+def test_the_lines_of_the_controls_end_in_the_unpruned_model():
+    figure = drawn.controls({"one share": LINE[1:2], "all": LINE}, 0.93, 0.5, "heads kept")
+    short, whole = [line for line in figure.axes[0].lines if line.get_gid() != "level"]
+    assert short.get_xydata().tolist() == [[0.5, 0.8], [1.0, 0.93]]
+    assert len(whole.get_xydata()) == len(LINE), "measured at all of them already"
+    alone = drawn.controls({"one share": LINE[1:2]}, 0.93, 0.5, "heads kept").axes[0]
+    assert alone.get_xlim()[1] > 1 and alone.get_ylim()[1] > 0.93
+
+
 @pytest.mark.parametrize("count", [1, 3, 8])
 def test_the_controls_have_a_line_each_beside_the_unpruned_and_guessing(count):
     figure = drawn.controls({f"way {i}": LINE for i in range(count)}, 0.9, 0.5, "heads kept", "caption")

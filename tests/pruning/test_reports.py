@@ -45,8 +45,8 @@ def test_curves_are_shares_of_the_whole_half():
     assert curves["heads"] == {"operations": [(0, 0.0), (2, 0.5), (4, 1.0)], "time": [(0, 0.2), (2, 0.8), (4, 1.0)]}
     assert curves["neurons"]["time"] == [(0, 0.1), (16, 0.5), (32, 1.0)]
     words = reports.cost_words(curves)
-    assert words.startswith("With 2 heads, half a layer takes 30% of its full time more")
-    assert "it still takes 20%; with 0 neurons, half a layer takes 10%" in words and words.endswith("takes 10%.")
+    assert "with 2 heads: 50% of the operations take 80% of the time" in words and "still takes 20%" in words
+    assert "with 0 neurons: 0% of the operations take 10% of the time" in words and words.endswith("still takes 10%.")
 
 
 def test_every_way_to_a_shape_has_a_row():
@@ -91,19 +91,19 @@ def test_speed_rows_compare_with_the_unpruned_model():
 
 
 def test_points_are_of_all_shown_models_at_the_time_of_the_served():
-    a, b = candidate("a", "uniform"), candidate("b", "latency-aware", 2.0, retrained=[0.9])
+    a, b = candidate("a", "uniform"), candidate("b", "searched", 2.0, retrained=[0.9])
     points = reports.pareto_points([a, b], {"a": 1.0, "b": 2.0}, lambda model: Scored(model, 0.1, 0.95), b)
     assert [(p["name"], p["x"], p["accuracy"], p["kind"], p["retrained"], p["chosen"]) for p in points] == [
         ("a", 1.0, 0.6, "uniform", False, False),
-        ("b", 2.0, 0.6, "latency-aware", False, False),
-        ("b", 2.0, 0.9, "latency-aware", True, True),
+        ("b", 2.0, 0.6, "searched", False, False),
+        ("b", 2.0, 0.9, "searched", True, True),
     ]
     assert (points[0]["low"], points[0]["high"]) == (0.1, 0.95)
 
 
 def test_the_searched_shape_is_compared_with_its_uniform_one_model_by_model():
-    searched = candidate("for 2 times", "latency-aware", 2.0, retrained=[0.9, 0.8])
-    uniform = candidate("uniform at 2 times", "uniform", 2.0, retrained=[0.5, 0.85])
+    searched = candidate("searched for 2x", "searched", 2.0, retrained=[0.9, 0.8])
+    uniform = candidate("uniform for 2x", "uniform", 2.0, retrained=[0.5, 0.85])
     every = [candidate("uniform 25/25", "uniform"), searched, uniform]
 
     def difference(first, second):

@@ -35,9 +35,9 @@ def test_collect_has_each_kind_in_order_and_passes_over_depths_that_leave_none_o
     assert [(one.name, one.kind, one.target, one.rung) for one in found] == [
         ("uniform 25/50", "uniform", None, "pruned 25/50"),
         ("uniform 50/50", "uniform", None, "pruned 50/50"),
-        ("for 1.5 times", "latency-aware", 1.5, ""),
-        ("uniform at 1.5 times", "uniform", 1.5, ""),
-        ("2 of 3 layers", "depth", None, "pruned to 2 of 3 layers"),
+        ("searched for 1.5x", "searched", 1.5, ""),
+        ("uniform for 1.5x", "uniform", 1.5, ""),
+        ("2 of 3 layers", "fewer layers", None, "pruned to 2 of 3 layers"),
     ]
     assert [one.counts for one in found[1:]] == [UNIFORM, SEARCHED, UNIFORM, [None, (4, 32), (2, 16)]]
     assert found[0].counts == [(3, 16), (3, 16), (2, 8)]
@@ -83,8 +83,8 @@ def test_a_name_becomes_a_folder():
 def test_pairs_are_of_one_target():
     found = study.collect(SHAPES, ["25/50"], BY_TARGET | {2.0: BY_TARGET[1.5]}, [], [])
     assert [(a.name, b.name) for a, b in study.pairs(found)] == [
-        ("for 1.5 times", "uniform at 1.5 times"),
-        ("for 2 times", "uniform at 2 times"),
+        ("searched for 1.5x", "uniform for 1.5x"),
+        ("searched for 2x", "uniform for 2x"),
     ]
 
 
@@ -93,7 +93,7 @@ def test_the_fastest_target_is_tried_first_and_the_rest_only_until_one_holds():
     shapes = [always] + [
         candidate(f"{kind} {target}", kind, tuned, target=target)
         for target, tuned in ((1.25, 0.99), (2.0, 0.9), (1.5, 0.985))
-        for kind in ("latency-aware", "uniform")
+        for kind in ("searched", "uniform")
     ]
     compared, *targets = study.by_target(shapes)
     assert compared == [always]
@@ -131,16 +131,16 @@ def test_of_equally_accurate_ones_the_faster_is_chosen():
 
 
 def test_the_ladder_has_the_fixed_rungs_the_searched_shape_and_the_chosen_one():
-    fixed, quick = candidate("uniform 25/25", rung="pruned 25/25"), candidate("for 3 times", "latency-aware", 0.2)
-    good, other = candidate("for 2 times", "latency-aware", 0.9), candidate("uniform at 2 times")
-    ms = {"uniform 25/25": 3.0, "for 3 times": 1.0, "for 2 times": 2.0, "uniform at 2 times": 2.0}
+    fixed, quick = candidate("uniform 25/25", rung="pruned 25/25"), candidate("searched for 3x", "searched", 0.2)
+    good, other = candidate("searched for 2x", "searched", 0.9), candidate("uniform for 2x")
+    ms = {"uniform 25/25": 3.0, "searched for 3x": 1.0, "searched for 2x": 2.0, "uniform for 2x": 2.0}
     every = [fixed, quick, good, other]
 
     def names(floor, chosen):
         return {rung: one.name for rung, one in study.rungs(every, ms, floor, chosen).items()}
 
-    first = {"pruned 25/25": "uniform 25/25", "pruned for latency": "for 2 times"}
+    first = {"pruned 25/25": "uniform 25/25", "pruned for latency": "searched for 2x"}
     assert names(0.8, good) == first == names(0.8, fixed)
-    assert names(0.95, fixed)["pruned for latency"] == "for 3 times", "none is accurate: the fastest of all"
-    assert names(0.8, other) == first | {"pruned, uniform at 2 times": "uniform at 2 times"}
+    assert names(0.95, fixed)["pruned for latency"] == "searched for 3x", "none is accurate: the fastest of all"
+    assert names(0.8, other) == first | {"pruned, uniform for 2x": "uniform for 2x"}
     assert study.rungs([fixed], ms, 0.8, fixed) == {"pruned 25/25": fixed}

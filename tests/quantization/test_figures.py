@@ -199,6 +199,12 @@ def test_the_rates_and_their_limit_are_drawn(count):
     assert "4 times the best fp32 rate: the most by instruction count" in texts(figure)
 
 
+def test_a_limit_far_above_the_rates_is_told_and_not_drawn():
+    figure = checked(drawn.product_rates([("384 to 384", [1, 8], [10.0, 40.0], [20.0, 100.0])], 32, "caption"))
+    assert not parts(figure.axes[0], "limit") and figure.axes[0].get_ylim()[1] < 200
+    assert "32 times the best fp32 rate, is far above: 1,280" in texts(figure)
+
+
 @pytest.mark.parametrize("int8", [9.0, 20.0, 20.1, 300.0])
 def test_the_names_of_two_rates_do_not_touch_however_near_they_are(int8):
     figure = checked(drawn.product_rates([("64 to 64", [16], [20.0], [int8])], 4))
@@ -250,14 +256,14 @@ def test_changes_stand_where_they_are_and_zeros_apart(names):
     zeros = any((CHANGES[name] == 0).any() for name in names)
     assert ("no change" in texts(figure)) == zeros and "caption" in texts(figure)
     words = [text.get_text() for text in parts(figure, "flips", plt.Text)]
-    assert words == [f"{len(name) % 3} of 300\nlabels flip" for name in names]
+    assert words == [f"{len(name) % 3} of 300\nlabels change" for name in names]
 
 
 def test_the_flips_are_counted_in_the_title():
     ways = {name: np.ones(3) for name in "abc"}
     flips = {"a": (2, 3), "b": (0, 3), "c": (1, 3)}
-    assert "flip labels under 2 of 3 recipes" in texts(drawn.batch_mates(ways, flips))
-    assert "Batch mates flip no label" in texts(drawn.batch_mates({"b": ways["b"]}, flips))
+    assert "change labels under 2 of 3 recipes" in texts(drawn.batch_mates(ways, flips))
+    assert "The other texts of a batch change no label" in texts(drawn.batch_mates({"b": ways["b"]}, flips))
     assert "under 1 of 1 recipe" in texts(drawn.batch_mates({"a": np.array([1e-12, 9.0])}, {"a": (1, 2)}))
 
 

@@ -86,7 +86,7 @@ def test_products_inside_attention_and_one_with_weights():
     assert list(shapes)[0] == "queries by keys, 4 wide"
 
 
-@pytest.mark.parametrize("gain, verdict", [(1.29, "not worth"), (1.31, "it would pay")])
+@pytest.mark.parametrize("gain, verdict", [(1.29, "not worth"), (1.31, "would pay here")])
 def test_the_verdict_on_attention(gain, verdict):
     rows = [{"fp32, both computed, us": fp32, "int8, both computed, us": 1.0} for fp32 in (0.5, gain)]
     words = prediction.verdict_on_attention(rows)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import tiny_classifier
 
-from fflib.quantization.rounding import linear_weights, place, rounding_error
+from fflib.quantization.rounding import linear_weights, place, rounding_error, smoothing_balance
 
 
 def test_weights_of_the_layers_stand_as_in_the_graph():
@@ -35,3 +35,12 @@ def test_fewer_bits_and_one_scale_cost_more():
 
 def test_where_a_matrix_stands():
     assert place("1.attention.query") == "layer 1: attention query"
+
+
+def test_smoothing_evens_the_channels_and_the_weights_pay():
+    channels, weight = np.array([1.0, 100.0, 1.0, 1.0]), np.ones((4, 3)) * [0.5, 0.25, 1.0]
+    none, half, full = smoothing_balance(channels, weight, 8, (0.0, 0.5, 1.0))
+    louder = [row["loudest channel over the median one"] for row in (none, half, full)]
+    assert louder == pytest.approx([100, 10, 1]), "the factor of the loud channel is 1, 10 and 100 times the others'"
+    errors = [row["error of the weights, %"] for row in (none, half, full)]
+    assert errors[0] < errors[1] and errors[0] < errors[2] and none["strength"] == 0

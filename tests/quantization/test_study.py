@@ -156,7 +156,9 @@ def test_what_a_graph_keeps(original, answers):
     )
     assert row["accuracy %"] == 100 * accuracy(flipped, answers.texts.gold)
     (marked,), (unmarked,) = report.shown([row], 0.7), report.shown([row], 0.6)
-    assert marked[""] == "not served" and unmarked[""] == "" and "95 % from" not in marked
+    assert (marked["served"], unmarked["served"]) == ("no", "yes")
+    assert marked["95 % interval"] == "21 to 94" and marked["changed by batch"] == "1"
+    assert not marked.keys() & {"accuracy %", "95 % from", "flips by batch"}, "a few texts say nothing of accuracy"
     (point,) = report.points([row | {"model": "m", "recipe": "r", "ms": 2.0}], "r", 0.9)
     assert point["served"] is False
     assert point["agreement"] == pytest.approx(2 / 3) and point["default"] and point["low"] < 2 / 3 < point["high"]
@@ -172,7 +174,7 @@ def test_the_verdict_names_the_worst_of_each_model():
     }
     words = report.verdict(graphs, 0.5)
     assert "*b* (teacher: 40% of the labels), *a* (student: 80% of the labels)" in words
-    assert "1 of 4 files keep fewer than 50%" in words
+    assert "1 of 4 files keep fewer than 50% of the labels" in words
     mates = report.batch_mates(graphs, "teacher", ["a", "b"], 0.5)
     assert list(mates.changes) == ["a"] and mates.flips == {"a": (1, 2)}
 
@@ -203,8 +205,14 @@ def test_words_about_the_processor_the_recipes_and_learning(monkeypatch):
     monkeypatch.setattr(int8_support, "saturates_here", lambda: False)
     assert report.processor(SUPPORT, 8)["most that int8 can gain in a product"] == 4
     assert report.settings("library's default")["embeddings"] == "int8"
+    assert report.settings("int4 weights")["one scale for each"] == "32 weights"
+    sets = report.instruction_sets(int8_support.NONE)
+    assert {row["int8 instructions"]: row["safe bits of a weight"] for row in sets}["AVX2"] == 7
+    assert [row["int8 instructions"] for row in sets][-1] == "none (this machine)" and len(sets) == 7
+    words = report.processor_words(report.processor(SUPPORT, 8), "Nothing to warn of.")
+    assert "gets every sum right" in words and "**8 bits**" in words and words.endswith("nothing to warn of.")
     assert report.settings("static, smoothed")["smoothed"] == "yes"
-    assert "no recipe that may be asked. It learns" in report.learning("student", kept(1), {}, True, "always")
+    assert "no recipe may be served. So it is trained" in report.learning("student", kept(1), {}, True, "always")
     words = report.learning("student", kept(1), {"dynamic": kept(0.97)}, False, "never")
-    assert "the student keeps 100.0% (" in words and "*dynamic* 97.0% (" in words and "does not learn" in words
-    assert "3.0 times the median one, against 9.0 times" in report.smoothing(9.0, 3.0, 1e-6)
+    assert "the student keeps 100.0% (" in words and "*dynamic* 97.0% (" in words and "is not trained" in words
+    assert "3.0 times the median one; before, it was 9.0 times" in report.smoothing(9.0, 3.0, 1e-6)

@@ -69,3 +69,30 @@ def test_the_papers_best_form_is_the_fastest_in_int8():
     assert built_graphs.papers_best(race) == TOLD
     del race[f"{TOLD}, int8"]
     assert built_graphs.papers_best(race) == PAPER
+
+
+def test_graphs_as_a_table_shows_them():
+    race = Race({f"{BOOK}, fp32": timed(2.0), f"{BOOK}, int8": timed(1.0, off=0.5, agreement=0.75)})
+    row = {"variant": BOOK, "low": 1.0, "high": 2.5, "operators": 9, "fused": 1, "labels kept": 0.75}
+    rows = [
+        row | {"model": "student, fp32", "ms": 2.0, "off": 1e-6},
+        row | {"model": "student, int8", "ms": 1.0, "off": 0.5},
+    ]
+    good, bad = built_graphs.shown(rows, race, 0.9)
+    assert (good["precision"], good["answers"], bad["answers"]) == ("fp32", "checked", "timed, not served")
+    assert (bad["labels kept %"], bad["largest logit change"], bad["95 % interval"]) == (
+        75,
+        "5e-01",
+        "1.00 to 2.50",
+    )
+
+
+def test_graphs_beside_kept_ones_are_factors_over_the_same_level():
+    def row(variant, ms):
+        return {"model": "student, int8", "variant": variant, "ms": ms}
+
+    kept = {"A": {"graph_variants": [row("all", 6.0), row("basic", 3.0)]}, "B": {}}
+    book, basic = built_graphs.beside([row("all", 4.0), row(BOOK, 2.0)], kept)
+    assert (book["graph"], book["int8, here"], book["int8, A"], book["int8, B"]) == (BOOK, 2.0, None, None)
+    assert (basic["graph"], basic["int8, here"], basic["int8, A"], basic["fp32, A"]) == ("basic", None, 2.0, None)
+    assert built_graphs.beside([row("all", 4.0)], {}) == []

@@ -88,6 +88,13 @@ def test_rows_say_how_fast_an_engine_is_and_what_it_keeps():
         "labels kept %": 75.0, "largest change": 0.25, "to load or compile, s": 1.5,
     }  # fmt: skip
     assert second["to load or compile, s"] is None
+    told, _ = engines.shown([first, second], {"a": "checked", "b": "timed, not served"})
+    assert (told["mean ms"], told["largest logit change"], told["answers"]) == (
+        pytest.approx(2.0),
+        "2e-01",
+        "checked",
+    )
+    assert "answers" not in engines.shown([first])[0], "of a kept run nothing is served"
 
 
 def test_the_peer_gets_both_graphs_and_makes_its_own_integers(tmp_path, monkeypatch):

@@ -82,10 +82,11 @@ def test_the_graph_does_only_what_is_read(tmp_path):
     inputs = batching.collate(EXAMPLES, range(6)).inputs
     expected, got = (predictors.onnx_predictor(predictors.onnx_session(path, 1))(inputs) for path in (whole, first))
     assert np.abs(expected - got).max() < 1e-5
-    # By hand, for 7 tokens, width 16 and 32 neurons: a layer, and one that has a single query.
-    tokens, width, neurons = 7, 16, 32
+    # By hand, for 7 tokens, width 16, 2 heads, 32 neurons: a layer, and one in which only the first token asks, which
+    # then has no key and no value: all four projections are of one row.
+    tokens, width, heads, neurons = 7, 16, 2, 32
     layer = tokens * (4 * width * width + 2 * width * neurons) + 2 * tokens * tokens * width
-    last = 2 * tokens * width * width + 2 * width * width + 2 * width * neurons + 2 * tokens * width
+    last = 4 * width * width + 2 * width * neurons + 2 * tokens * width * heads
     assert 2 * work(whole, 1, tokens) == 4 * layer == flops.forward_flop(model.encoder.config, tokens)
     assert 2 * work(first, 1, tokens) == 2 * (layer + last) == flops.first_token_flop(model.encoder.config, tokens)
 

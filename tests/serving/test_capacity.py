@@ -111,3 +111,10 @@ def test_a_simulation_must_last_for_many_bounds():
 def test_traffic_that_is_none(day, peak, bound_ms):
     with pytest.raises(InputError, match="give more than 0"):
         capacity.machines_needed(day, peak, bound_ms, formula)
+
+
+def test_no_fleet_is_smaller_than_what_can_answer_the_peak_at_all():
+    assert capacity.lower_bound(86_400_000, 2, 500) == 4  # 2,000 a second at the peak
+    assert capacity.lower_bound(86_400_000, 2, 501) == 4
+    assert capacity.lower_bound(86_400_000, 2, 499) == 5
+    assert capacity.lower_bound(10, 1, 500) == 1

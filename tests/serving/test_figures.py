@@ -63,7 +63,7 @@ def test_the_best_two_divisions_are_weighed_against_each_other():
     many, one, both = division(2, 1, 200, 20), division(1, 2, 100, 10), division(2, 1, 300, 5, model="other")
     assert drawn._trade([[many, one]]).endswith("answers 2.0 times as many, at 2.0 times the latency")
     assert drawn._trade([[many, one], [both]]).endswith("2.0 times the latency (for 1 of 2 models)")
-    assert drawn._trade([[both]]).endswith("the most also has the lowest latency")
+    assert drawn._trade([[both]]).endswith("the most throughput also has the lowest latency")
     slower = division(4, 1, 200, 25)  # as many answers, later: not the best in anything
     figure = drawn.divisions([slower, many, one])
     words = {" ".join(label.get_text().split()) for label in parts(figure, "label", plt.Text)}
@@ -212,8 +212,8 @@ def test_short_and_long_requests_stand_where_they_are_in_the_row_of_their_policy
 
 def test_what_short_requests_gain_long_ones_may_lose():
     rows = POLICIES["three"]
-    assert f"soonest under: {LONG}; long ones then take 1.2 times their best" in texts(drawn.by_length(rows))
-    best = "soonest under: oldest first; and so are long ones"
+    assert f"soonest with: {LONG}; long ones then take 1.2 times their best" in texts(drawn.by_length(rows))
+    best = "soonest with: oldest first; and so are long ones"
     assert best in texts(drawn.by_length([rows[0], rows[2]]))
     assert "soonest" not in texts(drawn.by_length(POLICIES["same"]))
 

@@ -52,5 +52,5 @@ def test_points_are_the_rungs_with_both_numbers_by_the_ladders_own_factors():
 
 
 def test_what_is_kept_is_told_of_a_clear_teacher_alone():
-    assert front.keeps(0.76, 0.8, 0.95) == "whose accuracy it keeps to 95.0%: 76.0% against 80.0%"
+    assert front.keeps(0.76, 0.8, 0.95) == "of whose accuracy it keeps 95.0%: 76.0% against 80.0%"
     assert "not clearly above the floors" in front.keeps(0.76, 0.8, float("nan"))

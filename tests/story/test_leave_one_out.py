@@ -93,7 +93,7 @@ def test_what_changes_is_told_field_by_field():
     assert changes("pruning") == "model: student instead of pruned student"
     assert changes("batching") == "batches: in order 1 instead of token budget 256"
     assert changes("instances") == "instances: 1 instead of 2; threads: 4 instead of 1"
-    assert changes("first token") == "first token: none instead of yes"
+    assert changes("first token") == "first token: no instead of yes"
     assert changes("quantisation") == "recipe: none instead of dynamic"
     assert not leave_one_out.changes(FULL, FULL)
 

@@ -177,7 +177,7 @@ def left_behind(tmp_path: Path, code: str, *command: str) -> list[Path]:
         Path(place).mkdir()
     (tmp_path / "code.py").write_text(code)
     command = command or (sys.executable, str(tmp_path / "code.py"))
-    # With nothing of this process: on a server of continuous integration (CI=1) the library tells nothing of its own accord.
+    # With nothing of this process: where CI=1 stands the library is silent of its own accord.
     variables = places | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     subprocess.run([*command], env=variables, cwd=ROOT, check=True, capture_output=True, timeout=100)
     return [path for path in tmp_path.rglob("*") if "microsoft" in path.name.lower() or path.name == "deviceid"]

@@ -1,0 +1,48 @@
+"""The frontier: the fastest for each share that is kept, of models and of all, and nothing that is beaten."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+
+from fflib.beyond import frontier
+from fflib.runs import ladder as rungs
+from fflib.runs.ladder import Rung
+
+
+def rung(name, on, per_s, retention=None, **more):
+    made = Rung(name, on, "m", "e", "fp32", "none", 1, 1, throughput_per_s=per_s, retention=retention, **more)
+    return asdict(made)
+
+
+LADDER = rungs.ladder(
+    [
+        rung("reference padded", "", 2.0),
+        rung("small", "reference padded", 20.0, 1.0),
+        rung("fast", "small", 80.0, 0.97),
+        rung("system: faster", "fast", 160.0, 0.96),
+        rung("floor: words", "", 1000.0, 0.7),
+    ]
+)
+
+
+def test_points_have_a_factor_and_what_is_kept():
+    found = {point["rung"]: (point["factor"], point["retention"]) for point in frontier.points(LADDER)}
+    assert found == {
+        "small": (10.0, 1.0), "fast": (40.0, 0.97), "system: faster": (80.0, 0.96), "floor: words": (500.0, 0.7),
+    }  # fmt: skip
+    assert [frontier.kind(name) for name in found] == ["model", "model", "system", "floor"]
+
+
+def test_for_each_level_the_fastest_model_and_the_fastest_of_all():
+    rows = frontier.best(frontier.points(LADDER), [1.0, 0.5, 0.96, 1.2])
+    assert [row["at least %"] for row in rows] == pytest.approx([50, 96, 100, 120])
+    assert [row["model"] for row in rows] == ["fast", "fast", "small", None]
+    assert [row["all"] for row in rows] == ["floor: words", "system: faster", "small", None]
+    assert rows[1]["all, times padded"] == 80 and rows[3]["all, times padded"] is None
+
+
+def test_the_steps_leave_out_what_is_beaten():
+    points = [*frontier.points(LADDER), {"rung": "beaten", "factor": 39.0, "retention": 0.965}]
+    assert [point["rung"] for point in frontier.steps(points)] == ["small", "fast", "system: faster", "floor: words"]
