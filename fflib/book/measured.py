@@ -76,7 +76,7 @@ def _floors(floors: Sequence[Mapping[str, Any]]) -> str:
         return "No floor was scored."
     best = max(scored, key=lambda rung: rung["accuracy"])
     name = best["rung"].removeprefix(ladder.FLOOR)
-    return f"The best of {len(scored)} floors, *{name}*, scores {best['accuracy']:.1%} on test."
+    return f"Of {len(scored)} floors the highest on test is *{name}*, with {best['accuracy']:.1%}."
 
 
 def _teacher(facts: Facts) -> str:

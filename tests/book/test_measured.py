@@ -44,7 +44,7 @@ def test_what_was_not_measured_or_failed_is_said_and_never_a_zero() -> None:
 def test_of_the_floors_only_the_best_is_told() -> None:
     floors = [rung(f"floor: {name}", "", None, accuracy=score) for name, score in (("words", 0.53), ("always no", 0.5))]
     told = box(floors, teacher_is_clear=False)
-    assert "The best of 2 floors, *words*, scores 53.0% on test." in told and "always no" not in told
+    assert "Of 2 floors the highest on test is *words*, with 53.0%." in told and "always no" not in told
     assert "is **not** clearly above the floors" in told
 
 
