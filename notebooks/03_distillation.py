@@ -390,8 +390,10 @@ bench.figure(figures.losses(study.losses(distilled), bench.caption), "distillati
 # The share that is kept is called [retention](glossary.md#retention): the student's score divided by the teacher's.
 # Both answer the same examples, and only those that exactly one of them gets right tell them apart. The interval of
 # the retention is therefore drawn from pairs, and is much narrower than the intervals of two separate scores. On dev
-# the value itself decides. On test the interval says whether the rule was held (all of it above the rule), held
-# within the interval (it has both sides of the rule), or missed (all of it below). Section 3.9 says which.
+# the value itself decides, unless the interval reaches more than ten points below the rule: then dev has too few
+# examples to tell luck from skill, and the model does not go on. On test the interval says whether the rule was held
+# (all of it above the rule), held within the interval (it has both sides of the rule), or missed (all of it below).
+# Section 3.9 says which.
 #
 # The tables below show what was tried here. Two cores allow few students in the default run, so the last table sets
 # [kept runs](glossary.md#kept-run) beside it: other students, other tasks, and the longer run where it is kept.

@@ -137,7 +137,9 @@ def test_the_rule_is_asked_of_the_value_and_exactly_enough_is_enough():
     teacher = np.ones(50, bool)
     assert kept(np.arange(50) != 0, teacher).holds(0.98)
     assert not kept(np.arange(50) > 1, teacher).holds(0.98)
-    assert Retention(0.99, 0.9, 1.1, 50, 1, 0).holds(0.98), "the interval takes no part in it"
+    assert Retention(0.99, 0.9, 1.1, 600, 30, 24).holds(0.98), "the lower end need not keep it"
+    assert not Retention(1.06, 0.86, 1.3, 600, 60, 66).holds(0.98), "dev cannot tell it from a loss of a tenth"
+    assert Retention(1.06, 0.86, 1.3, 199, 20, 22).holds(0.98), "so few are for trying"
 
 
 @pytest.mark.parametrize(
