@@ -134,7 +134,7 @@ def operations(length):
 
 def told_share(share):
     """Write a share of the teacher's score; of a teacher that is not clear of the floors none is told."""
-    return f"{share:.1%}" if bench.teacher_is_clear else ""
+    return f"{share:.1%}" if bench.teacher_is_clear and share == share else ""
 
 
 def kept_on(split, which=slice(None)):
@@ -209,7 +209,7 @@ figure = figures.cascades(dev_rows, fitting, min_retention, min_agreement, capti
 show(bench.figure(figure, "cascades"))
 told = (
     f"Chosen: read **{first_tokens} tokens** first, and **{chosen['sent']:.0%}** of the texts again. On dev it keeps "
-    f"{chosen['retention']:.1%} of the teacher's score and {chosen['agreement']:.1%} of the labels. Predicted by "
+    f"{told_share(chosen['retention']) or 'no share'} of the teacher's score and {chosen['agreement']:.1%} of the labels. Predicted by "
     f"operations: **{chosen['factor']:.2f} times** as fast as *{below}*."
 )
 if not fitting:
@@ -373,7 +373,7 @@ bench.table(
         }
         | {
             "labels kept": f"{row['agreement']:.1%}",
-            "of the teacher's score": f"{row['retention']:.1%}",
+            "of the teacher's score": told_share(row["retention"]),
         }
         | {f"operations of {below}, over the cascade's": row["factor"]}
         for row in drift

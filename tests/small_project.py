@@ -69,6 +69,8 @@ def copied(folder: Path) -> Path:
     needs = 'NEEDS = {"01_baseline": [], "02_batching": ["01_baseline"]}\n'
     (folder / "Snakefile").write_text(snakefile[:begin] + needs + snakefile[end:])
     (folder / "notebooks").mkdir()
+    for name in ("references.bib", "glossary.md"):
+        shutil.copy(ROOT / "notebooks" / name, folder / "notebooks")
     for chapter in ("01_baseline", "02_batching"):
         (folder / "notebooks" / f"{chapter}.py").write_text(TOP + DOES.replace("CHAPTER", chapter))
     for kind, text in (("size", "{}"), ("hardware", "threads: 0\n")):

@@ -17,9 +17,9 @@ have an interval of no width.
 itself decides: a choice has to be made, and to ask for the lower end to keep it would ask for larger models only
 because dev is small. But the value must mean something. Of many shapes the one that dev flatters most is taken, and
 where an interval is forty points wide that is luck: a shape that kept 106 % (86 to 130 %) of a Matthews coefficient on
-600 examples kept 86 % on test. So the lower end may lie `DOUBT` below the rule, no more, from `ENOUGH` examples on; with
-fewer nothing but the teacher itself would pass, and such a set is for trying. On *test* nothing is chosen; there the
-interval tells what can be said, see `Retention.verdict`.
+600 examples kept 86 % on test. So the lower end may lie `DOUBT` below the rule, no more, from `ENOUGH` examples on;
+with fewer nothing but the teacher itself would pass, and such a set is for trying. On *test* nothing is chosen; there
+the interval tells what can be said, see `Retention.verdict`.
 """
 
 from __future__ import annotations

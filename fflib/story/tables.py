@@ -21,6 +21,7 @@ from fflib.runs import param_files, params, records, run_folder, sweep_plan
 from fflib.runs.run_folder import Side
 from fflib.story import factors, fastformers, headline_told
 
+WITHOUT_NUMBERS = ("00_introduction", "08_beyond")  # for these tables, which are of models and not of systems
 Row = Mapping[str, Any]  # the columns of `COLUMNS`; None: not measured
 STUDENT = "distilled student"
 SMOKE = "smoke"  # the size whose numbers mean nothing
@@ -64,7 +65,8 @@ def gather(names: Sequence[str]) -> list[Entry]:
 def _entry(folder: Path) -> Entry:
     try:
         side, problem = run_folder.load(folder), ""
-        if lacking := records.missing(side.records, params.chapters()[1:]):  # the introduction brings no number
+        needed = [chapter for chapter in params.chapters() if chapter not in WITHOUT_NUMBERS]
+        if lacking := records.missing(side.records, needed):
             problem = f"{lacking[0]} is missing, or older than a chapter before it; run the run again"
     except InputError as error:
         side, problem = None, str(error)

@@ -102,7 +102,7 @@ def test_both_routes_have_their_numbered_steps():
 def test_the_words_of_the_routes_do_not_overlap_and_are_in_a_box_or_beside_it():
     figure = drawn.routes()
     figure.draw_without_rendering()
-    shown = [text for text in figure.findobj(plt.Text) if text.get_text()]
+    shown = [text for text in figure.findobj(plt.Text) if text.get_text() and text.get_visible()]
     assert not overlaps([text.get_window_extent() for text in shown])
     boxes = [box.get_window_extent() for box in figure.findobj(drawn.FancyBboxPatch) if box.get_boxstyle().pad == 0]
     for text in (text.get_window_extent() for text in shown if not text.get_text().isdigit()):

@@ -34,7 +34,7 @@ def test_no_page_shows_the_readers_folders(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     monkeypatch.setenv("FFLIB_OUTPUTS", str(folder.parent))
     notebook(folder)
-    render.stage([folder / "01_baseline.ipynb"], tmp_path / "staged")
+    render.stage({"01_baseline": nbformat.read(folder / "01_baseline.ipynb", 4)}, folder, tmp_path / "staged")
     page = (tmp_path / "staged" / "01_baseline.ipynb").read_text()
     for place in (str(tmp_path), f"'{Path.home()}/", f" {Path.home()}/", f'"{ROOT}'):
         assert place not in page
