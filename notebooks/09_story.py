@@ -684,7 +684,7 @@ show(Markdown(answer if single else "This run's stack has no technique of its ow
 
 # %% tags=["answer"]
 share = bench.facts["retention"]
-answer = "This run's teacher is not clearly above the floors, so there is no retention to speak of."
+answer = "This run's teacher is not clear of the floors, so there is no retention to speak of."
 if share and share["value"] is not None:
     half = (share["high"] - share["low"]) / 2
     apart = abs(share["value"] - share["min_retention"])
