@@ -416,12 +416,12 @@ for (reads, learnt_from), front in fronts.items():
         {
             "reads": reads,
             "learnt from": learnt_from,
-            "alone, test": f"{bench.score(test_says, gold):.1%}",
+            "alone, test %": 100 * bench.score(test_says, gold),
         }
         | {"of the teacher's score": told_share(kept_on("test")(test_says))}
-        | {"may answer": f"{most['share']:.0%} of the texts" if most else "nothing"}
+        | {"may answer, % of the texts": 100 * most["share"] if most else 0.0}
     )
-bench.table(rows, keep="fronts")
+bench.table(rows, decimals=1, keep="fronts")
 
 # %% [markdown]
 # The first two columns say what is in front; *alone* is its score without a model behind it. *May answer* is the largest share on dev for
@@ -518,7 +518,6 @@ right = {name: Variant(name, way, in_turn).logits(few) for name, way in cut.item
 reference_race = bench.compare(cut, few, right, rounds=max(2, rounds - 1))
 
 # %% tags=["hide-input"]
-by_system = {row["system"]: row for row in measured}
 by_system = {row["system"]: row["measured"] for row in measured} | {"whole": 1.0}
 gains = {
     name: (by_system[name], reference_race.speedup(name, "whole"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from fflib.book.pages.measured_beyond import BEYOND
 from fflib.book.pages.measured_int8 import KEPT, QUANTIZATION
 from fflib.book.pages.measured_models import BATCHING
-from fflib.book.pages.measured_runtime import RUNTIME, SERVING
+from fflib.book.pages.measured_runtime import RUNTIME, SERVING, divisions
 from fflib.book.pages.outcomes import ratio
 from fflib.book.pages.sources import STORY, Missing, Source, row
 from fflib.plotting import number
@@ -69,20 +69,9 @@ def fair(source: Source) -> Values:
     return _headline(source) | {"padding": ratio(source.rung(UNPADDED)["speedup_step"])}
 
 
-def _divisions(source: Source) -> tuple[dict, dict, dict]:
-    """Return the rows of one thread, of all threads in one instance, and of as many instances as threads."""
-    rows = [each for each in source.fact(SERVING, "divisions") if each["kind"] == "thread"]
-    one = row(rows, instances=1, threads=1)
-    wide = max((each for each in rows if each["instances"] == 1), key=lambda each: each["threads"])
-    many = max((each for each in rows if each["threads"] == 1), key=lambda each: each["instances"])
-    if wide is one or many is one:
-        raise Missing("this machine has one core")
-    return dict(one), dict(wide), dict(many)
-
-
 def sessions(source: Source) -> Values:
     """The best division of the cores beside one session with all threads, and the same as processes."""
-    _, wide, many = _divisions(source)
+    _, wide, many = divisions(source)
     apart = row(source.fact(SERVING, "divisions"), kind="process", instances=many["instances"], threads=1)
     return {
         "instances": str(many["instances"]),
@@ -96,7 +85,7 @@ def sessions(source: Source) -> Values:
 
 def threads(source: Source) -> Values:
     """One thread, all threads and as many instances, in throughput and latency."""
-    one, wide, many = _divisions(source)
+    one, wide, many = divisions(source)
     return {
         "all_threads": str(wide["threads"]),
         "gain": ratio(wide["throughput_per_s"] / one["throughput_per_s"]),

@@ -6,7 +6,8 @@ from fflib.book.pages.outcomes import Outcome, ratio
 from fflib.book.pages.sources import Source, row
 
 BEYOND = "08_beyond"
-WORTH_IT = 0.1  # a front that answers a smaller share of the texts is work on top
+MAY_ANSWER = "may answer, % of the texts"  # a column of chapter 8's table
+WORTH_IT = 10  # a front that answers a smaller percentage is work on top
 
 
 def read_little(source: Source) -> Outcome:
@@ -24,14 +25,9 @@ def cheap_front(source: Source) -> Outcome:
     """The share of the texts that each cheap classifier may answer without breaking the rule."""
     rows = source.fact(BEYOND, "fronts")
     told = [
-        f"*{each['reads']}*, learnt from {each['learnt from']}: {each['may answer']} "
-        f"(alone it scores {each['alone, test']})"
+        f"*{each['reads']}*, learnt from {each['learnt from']}: {each[MAY_ANSWER]:.0f} % of the texts "
+        f"(alone it scores {each['alone, test %']:.1f} %)"
         for each in rows
     ]
-    most = max(_share(each["may answer"]) for each in rows)
+    most = max(each[MAY_ANSWER] for each in rows)
     return Outcome(most < WORTH_IT, f"What each front may answer: {'; '.join(told)}.")
-
-
-def _share(words: str) -> float:
-    """Read a share as chapter 8 writes it: "nothing", or "12% of the texts"."""
-    return 0.0 if words == "nothing" else float(words.partition("%")[0]) / 100

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fflib.book.pages.outcomes import Outcome, ratio
 from fflib.book.pages.sources import STORY, Missing, Source, row
 from fflib.plotting import number
@@ -82,14 +85,20 @@ def engine_in_batches(source: Source) -> Outcome:
     return Outcome(engine["speedup_step"] < 1, told)
 
 
-def second_thread(source: Source) -> Outcome:
-    """What more threads bring to one instance, beside as many instances of one thread."""
+def divisions(source: Source) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]:
+    """Return the rows of one thread, of all threads in one instance, and of as many instances as threads."""
     rows = [each for each in source.fact(SERVING, "divisions") if each["kind"] == "thread"]
     one = row(rows, instances=1, threads=1)
     wide = max((each for each in rows if each["instances"] == 1), key=lambda each: each["threads"])
     many = max((each for each in rows if each["threads"] == 1), key=lambda each: each["instances"])
     if wide is one or many is one:
         raise Missing("this machine has one core")
+    return one, wide, many
+
+
+def second_thread(source: Source) -> Outcome:
+    """What more threads bring to one instance, beside as many instances of one thread."""
+    one, wide, many = divisions(source)
     gain, by_instances = (each["throughput_per_s"] / one["throughput_per_s"] for each in (wide, many))
     told = (
         f"{wide['threads']} threads answer {ratio(gain)} times the requests a second of one thread, "

@@ -71,11 +71,9 @@ def test_a_fact_of_another_form_counts_as_not_measured():
     assert not any(told.here for told in findings.look_up(book(odd), ALL) if told.finding.chapter == "02_batching")
 
 
-@pytest.mark.parametrize(
-    ("may_answer", "failed"), [("nothing", True), ("4% of the texts", True), ("30% of the texts", False)]
-)
+@pytest.mark.parametrize(("may_answer", "failed"), [(0.0, True), (4.0, True), (30.0, False)])
 def test_a_front_fails_where_it_may_answer_next_to_nothing(may_answer, failed):
-    rows = [{"reads": "words", "learnt from": "labels", "alone, test": "55.0%", "may answer": may_answer}]
+    rows = [{"reads": "words", "learnt from": "labels", "alone, test %": 55.0, measured_beyond.MAY_ANSWER: may_answer}]
     assert measured_beyond.cheap_front(source({"08_beyond": {"fronts": rows}})).failed == failed
 
 
