@@ -784,7 +784,6 @@ for kind, device, batch in half_precision.TRIED:
     else:
         show(Markdown(f"*{half_precision.missing(kind, device)}*"))
 bench.facts["sixteen_bits"] = rows
-bench.facts["sixteen_bits"] = rows
 
 # %% [markdown]
 # In the table, *times our int8* is the time of a request over that of this chapter's file: above one is slower. An

@@ -69,7 +69,7 @@ def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "", measure
     axes.set_xlim(min(0.8, rows["speedup_vs_padded"].min() * 0.8), rows["speedup_vs_padded"].max() * room)
     axes.xaxis.set_major_formatter("{x:g}x")
     axes.invert_yaxis()
-    pale = " (pale: alternatives and floors)" if PALE in colors else ""
+    pale = "\npale: alternatives and floors" if PALE in colors else ""
     axes.set_title(f"Each rung against the padded reference{pale}")
     put_caption(figure, caption)
     return figure
