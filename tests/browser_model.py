@@ -54,8 +54,8 @@ def assert_same_answers(session: onnxruntime.InferenceSession, found: Sequence[d
 
     In eight bits a number that lies between two codes may be rounded to the other one by a kernel that adds in another
     order, and then the logits of that text differ by about a code: by less than 3 % of how far the logits reach, and
-    in fewer than one text of five. All others are the same up to rounding in fp32. A label may turn where two logits are
-    that near to each other, as a model of random weights has it for one text of some hundreds: for 99 % it does not.
+    in fewer than one text of five. All others are the same up to rounding in fp32. A label may turn where two logits
+    are that near to each other, as in a model of random weights for one text of some hundreds: for 99 % it does not.
     """
     predict = sessions.onnx_predictor(session)
     ones = [np.ones((1, len(row["ids"])), np.int64) for row in found]
