@@ -231,7 +231,7 @@ bench.facts["sweep"] = rows = [
 ]
 heads = {
     "batching": "batches",
-    "batch size or tokens": "requests, or tokens, in a batch",
+    "batch size or tokens": "requests or tokens in a batch",
     "padding": "waste",
     "predicted speed-up": "speed-up, predicted",
     "measured speed-up": "speed-up, measured",
@@ -412,10 +412,10 @@ heads = {
     "answered/s": "answered a second",
     "p50 ms": "p50 (ms)",
     "p95 ms": "p95 (ms)",
-    "mean ms": "mean latency (ms)",
-    "in the system": "requests in the system, mean",
-    "mean batch": "requests in a batch, mean",
-    "model busy": "model busy, share of the time",
+    "mean ms": "mean (ms)",
+    "in the system": "in the system, mean",
+    "mean batch": "in a batch, mean",
+    "model busy": "model busy",
 }
 display.table(rows, decimals=1, heads=heads)
 

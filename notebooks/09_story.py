@@ -85,6 +85,7 @@ from fflib.story import (
     leave_one_out,
     leave_one_out_figure,
     limit,
+    rung_tables,
     stacks,
 )
 from fflib.story.factors import AGAINST, TEACHER
@@ -246,13 +247,8 @@ Markdown(headline_told.explanation(told, again))
 ladders.write_ladder(run_dir, ladder)
 show(Markdown(ladders.ladder_markdown(factors.mark_alternatives(ladder, rungs_taken))))
 show(bench.figure(figures.ladder(ladder, rungs_taken, bench.caption, last), "ladder"))
-columns = ["rung", "stacks_on", "model", "engine", "precision", "batching", "batch_size"]
-columns += ["threads", "instances", "n_requests", "retention", "keeps_rule"]
-consists_of = ladder[columns].rename(
-    columns={"n_requests": "latencies", "batch_size": "mean batch"}
-)
-consists_of["retention"] = consists_of["retention"].map(ladders.kept_words)
-display.table(consists_of.rename(columns=lambda name: name.replace("_", " ")))
+show(display.table(rung_tables.what_it_is(ladder, rungs_taken)))
+display.table(rung_tables.how_it_serves(ladder))
 
 # %% [markdown]
 # ## 9.3 Accuracy against speed
