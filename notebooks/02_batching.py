@@ -389,9 +389,10 @@ caption = f"{bench.caption}; {len(arriving)} requests a point, Poisson arrivals"
 bench.figure(figures.curves(panels, *labels, log_y=True, caption=caption), "online")
 
 # %% [markdown]
-# The lower a line, the sooner requests get their answer; the vertical axis is logarithmic. On the left of each panel the server is mostly idle: there the policies that do
-# not wait look alike, and *patient* pays its waiting time for nothing. Towards the right a queue builds up. Compare *adaptive* with *like lengths* there:
-# both form batches of the same budget, and only the second one avoids the padding. The same tests as numbers:
+# The lower a line, the sooner requests get their answer; the vertical axis is logarithmic. On the left of each panel the server is mostly idle:
+# there the policies that do not wait look alike, and *patient* pays its waiting time for nothing. (Where the table below has a mean batch of
+# one, such policies do the very same, and what is left between them is noise.) Towards the right a queue builds up. Compare *adaptive* with
+# *like lengths* there: both form batches of the same budget, and only the second one avoids the padding. The same tests as numbers:
 
 # %% tags=["hide-input"]
 bench.facts["online"] = rows = [
