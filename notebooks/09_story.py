@@ -241,8 +241,9 @@ Markdown(headline_told.explanation(told, again))
 # *requests/s*, since these were measured at different times. An empty cell was not measured. The [reference](glossary.md#padded-reference)
 # has no accuracy where its weights are untrained: random weights take as long to multiply as trained ones, but know nothing. Below the
 # ladder stands its figure, where pale bars are alternatives and floors and hatched ones are below the rule. Then come two tables. The first
-# says what each rung on the way is; each of them stands on the one above it. The second says how every rung is served, by how many requests
-# it was timed, and what share of the teacher's score it keeps on test.
+# says what each rung on the way is; each of them stands on the one above it. The second says how every rung is served, how many requests
+# timed it, and its [retention](glossary.md#retention): what share of the teacher's score it keeps on test. A token budget is given in
+# tokens.
 
 # %% tags=["hide-input"]
 ladders.write_ladder(run_dir, ladder)

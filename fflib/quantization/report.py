@@ -142,6 +142,7 @@ def shown(rows: Sequence[Mapping[str, Any]], least: float) -> list[Row]:
         interval = f"{row['95 % from']:.0f} to {row['95 % to']:.0f}"
         cells = dict(row) | {"interval": interval, "served": "yes" if row["labels kept %"] >= 100 * least else "no"}
         cells["labels kept %"] = f"{row['labels kept %']:.1f}"
+        cells["MB"] = f"{row['MB']:.1f}"
         told.append({head: cells[key] for key, head in SHOWN.items() if key in cells})
     return told
 

@@ -29,4 +29,4 @@ def test_how_every_rung_is_served_has_plain_numbers_and_empty_cells():
     shown = rung_tables.how_it_serves(LADDER)
     assert list(shown["rung"]) == ["reference padded", "student", "pruned"]
     assert list(shown["requests timed"]) == ["", "1,234", ""] and list(shown["mean batch"]) == ["1"] * 3
-    assert list(shown["keeps the rule"])[1] == "yes" and list(shown["of the teacher's score"]) == [""] * 3
+    assert list(shown["keeps the rule"])[1] == "yes" and list(shown["retention"]) == [""] * 3
