@@ -209,10 +209,12 @@ Image(str(figures / "ladder.png"), alt=alternative)
 #
 # - **Both first rows are baselines.** The first is the standard model as many tutorials run it, with every request padded to the longest length. The second
 #   leaves the padding out. Each rung shows its speed-up against both, *vs padded* and *vs unpadded*.
-# - ***step*** compares a rung with the one that it stands on. *vs padded* and *vs unpadded* multiply the steps, except on the last rung, where both were measured
-#   directly.
-# - ***p50* and *p95*** are the [latency](glossary.md#latency) of a single request: half of the requests take at most p50, and 95 % at most p95. *requests/s* is the
-#   [throughput](glossary.md#throughput) of the whole machine. Some steps improve one and worsen the other.
+# - ***step*** compares a rung with the one that it stands on. The two were timed side by side for it, the lower one once more. The numbers under *requests/s*
+#   come from different minutes, so dividing two of them may give another factor; the step is the one to trust. *vs padded* and *vs unpadded* multiply the
+#   steps, except on the last rung, where both were measured directly.
+# - ***p50* and *p95*** are the [latency](glossary.md#latency) of a single request: half of the requests take at most p50, and 95 % at most p95. In a batch a
+#   request has its answer only when the whole batch is done. *requests/s* is the [throughput](glossary.md#throughput) of the whole machine. Some steps improve
+#   one and worsen the other.
 # - ***accuracy*** is measured on texts that took no part in training or in any choice. Its 95 % interval stands beside it.
 # - ***MB*** is the size of the model's file, and ***USD/100M*** the price of a hundred million answers at the hourly price of the machine in the run's parameters.
 # - ***below the rule*** marks a rung that is faster but keeps too little: [the rule](glossary.md#the-rule) says what share of the teacher's score a model must keep on

@@ -231,7 +231,7 @@ bench.facts["sweep"] = rows = [
 ]
 heads = {
     "batching": "batches",
-    "batch size or tokens": "requests, or tokens, in a batch",
+    "batch size or tokens": "requests or tokens in a batch",
     "padding": "waste",
     "predicted speed-up": "speed-up, predicted",
     "measured speed-up": "speed-up, measured",
@@ -389,9 +389,10 @@ caption = f"{bench.caption}; {len(arriving)} requests a point, Poisson arrivals"
 bench.figure(figures.curves(panels, *labels, log_y=True, caption=caption), "online")
 
 # %% [markdown]
-# The lower a line, the sooner requests get their answer; the vertical axis is logarithmic. On the left of each panel the server is mostly idle: there the policies that do
-# not wait look alike, and *patient* pays its waiting time for nothing. Towards the right a queue builds up. Compare *adaptive* with *like lengths* there:
-# both form batches of the same budget, and only the second one avoids the padding. The same tests as numbers:
+# The lower a line, the sooner requests get their answer; the vertical axis is logarithmic. On the left of each panel the server is mostly idle:
+# there the policies that do not wait look alike, and *patient* pays its waiting time for nothing. (Where the table below has a mean batch of
+# one, such policies do the very same, and what is left between them is noise.) Towards the right a queue builds up. Compare *adaptive* with
+# *like lengths* there: both form batches of the same budget, and only the second one avoids the padding. The same tests as numbers:
 
 # %% tags=["hide-input"]
 bench.facts["online"] = rows = [
@@ -412,10 +413,10 @@ heads = {
     "answered/s": "answered a second",
     "p50 ms": "p50 (ms)",
     "p95 ms": "p95 (ms)",
-    "mean ms": "mean latency (ms)",
-    "in the system": "requests in the system, mean",
-    "mean batch": "requests in a batch, mean",
-    "model busy": "model busy, share of the time",
+    "mean ms": "mean (ms)",
+    "in the system": "in the system, mean",
+    "mean batch": "in a batch, mean",
+    "model busy": "model busy",
 }
 display.table(rows, decimals=1, heads=heads)
 

@@ -146,9 +146,11 @@ bench.figure(figures.routes(), "routes")
 # ## 3.2 The teacher
 #
 # The teacher is the model of chapter 1, with the very [dev and test](glossary.md#dev-and-test) examples on which it
-# was chosen and scored. A teacher that was never fine-tuned answers at random. Its students then learn to answer at
-# random as well, without any error message. So the teacher must score clearly above the [floors](glossary.md#floor)
-# of chapter 1. The parameter `weak_teacher` says whether the chapter warns or stops where it does not.
+# was chosen and scored. (In the default run the question is whether a description belongs to a parameter of a
+# function, and guessing is right half of the time.) A teacher that was never fine-tuned answers at random. Its
+# students then learn to answer at random as well, without any error message. So the teacher must score clearly
+# above the [floors](glossary.md#floor) of chapter 1. The parameter `weak_teacher` says whether the chapter warns or
+# stops where it does not.
 
 # %%
 teacher_model = bench.load("teacher")
@@ -187,11 +189,11 @@ Markdown(check_teacher(bench.task, beside_floors, weak_teacher, own_data))
 #
 # $$L_{\mathrm{answers}}=-\tau^2\sum_k p_k^{T}(\tau)\,\log p_k^{S}(\tau)$$
 #
-# It differs from the KL divergence only by the entropy of the teacher's probabilities, which no training of the
-# student changes. An example: the logits 2 and 1 give probabilities 0.73 and 0.27 at $\tau=1$, and 0.62 and 0.38 at
-# $\tau=2$. So a higher temperature makes the unlikely classes count more. It also shrinks the gradients, by about
-# $\tau^2$, and the factor in front makes up for that [(Hinton et al., section 2)](https://arxiv.org/abs/1503.02531).
-# TinyBERT and the default run use $\tau=1$.
+# It differs from the [KL divergence](glossary.md#divergence) only by the entropy of the teacher's probabilities,
+# which no training of the student changes. An example: the logits 2 and 1 give probabilities 0.73 and 0.27 at
+# $\tau=1$, and 0.62 and 0.38 at $\tau=2$. So a higher temperature makes the unlikely classes count more. It also
+# shrinks the gradients, by about $\tau^2$, and the factor in front makes up for that
+# [(Hinton et al., section 2)](https://arxiv.org/abs/1503.02531). TinyBERT and the default run use $\tau=1$.
 #
 # **2. Hidden states** (the parts *hidden* and *embedding*): *what did a layer make of each token?* $H_m$ holds a
 # [hidden state](glossary.md#hidden-state) for each token, as layer $m$ returns it, and $E$ the embeddings that go
@@ -203,8 +205,9 @@ Markdown(check_teacher(bench.task, beside_floors, weak_teacher, own_data))
 # $$L_{\mathrm{embedding}}=\mathrm{MSE}\left(E^{S}W_e,\;E^{T}\right)$$
 #
 # $W_h$ and $W_e$ are matrices that are learnt along and thrown away after training. They are needed only where the
-# student is narrower than its teacher; else they are left out. [PKD](https://arxiv.org/abs/1908.09355) had compared
-# the state of the first token alone.
+# student is narrower than its teacher; else they are left out. An earlier method,
+# [PKD](https://arxiv.org/abs/1908.09355), compared the state of the first token alone, the one from which the class
+# is read.
 #
 # **3. Attention**: *which token looks at which?* $A_i$ holds the scores of head $i$ for each pair of tokens,
 # **before** the softmax, and $K$ is the number of heads [(Jiao et al., eq. 7)](https://arxiv.org/abs/1909.10351):
@@ -299,18 +302,19 @@ maps = {kind: losses.layer_map(kind, depth, n_layers) for kind in ("uniform", "l
 bench.figure(figures.layer_maps(maps, n_layers), "layer_maps")
 
 # %% [markdown]
-# The table gives how many times fewer operations each student needs than the teacher, for a request of median length.
-# Compare it with the measured speed-up in section 3.8. In the figure, follow a line from a student layer to the
+# The table gives how many times fewer operations each student needs than the teacher, for a request of median
+# length. Students of the same layers and width need the same operations, so their predictions are equal. Compare
+# the prediction with the measured speed-up in section 3.8. In the figure, follow a line from a student layer to the
 # teacher layer that it imitates; grey layers teach nobody directly. Under *uniform* and *last* the student's top
 # layer imitates the teacher's top layer, which is the one that the answer is read from.
 #
 # ## 3.5 Do it: two stages
 #
-# The two stages are TinyBERT's. Stage one, *inside*, compares what `match` names; it gives no answers, so there is
-# nothing to score yet. Stage two, *answers*, compares the answers. TinyBERT's stage one compares embeddings, hidden
-# states and attention together. The default run compares hidden states alone, for each further comparison takes time
-# on two cores. The word embeddings stay frozen, as in chapter 1. Both stages run through the training loop of chapter
-# 1; only the loss and the learning rate differ.
+# The two stages are TinyBERT's. Stage one, *inside*, compares what `match` names; it does not train the answers, so
+# there is nothing to score yet. Stage two, *answers*, compares the answers. TinyBERT's stage one compares
+# embeddings, hidden states and attention together. The default run compares hidden states alone, for each further
+# comparison takes time on two cores. The word embeddings stay frozen, as in chapter 1. Both stages run through the
+# training loop of chapter 1; only the loss and the learning rate differ.
 
 # %%
 recipe = training.Recipe(batch_size=batch_size, dropout=dropout, freeze_words=True, seed=seed)
@@ -383,9 +387,11 @@ bench.figure(figures.losses(study.losses(distilled), bench.caption), "distillati
 #
 # ## 3.6 Choose on dev, report on test
 #
-# **One rule holds for the whole ladder.** Whatever goes on to the next chapter keeps the share `min_retention` of the
-# *teacher's* score on dev: this chapter's student, and all that later chapters make of it. What the student does not
-# use up of this allowance is left for pruning and for eight bits. Test takes no part in the choice.
+# **One rule holds for the whole ladder.** Whatever goes on to the next chapter keeps the share `min_retention` of
+# the *teacher's* score on dev: this chapter's student, and all that later chapters make of it. What the student
+# does not use up of this allowance is left for pruning and for eight bits. Why this share? The default, 0.98, is
+# about what the last model of FastFormers keeps of its teacher, 72.81 of 74.01 points
+# [(Table 3)](https://arxiv.org/abs/2010.13382). Test takes no part in the choice.
 #
 # The share that is kept is called [retention](glossary.md#retention): the student's score divided by the teacher's.
 # Both answer the same examples, and only those that exactly one of them gets right tell them apart. The interval of
@@ -454,9 +460,11 @@ if len({point["x"] for point in by_layers}) > 1:
 # The size in MB falls less than the number of layers, because the word embeddings stay whole.
 #
 # The second table is the one to quote, since test took no part in the choice. Where the interval of a share reaches
-# above one hundred per cent, these texts cannot exclude that the student is as good as its teacher or better. In the
-# third table shares may be compared between runs. Scores may be compared only within a run, for the runs have
-# different tasks. Where students of different depths were tried, a figure shows their shares by the number of layers.
+# above one hundred per cent, these texts cannot exclude that the student is as good as its teacher or better. In
+# the third table shares may be compared between runs. Scores may be compared only within a run, for the runs have
+# different tasks. A share without brackets comes from a record that kept no interval. On the same kind of processor
+# the training gives the very same student, so the rows of this run and of the kept run *docs-cpu* may agree to the
+# last digit. Where students of different depths were tried, a figure shows their shares by the number of layers.
 #
 # ## 3.7 Check
 #
@@ -528,19 +536,22 @@ figure = figures.students(
 bench.figure(figure, "students")
 
 # %% [markdown]
-# **What this shows.** Compare the last two columns. A measured speed-up below the predicted one shows the fixed cost
-# of a call (tokens in, answer out, the start of each operation), which does not shrink with the model. One above it
-# shows that a smaller model also fits the processor's caches better, or noise of the clock. In the figure, right is
-# faster and up is more accurate; a student pays where it is far to the right of the star (the teacher) and not below
-# the dashed line (the rule's share of the teacher's test score). Students with the same number of layers stand at the
-# same speed: what tells them apart is how they were taught.
+# **What this shows.** Compare the last two columns. A measured speed-up below the predicted one shows the fixed
+# cost of a call (tokens in, answer out, the start of each operation), which does not shrink with the model. One
+# above it shows that a smaller model also fits the processor's caches better, or noise of the clock. In the figure,
+# right is faster and up is more accurate; a student pays where it is far to the right of the star (the teacher) and
+# not below the dashed line (the rule's share of the teacher's test score). Students of the same layers and width
+# compute the same operations, so they ought to stand at the same speed. Where they do not, their distance is the
+# noise of this machine, and tells how exactly to read the other distances. What really tells such students apart is
+# how they were taught, and that shows in the height.
 #
 # ## 3.9 The rungs
 #
-# The chosen student goes onto the ladder in the batches that chapter 2 found best. So do students that are faster but
-# below the rule: the ladder shows what they would bring, and marks them. The rung below, the teacher in these
-# batches, is timed again in the same rounds, so that the step is again a ratio of neighbours in time. Where the
-# teacher itself goes on there is no step.
+# The chosen student goes onto the ladder in the batches that chapter 2 found best. So do students that are faster
+# but below the rule: the ladder shows what they would bring, and marks them. The rung below, the teacher in these
+# batches, is timed again in the same rounds, so that the step is again a ratio of two times that were taken side by
+# side. The ladder's *p50* and *p95* are longer than those of section 3.8, because a request in a batch has its
+# answer only when the whole batch is done. Where the teacher itself goes on there is no step.
 
 
 # %%
@@ -594,15 +605,15 @@ Markdown("The teacher itself goes on; it has its rung." if chosen == TEACHER els
 # | *two stages* | the teacher's layers | hidden states, then answers | two |
 # | *labels* | layers of the *pretrained* model, as without a teacher | labels | one |
 # | *labels, teacher's layers* | the teacher's layers | labels | one |
-# | *one stage* | the teacher's layers | answers, with a tenth of the embeddings and of the last hidden state | one |
+# | *one stage* | the teacher's layers | answers, and a little of the inside | one |
 # | *augmented* | the teacher's layers | as two stages, on more texts: some words replaced by similar ones | two |
 # | *recombined* | the teacher's layers | as two stages, on more texts: first and second texts paired anew | two |
 #
-# *One stage* has the weights that FastFormers' code uses by default. Its own narrow student had to leave the hidden
-# states out, for that code has no projection $W_h$. The new texts of the last two routes have no label; the teacher
-# answers them, and a pass over more texts takes more steps. TinyBERT replaces words by what a masked-language model
-# proposes; here the neighbours in the encoder's word embeddings do it, so TinyBERT's gain from augmentation cannot be
-# read off.
+# *One stage* has the weights that FastFormers' code uses by default: the embeddings and the last hidden state count
+# a tenth of what the answers count. Its own narrow student had to leave the hidden states out, for that code has no
+# projection $W_h$. The new texts of the last two routes have no label; the teacher answers them, and a pass over
+# more texts takes more steps. TinyBERT replaces words by what a masked-language model proposes; here the neighbours
+# in the encoder's word embeddings do it, so TinyBERT's gain from augmentation cannot be read off.
 #
 # The student in question is the chosen one. Where that is the teacher itself or the student that comes with the book,
 # it is the last one that this run taught. The difference to the two stages is paired, so texts that are hard for both
@@ -655,9 +666,11 @@ Markdown(routes.verdict(difference.get("labels"), len(train), n_train))
 # %% [markdown]
 # **How to read the tables.** *Steps* are batches of training. *Difference* is the route's test score minus that of
 # the two stages, with its paired interval (*from*, *to*); a negative one means that the two stages are better. The
-# sentence says what it means for labels. Where *labels* is far behind, the examples are too few for so small a model
-# to learn the task from them, and the teacher's knowledge is what carries the student. With more labels, or an easier
-# task, the gap closes. The second table shows the same comparison in kept runs.
+# first row is the two stages themselves, so its difference is zero. A score close to guessing, a little above it or
+# below, means that nothing was learnt. The sentence says what it means for labels. Where *labels* is far behind,
+# the examples are too few for so small a model to learn the task from them, and the teacher's knowledge is what
+# carries the student. With more labels, or an easier task, the gap closes. The second table shows the same
+# comparison in kept runs.
 #
 # ## 3.11 Which part of the recipe matters?
 #
@@ -709,14 +722,15 @@ show(bench.table(tinybert.rows(), decimals=1))
 bench.table(tinybert.maps(), decimals=1)
 
 # %% [markdown]
-# **How to read the tables.** *Difference* is the changed recipe's dev score minus that of the unchanged one. An
-# interval that includes zero means that the change may do nothing. Compare the runs in the first table: the same
-# change, *without the inside*, costs much in one and little in another. A zero with an interval of no width means
-# that both students were right on the very same texts: where even the unchanged recipe hardly learns from so few
-# texts, nothing is left to lose. TinyBERT's order is clear: the inside as a whole matters most, and within it
-# attention more than hidden states. The default run leaves attention out to save minutes; the change *with attention*
-# tells what it would bring. TinyBERT's last table says that a student that learns from layers at even distances
-# (*uniform*) does better than one that learns from the top or bottom layers alone.
+# **How to read the tables.** *Recipe on dev* is the score of the unchanged recipe on so few texts, and *difference*
+# is the changed recipe's score minus that. An interval that includes zero means that the change may do nothing.
+# Compare the runs in the first table: the same change, *without the inside*, costs much in one and little in
+# another. A zero with an interval of no width means that both students were right on the very same texts: where
+# even the unchanged recipe hardly learns from so few texts, nothing is left to lose. TinyBERT's order is clear: the
+# inside as a whole matters most, and within it attention more than hidden states. The default run leaves attention
+# out to save minutes; the change *with attention* tells what it would bring. TinyBERT's last table says that a
+# student that learns from layers at even distances (*uniform*) does better than one that learns from the top or
+# bottom layers alone.
 #
 # ## 3.12 How much text does the teacher have to answer?
 #

@@ -141,11 +141,11 @@ if not len(retrain_epochs) == len(retrain_rates) == 2 or not any(retrain_epochs)
 # Whole rows and columns leave smaller matrices without any holes, which every [engine](glossary.md#engine) can multiply.
 # Setting single weights to zero would leave the matrices as large as they are, and most engines multiply by the zeros too.
 #
-# How many heads and neurons each layer keeps is the **shape** of the pruned model. Tables write *10/768* for a layer that keeps
-# ten heads and 768 neurons. In a [uniform](glossary.md#uniform) shape every layer loses the same share. The paper names such
-# a shape by what is removed, and so do we: *uniform 33/50* lost 33 % of its heads and 50 % of its neurons. In a
-# [searched](glossary.md#searched) shape one layer may lose much and another nothing. A stock model class cannot hold
-# that: it has one number of heads and one of neurons for all layers.
+# How many heads and neurons each layer keeps is the **shape** of the pruned model. Tables write *10/768* for a layer that
+# keeps ten heads and 768 neurons. In a [uniform](glossary.md#uniform) shape every layer loses the same share. FastFormers
+# names such a shape by what is removed, and so do we: *uniform 33/50* lost 33 % of its heads and 50 % of its neurons. In a
+# [searched](glossary.md#searched) shape one layer may lose much and another nothing. A stock model class cannot hold that:
+# it has one number of heads and one of neurons for all layers.
 #
 # [FastFormers, section 3](https://arxiv.org/abs/2010.13382) prunes uniformly and trains the model again. This chapter asks
 # three more questions. *Which* heads and neurons should go, if we may look at training texts only? Is the training needed at
@@ -185,8 +185,8 @@ unpruned_dev, unpruned_kept = dev_score(unpruned), kept_on_dev(unpruned)
 #
 # We could remove each head and each neuron in turn and measure the loss every time. With thousands of neurons that takes
 # long. A slope is cheaper. Imagine a [gate](glossary.md#gate) on each head: a number $g$ that multiplies what the head
-# hands on. It stands at 1; closing it to 0 would remove the head. If the loss $L$ changed along a straight line, removing
-# the head would change it by the slope at $g = 1$:
+# hands on. It stands at 1; closing it to 0 would remove the head. Let $L$ be the loss of the task, on the labels of some
+# training texts. If it changed along a straight line, removing the head would change it by the slope at $g = 1$:
 #
 # $$L(g = 0) - L(g = 1) \approx -\frac{\partial L}{\partial g}, \qquad
 # \frac{\partial L}{\partial g} = \sum_{t} o_{t} \cdot \frac{\partial L}{\partial o_{t}} \qquad (4.1)$$
@@ -333,9 +333,9 @@ Markdown(reports.cost_words(curves))
 #
 # ## 4.6 Which shape for a given time?
 #
-# Say that we want a model that is half again as fast. Very many shapes are fast enough. Which of them loses least?
-# To answer that, every choice in every layer gets two numbers: a **price**, its time from the table, and a **loss**, what the
-# answers suffer. With made-up numbers for a model of two layers:
+# Say that we want a model that is one and a half times as fast. Very many shapes are fast enough. Which of them loses
+# least? To answer that, every choice in every layer gets two numbers: a **price**, its time from the table, and a **loss**,
+# what the answers suffer. With made-up numbers for a model of two layers:
 #
 # ```text
 #             keep all        keep 8/768      keep 4/256      take the layer out
@@ -470,10 +470,10 @@ bench.figure(figures.shapes(panels, full, caption), "shapes")
 # divergence answers most like the unpruned model. Where the two estimates are the same shape, clock and operations agree on
 # this machine. Where *searched* is better than both, it paid to measure whole candidates.
 #
-# *Reading the second table.* The third column is the divergence of the model without the layer, the last one that of a narrow
-# model of the same time. If the narrow model diverges less, then at equal time it is better
-# to make all layers thinner than to have fewer of them. *The figure* shows the shapes themselves. Look at which layers a searched
-# shape spares.
+# *Reading the second table.* The third column is the divergence of the model without the layer, the last one that of a
+# narrow model of the same time. (Layers of one size take the same time, so the narrow model is the same for all of them.)
+# If the narrow model diverges less, then at equal time it is better to make all layers thinner than to have fewer of them.
+# *The figure* shows the shapes themselves. Look at which layers a searched shape spares.
 #
 # ## 4.7 Do it, without training
 #
@@ -599,10 +599,12 @@ candidates = [candidate for group in tried for candidate in group]
 bench.table(tables.plain([candidate.row(unpruned_ms) for candidate in candidates]))
 
 # %% [markdown]
-# *Reading the table.* The two columns in the middle are scores on dev; the next one says what share of the teacher's score the
-# better version keeps. Compare the two scores. Training does not always win: `n_retrain` texts and a few epochs are
-# little beside what the student itself learned from, and the tuned cut is already close to the unpruned model. Where training
-# makes a shape worse, the tuned one is served. `make book SET="n_retrain=0 retrain_epochs=[0,4]"` trains longer, on all texts.
+# *Reading the table.* The two columns in the middle are scores on dev; the next one says what share of the teacher's score
+# the better version keeps. That share decides, and its interval only where it is very wide (3.6). The intervals of two
+# shapes usually overlap, so it may happen that a shape that lost more parts keeps the larger share; that is luck of these
+# texts. Compare the two scores. Training does not always win: `n_retrain` texts and a few epochs are little beside what the
+# student itself learned from, and the tuned cut is already close to the unpruned model. Where training makes a shape worse,
+# the tuned one is served. `make book SET="n_retrain=0 retrain_epochs=[0,4]"` trains longer, on all texts.
 #
 # ## 4.9 Check
 #
@@ -679,8 +681,9 @@ bench.table(tables.plain(bench.facts["speed"], tables.SERVING))
 # when the table was made; then compare the two columns of speed-ups. If a single row is off, that may be noise. Or its matrices
 # have a size that the engine handles better or worse than the sizes in the table, between which the prediction interpolates.
 #
-# *Reading the second table.* A pruned model may gain more, or less, on two instances than on one, because smaller products
-# leave less for several threads to share.
+# *Reading the second table.* The columns *1 instance* and *2 instances* are for requests one at a time; the speed-up on two
+# instances is over the unpruned model on two instances. A pruned model may gain more, or less, on two instances than on
+# one, because smaller products leave less for several threads to share.
 #
 # ## 4.11 Choose on dev, report on test
 #
@@ -849,9 +852,10 @@ Markdown(tables.kept_elastic(is_elastic, map(bench.kept, kept_runs), elastic_com
 #
 # In a small model most weights are word embeddings: a table with one row for every entry of the vocabulary, of which a
 # request looks up a few. The training texts of a task use only a part of the vocabulary, and the rows of all other entries
-# can go. What if a request has a word whose row is gone? Then the [fallback](glossary.md#fallback) answers it: the model with all
-# words, loaded when that first happens. So no answer ever changes. What is saved is the download and the time to start.
-# Nothing is saved on the products of the layers, and once a request has fallen back, both models are in memory.
+# can go. What if a request has a word whose row is gone? Then the [fallback](glossary.md#fallback) answers it: the model
+# with all words, loaded when that first happens. So no answer ever changes. What is saved is the download and the time to
+# start. The layers compute as much as before, so no time is saved on a request, and once one has fallen back, both models
+# are in memory.
 
 # %%
 all_train = bench.texts("train", "student")

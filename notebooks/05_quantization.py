@@ -492,8 +492,10 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 #
 # - In the first figure a recipe further left is faster, and a higher one keeps more labels. The numbers are explained
 #   beside it; a ring marks the default recipe, and a bar its interval.
-# - *Labels kept* comes with a wide interval, because the texts are few. One label more or less means nothing; a recipe
-#   far below the others is broken. Such recipes have "no" in the column *served* and are hollow in the figure.
+# - *Labels kept* comes with a wide interval, because the texts are few. *Logit change* is the largest change of a
+#   logit on these texts, and *changed by batch* is how many of them get another label in a batch than alone. One
+#   label more or less means nothing; a recipe far below the others is broken. Such recipes have "no" in the column
+#   *served* and are hollow in the figure.
 # - The library's default and *one scale a matrix* show what 5.6 predicted. *static, entropy* clips the outliers of 5.7.
 #   If it changes many labels here, then outliers matter: the model uses them.
 # - Why does the file not shrink to a quarter? Most of it are the embeddings, a table with a row for each word of the
@@ -869,8 +871,9 @@ Markdown(
 
 # %% [markdown]
 # **Exercise 2: how strong should smoothing be?** With $\alpha = 0$ the factors look at the weights only, with
-# $\alpha = 1$ at the activations only. Predict what happens to the loudest channel and to the rounding error of the
-# weights as $\alpha$ grows. To see the labels of a smoothed file on your own machine:
+# $\alpha = 1$ at the activations only. ($\alpha = 0$ is not the model without smoothing: its factors follow the
+# weights.) Predict what happens to the loudest channel and to the rounding error of the weights as $\alpha$ grows.
+# To see the labels of a smoothed file on your own machine:
 # `make book SET='recipes_served=["static, largest","static, smoothed"]'`.
 
 # %% tags=["answer"]

@@ -142,10 +142,10 @@ one_by_one = batching.in_order(requests.lengths, 1)
 # %% [markdown]
 # ## 6.2 Predict: the last layer for one token
 #
-# It is plain that queries, output product and feed-forward half need only one row. But the first token looks at keys
-# and values of *all* tokens. Why do we not need to compute these either? Because products can be regrouped. Let $q$ be
-# the query of the first token in one head, and $x_j$ the state of token $j$. Its score and, with the attention weights
-# $p_j$, the mean of the values are
+# It is plain that queries, output product and feed-forward half need only one row. But the first token looks at
+# keys and values of *all* tokens. Why do we not need to compute these either? Because products can be regrouped.
+# Let $q$ be the query of the first token in one head, and $x_j$ the [hidden state](glossary.md#hidden-state) of
+# token $j$, which goes into the layer. Its score and, with the attention weights $p_j$, the mean of the values are
 #
 # $$q \cdot (W_K x_j + b_K) = (W_K^T q) \cdot x_j + q \cdot b_K, \qquad \sum_j p_j \, (W_V x_j + b_V) = W_V \sum_j p_j x_j + b_V$$
 #
@@ -154,16 +154,16 @@ one_by_one = batching.in_order(requests.lengths, 1)
 # softmax does not see it, and the $p_j$ add up to one. So the answer is exactly the same; only the order of the
 # additions is another.
 #
-# What does that save? Count the multiply-adds of one layer. Let $n$ be the number of tokens, $h$ the width of the
+# What does that save? Count the multiply-adds of one layer. Let $n$ be the number of tokens, $d$ the width of the
 # states, $H$ the number of heads, $a$ the width of all heads together, and $f$ the inner width of the feed-forward
 # half. For all tokens, and for the first alone,
 #
-# $$C_{\mathrm{all}} = n\,(4ha + 2hf) + 2n^2a, \qquad C_{\mathrm{first}} = 4ha + 2hf + 2nhH$$
+# $$C_{\mathrm{all}} = n\,(4da + 2df) + 2n^2a, \qquad C_{\mathrm{first}} = 4da + 2df + 2ndH$$
 #
-# In the first formula $4ha$ is for queries, keys, values and the output product, $2hf$ for the two feed-forward
+# In the first formula $4da$ is for queries, keys, values and the output product, $2df$ for the two feed-forward
 # products, and $2n^2a$ for the two products inside attention. In the second these matrices meet one row, and only
-# $2nhH$ still grows with $n$: each head looks once at the state of every token, and takes one mean of them. For a model
-# of $L$ equal layers the gain is
+# $2ndH$ still grows with $n$: each head looks once at the state of every token, and takes one mean of them. For a
+# model of $L$ equal layers the gain is
 #
 # $$\frac{L \, C_{\mathrm{all}}}{(L - 1)\,C_{\mathrm{all}} + C_{\mathrm{first}}}$$
 #
@@ -209,12 +209,13 @@ bench.table([{"model": name} | row for name, row in work.items()])
 # - **attention**: the products, the softmax and the transpositions of all heads become one. Only the library fuses
 #   these.
 #
-# [FastFormers, section 4](https://arxiv.org/abs/2010.13382) used all of it at once, together with int8. Here each is
-# measured alone. The row *all but these four* is level *all* without them, and each row with a plus adds one of them to
-# it. The paper's recipe is tried twice: as it works with today's versions, which no longer find the number of heads by
-# themselves, and with that number told. *This book's* graph fuses GELU alone and computes the last layer for one token;
-# *this book's, all tokens* is the same without the second. (It also adds the tables of positions and of token types
-# beforehand, which saves a look-up.)
+# [FastFormers, section 4](https://arxiv.org/abs/2010.13382) used all of it at once, together with int8. Here each
+# is measured alone. The row *all but these four* is level *all* without them, and each row with a plus adds one of
+# them to it. The paper's recipe is tried twice: as it works with today's versions, which no longer find the number
+# of heads by themselves, and with that number told. Both, and *+ attention*, begin with the graph that PyTorch's
+# older exporter writes, since the library knows its patterns; it spells things out in many small operators. *This
+# book's* graph fuses GELU alone and computes the last layer for one token; *this book's, all tokens* is the same
+# without the second. (It also adds the tables of positions and of token types beforehand, which saves a look-up.)
 #
 # A remark for your own service: since version 1.29 ONNX Runtime sends facts about models, graphs and sessions to its
 # makers. This book never lets it, by setting `ORT_DISABLE_TELEMETRY=1` before it is loaded, and so should you.
@@ -285,14 +286,21 @@ if beside:
 #
 # - In the figure a bar is the mean time of a request, the line at its end is the interval, and this book's graph is
 #   blue.
+# - **What the columns count.** *Operators* are those that are left when the session has loaded the graph, and *fused*
+#   how many of them stand for several others. *Answers* says *checked* where the graph may be served. The last two
+#   columns compare its labels and its logits with those of the model.
+# - **A fusion that is not there.** Where a row with a plus has no more fused operators than *all but these four*, the
+#   engine found no place for it. The one for embeddings looks for three look-ups, and this book's graph has two. In
+#   eight bits the product adds the bias itself, so that nothing is left to fuse with GELU.
 # - **Noise first.** Two rows with the same number of operators and of fused ones, such as *no optimisation* and *basic*
 #   in fp32, may be one and the same graph. Their difference is the noise of this machine; smaller differences between
 #   other rows mean nothing.
 # - **Fewer operators are not always faster.** Look at *+ skip-LayerNorm*: it has fewer operators than *all but these
 #   four*. Where it is slower, the fused operator is a poor one on this processor. Level *all*, which most people use,
 #   contains it, because it pays elsewhere, on GPUs for example.
-# - **The first token is what pays.** Compare *this book's* with *this book's, all tokens*: the same fusions, less work.
-#   The gain can exceed the prediction, because the operators between the products also have fewer rows.
+# - **The first token is what pays.** Compare *this book's* with *this book's, all tokens*: the same fusions, less
+#   work. The gain can exceed the prediction, because the operators between the products also have fewer rows. It
+#   can fall short of it, because what is not counted, such as the embeddings and the calls, stays.
 # - **Why does this book's graph not fuse attention**, if *+ attention* is ahead of *all but these four*? The library
 #   fuses it only where all layers have the same heads, which pruned layers need not have, and its operator always
 #   computes all tokens.
@@ -318,16 +326,19 @@ drawn = dict(zip(("the paper's graph", "this book's graph"), profiles.values(), 
 bench.figure(figures.operators(drawn, caption), "operators")
 
 # %% [markdown]
-# Each pair of bars is one kind of operator, in the two graphs. The kinds near the top take most of the time. What the
-# first token saves is seen in the products and in *moving data*; what a fusion changes, in *LayerNorm* and
-# *activation*.
+# Each pair of bars is one kind of operator, in the two graphs. The kinds near the top take most of the time. What
+# the first token saves is seen in *int8 products*. What a fusion changes is seen in *LayerNorm* and *activation*:
+# where the fused LayerNorm is the longer bar, it is the poor operator of above. A fused attention multiplies in
+# eight bits and counts there too. This book's graph does not fuse it, so it has bars of its own for *attention*,
+# *moving data* and *fp32 products*; the last also hold the keys and values of the last layer, which stay in fp32.
+# So the title may name a saving that is larger than the whole difference: other kinds take more.
 #
 # ## 6.4 Check: a trap, the heads a model had before pruning
 #
-# The library that fuses attention must know the number of heads. Told a wrong number, it obeys. How can that happen?
-# Take the student, cut every second head, and fuse with the numbers in its old configuration, as one does who forgets
-# to change them. The columns of the matrices are then cut into too many heads, each of them half as wide. All shapes
-# still fit, so nothing fails:
+# The library that fuses attention must know the number of heads. Told a wrong number, it obeys without an error.
+# How can that happen? Take the student, cut every second head, and fuse with the numbers in its old configuration,
+# as one does who forgets to change them. The columns of the matrices are then cut into too many heads, each of them
+# half as wide. All shapes still fit, so nothing fails:
 
 # %%
 student = bench.load("student")
@@ -348,9 +359,9 @@ bench.facts["heads_trap"] = [{"told": told} | row for told, row in trap.items()]
 display.table([{"the library was told": told} | row for told, row in trap.items()], decimals=6)
 
 # %% [markdown]
-# The second row has the wrong number of heads: its logits are simply wrong, and nothing says so. In the third row the
-# library was told to look for the number itself and gave up without a word: the answers are right, and no attention is
-# fused.
+# The second row has the wrong number of heads: its logits are simply wrong, and nothing says so. In the third row
+# the 0 told the library to look for the number itself, and it gave up without a word: the answers are right, and no
+# attention is fused.
 #
 # The guard is the check that every graph of this book passes before anything else: its logits on random tokens are
 # compared with those of the model. It refuses that graph:
@@ -416,18 +427,20 @@ bench.facts["int8_products"] = rows
 display.table(ceiling.shown(rows))
 
 # %% [markdown]
-# *G* stands for billions of operations. *Share of the best* says how far better products could help, and *share of the
-# request* how much of the time that concerns. With two threads the first share is usually lower: the products are so
-# small that waking a second thread costs as much as it brings. Chapter 7 draws the conclusion and gives each request
-# one thread.
+# *G* stands for billions of operations, and *best rate* is that of the fastest product with so many threads. *Share
+# of the best* is the rate of this request over that: where it is low, better products could help. *Share of the
+# request* is how much of the request's time that concerns. A best rate that hardly grows with the second thread
+# says that even larger products gain little from it here. With two threads the first share is usually lower: the
+# products are so small that waking a second thread costs as much as it brings. Chapter 7 draws the conclusion and
+# gives each request one thread.
 #
 # ## 6.6 Heads with a loop: WiC
 #
 # Some classifiers do not read the first token. The task [WiC](https://arxiv.org/abs/1808.09121) asks whether a word
-# means the same in two sentences; its head reads these words, wherever they stand. FastFormers could not export that
-# model, because the words were taken out in a Python loop, and a graph has no Python in it. The same as tensor
-# operations exports without trouble: a mask for each word, and the largest value under it. This is what this book's
-# model of WiC is served by.
+# means the same in two sentences; its head reads these words, wherever they stand. FastFormers could not export
+# that model, because the words were taken out in a Python loop, and a graph has no Python in it. Written with
+# tensor operations the same head exports without trouble: a mask for each word, and the largest value under it.
+# This book serves its model of WiC in this way.
 
 # %% tags=["hide-input"]
 display.source(encoder.read_words)
@@ -436,10 +449,11 @@ display.source(encoder.read_words)
 # ## 6.7 Measure: engines, by one call
 #
 # Three engines get the same model, with the last layer for the first token, through one function and with the same
-# threads: PyTorch, ONNX Runtime in fp32, and ONNX Runtime in int8. *This book's file* is the file of 6.5; it is the
-# third again if chapter 5 chose *dynamic*. Where OpenVINO is installed it gets the whole graph too, and makes its own
-# int8 of the graph for the first token. In fp32 the logits have to be those of the model. In eight bits the labels are
-# counted, and *answers* says who may be served.
+# threads: PyTorch, ONNX Runtime in fp32, and ONNX Runtime in int8. *This book's file* is the file of 6.5. It has
+# the recipe that chapter 5 chose, while *onnxruntime int8* always has the recipe *dynamic*; where chapter 5 chose
+# that one, the two are the same. Where OpenVINO is installed it gets the whole graph too, and makes its own int8 of
+# the graph for the first token. In fp32 the logits have to be those of the model. In eight bits the labels are
+# counted, and the column *answers* says which of them may be served.
 
 # %%
 loaded, absent = engines.load_all(first_token_model, engines_tried, bench.threads, folder)
@@ -479,8 +493,9 @@ if not peers and "B" in kept_runs:
 # calls and costs padding, of which batches sorted by length have little. Two further ways are compared with it:
 #
 # - *Pack* several short requests into one row, with a mask that keeps them apart
-#   ([Krell et al.](https://arxiv.org/abs/2107.02027)). There is no padding, but attention computes pairs of tokens of
-#   different requests, and the mask then throws them away.
+#   ([Krell et al.](https://arxiv.org/abs/2107.02027)). There is no padding, but attention computes pairs of tokens
+#   of different requests, and the mask then throws them away. A packed row has a first token for each of its
+#   requests, and the graph for the first token computes one in a row; so packing is compared with the whole graph.
 # - Give the engine *a graph for each length*, so that it knows every shape beforehand and can plan its memory.
 
 # %% tags=["hide-input"]
@@ -538,6 +553,8 @@ Markdown(
     f"of tokens that attention computes in these rows, {attended:.0%} are of use. Of what sorted batches compute, "
     f"{batching.padding_share(short.lengths, in_batches):.0%} is padding. Packed rows answer {by_packing:.2f} times as much as "
     f"they do; a graph for each length answers {by_shape:.2f} times as much as one for all."
+    + " (Packed rows are in fp32 here, the others in eight bits.)"
+    * (packed_recipe != recipe)
 )
 
 # %% [markdown]
@@ -616,9 +633,11 @@ show(bench.rungs_table())
 #
 # ## 6.10 What it cost
 #
-# No accuracy beyond the rounding that chapter 5 has paid for already: the last layer for one token is exact. It takes
-# care, since a graph that is fused wrongly answers without an error. And the file serves classification alone: whoever
-# wants the states of all tokens has to export the whole graph.
+# In fp32 nothing: the last layer for one token is exact. In eight bits two graphs round at different places, so a
+# few labels come out differently, some for the better and some for the worse. A model that keeps the rule only just
+# may then miss it by chance, and that is why 6.9 asks the rule once more. What it costs is care, since a graph that
+# is fused wrongly answers without an error. And the file serves classification alone: whoever wants the states of
+# all tokens has to export the whole graph.
 #
 # ## 6.11 When it does not pay
 #

@@ -270,8 +270,10 @@ Markdown(
 # | instances | this book's graph | as chosen in 7.3 | as chosen in 7.3 |
 # | the paper's graph | the graph that FastFormers' recipe makes | as chosen in 7.3 | as chosen in 7.3 |
 #
-# The paper's graph has the same precision as this book's: where chapter 5 found no eight-bit recipe that keeps the model's labels,
-# neither of them is in eight bits. So the comparison is one of graphs.
+# *This book's graph* is the file that chapter 6 left. If the graph for the first token missed the rule there, that is chapter 5's
+# file, which computes all tokens, and then it lacks the advantage that chapter 6 measured. The paper's graph has the same
+# precision as this book's: where chapter 5 found no eight-bit recipe that keeps the model's labels, neither of them is in eight
+# bits. So the comparison is one of graphs.
 #
 # Each of these may serve its requests one by one (`in order 1`) or in batches of similar length that hold up to a
 # [token budget](glossary.md#token-budget), [padding](glossary.md#padding) included. Which batches are best is measured, not assumed, and in two passes. If you time many variants
@@ -650,10 +652,11 @@ if fleet:
     show(bench.figure(figures.fleet(fleet, p99_bound_ms, caption), "fleet"))
 
 # %% [markdown]
-# **Reading the figure and its table.** Full lines are measured and dashed ones simulated. In the table, *ratio of p95* is the simulated p95
-# over the measured one; the claim is a ratio between 0.8 and 1.25. The interval beside the measured p95 shows how far chance alone moves it. On a
-# machine that others use too, the measured p95 contains their disturbances, which the simulation
-# cannot know: then the simulated one is smaller and the check fails.
+# **Reading the figure and its table.** Full lines are measured and dashed ones simulated. In the table, *ratio of p95* is the
+# simulated p95 over the measured one; the claim is a ratio between 0.8 and 1.25. The interval beside the measured p95 shows how
+# far chance alone moves it. On a machine that others use too, the measured p95 contains their disturbances, which the simulation
+# cannot know: then the simulated one is smaller and the check fails. It is too large, with a ratio above one, where the
+# disturbance fell into the loads that the simulation learned from.
 #
 # The fleet itself follows from a short argument. With $N$ requests a day and a peak that is $f$ times as dense as the mean, the peak brings
 # $\lambda = f N / 86400$ requests per second. A balancer that sends each request to one of $M$ machines at random gives every machine a Poisson process with

@@ -85,6 +85,7 @@ from fflib.story import (
     leave_one_out,
     leave_one_out_figure,
     limit,
+    rung_tables,
     stacks,
 )
 from fflib.story.factors import AGAINST, TEACHER
@@ -235,24 +236,21 @@ Markdown(headline_told.explanation(told, again))
 # diamond is the measured headline. The second table shows why product and measurement differ: each rung was timed again as the ground of the next step, and
 # wherever *requests/s then* is not what it was *when added*, the product moves by the factor in the last column.
 #
-# **The ladder.** Here is the whole of it. Names in brackets are alternatives that the run did not take. *vs padded* and *vs unpadded* of the
-# last rung are the measured factors; those of all other rungs are products of steps. They are not the ratio of two cells of *requests/s*,
-# since these were measured at different times. An empty cell was not measured. The
-# [reference](glossary.md#padded-reference) has no accuracy where its weights are untrained: random weights take as long to multiply as
-# trained ones, but know nothing. Below the ladder stand its figure, where pale bars are alternatives and floors and hatched ones are
-# below the rule, and what each rung consists of, with the share of the teacher's accuracy that it keeps.
+# **The ladder.** Here is the whole of it. Names in brackets are alternatives that the run did not take. *vs padded* and *vs unpadded* of
+# the last rung are the measured factors; those of all other rungs are products of steps. They are not the ratio of two cells of
+# *requests/s*, since these were measured at different times. An empty cell was not measured. The [reference](glossary.md#padded-reference)
+# has no accuracy where its weights are untrained: random weights take as long to multiply as trained ones, but know nothing. Below the
+# ladder stands its figure, where pale bars are alternatives and floors and hatched ones are below the rule. Then come two tables. The first
+# says what each rung on the way is; each of them stands on the one above it. The second says how every rung is served, how many requests
+# timed it, and its [retention](glossary.md#retention): what share of the teacher's score it keeps on test. A token budget is given in
+# tokens.
 
 # %% tags=["hide-input"]
 ladders.write_ladder(run_dir, ladder)
 show(Markdown(ladders.ladder_markdown(factors.mark_alternatives(ladder, rungs_taken))))
 show(bench.figure(figures.ladder(ladder, rungs_taken, bench.caption, last), "ladder"))
-columns = ["rung", "stacks_on", "model", "engine", "precision", "batching", "batch_size"]
-columns += ["threads", "instances", "n_requests", "retention", "keeps_rule"]
-consists_of = ladder[columns].rename(
-    columns={"n_requests": "latencies", "batch_size": "mean batch"}
-)
-consists_of["retention"] = consists_of["retention"].map(ladders.kept_words)
-display.table(consists_of.rename(columns=lambda name: name.replace("_", " ")))
+show(display.table(rung_tables.what_it_is(ladder, rungs_taken)))
+display.table(rung_tables.how_it_serves(ladder))
 
 # %% [markdown]
 # ## 9.3 Accuracy against speed

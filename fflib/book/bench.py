@@ -41,6 +41,7 @@ from fflib.runs import ladder, params, provenance, records
 from fflib.runs.ladder import Rung
 
 NOTHING = "<!-- no rungs -->"  # Jupyter shows the name of the class in place of a text without a letter
+LEGEND = "*The rungs of the run so far. [What the columns mean](00_introduction.ipynb#how-to-read-the-ladder).*"
 LIKE = ("model", "engine", "precision", "batching", "batch_size", "model_mb")  # what a rung may share with another
 
 
@@ -246,6 +247,7 @@ class Bench(Inputs):
         if not self._summary:
             return
         table = self._ladder_so_far() if self.rungs else ladder.ladder([])
-        self._summary.update(Markdown(ladder.ladder_markdown(table) if self.rungs else NOTHING))
+        told = f"{ladder.ladder_markdown(table)}\n\n{LEGEND}" if self.rungs else NOTHING
+        self._summary.update(Markdown(told))
         if box := measured.box(record["rungs"], self.facts, table):
             show(Markdown(box))

@@ -45,11 +45,12 @@ ARROW = {"arrowstyle": "-|>", "color": "0.25", "lw": 1.6, "shrinkA": 0, "shrinkB
 # The plan of `routes` in tenths of an inch: boxes (left, bottom, width, height, kind, words) and so on.
 BOXES = (
     (0.6, 38.4, 82.8, 20.8, LANE, ""), (0.6, 0.2, 82.8, 37, LANE, ""), (44, 60.6, 14, 3.4, LARGE, "large model"),
-    (59.5, 60.6, 14, 3.4, SMALL, "small model"), (3, 45.5, 17, 7, LARGE, "big pretrained\nmodel"),
+    (59.5, 60.6, 14, 3.4, SMALL, "small model"), (3, 45.5, 17, 7, LARGE, "large pretrained\nmodel"),
     (34, 45.5, 17, 7, SMALL, "small general\nmodel"), (65, 45.5, 17, 7, RESULT, "small task\nmodel"),
     (20.5, 39.4, 13, 3.4, DATA, "general text"), (51.5, 39.4, 13, 3.4, DATA, "task labels"),
-    (31, 24.5, 51, 7, LARGE, "teacher: big model, fine-tuned on the task"), (19.5, 18.4, 12, 3.4, DATA, "task labels"),
-    (3, 24.5, 17, 7, LARGE, "big pretrained\nmodel"), (3, 6.5, 15, 7, SMALL, "small general\nmodel"),
+    (31, 24.5, 51, 7, LARGE, "teacher: large model, fine-tuned on the task"),
+    (19.5, 18.4, 12, 3.4, DATA, "task labels"),
+    (3, 24.5, 17, 7, LARGE, "large pretrained\nmodel"), (3, 6.5, 15, 7, SMALL, "small general\nmodel"),
     (25, 6.5, 14, 7, SMALL, "student\nat its start"), (47, 6.5, 13, 7, SMALL, "student\nhalf taught"),
     (68, 6.5, 14, 7, RESULT, "small task\nmodel"), (75, 60.6, 8, 3.4, DATA, "data"),
     (37, 0.9, 12, 3.4, DATA, "task texts"), (58, 0.9, 12, 3.4, DATA, "task texts"),
@@ -65,8 +66,8 @@ WORDS = (
     (27, 51.6, CENTRED, "distil"), (58, 51.6, CENTRED, "fine-tune"),
     (3, 56, HEAD, "A  Task-agnostic: distil first, on general text; learn the task last"), (21.5, 11.4, CENTRED, "or"),
     (3, 35, HEAD, "B  Task-specific: learn the task first; then distil on it"), (25.5, 30.6, CENTRED, "fine-tune"),
-    (34.8, 19, LEFT, "start\nfrom its\nlayers"), (64.8, 19, LEFT, "prediction\ndistillation:\nits logits"),
-    (43.8, 19, LEFT, "intermediate distillation\n(two-stage only):\nits hidden states,\nits attention"),
+    (34.8, 19, LEFT, "start\nfrom its\nlayers"), (64.8, 19, LEFT, "stage two,\nthe answers:\nits logits"),
+    (43.8, 19, LEFT, "stage one,\nthe inside:\nits hidden states,\nits attention"),
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from fflib.data.splits import TokenizedSplit
 from fflib.measure import timing
 from fflib.measure.timing import Predictor, Timing, Together, Variant
 
+LONG_NAME = 24  # characters of the name of a way that would make a column wider than its numbers
 Expected = np.ndarray | Mapping[str, np.ndarray]  # logits [n, classes], the same for all ways or those of each
 
 
@@ -40,7 +41,7 @@ class Race(dict[str, Timing]):
 
     def rows(self, over: str = "") -> list[dict[str, object]]:
         """A row a way: what it is called, its latencies and its throughput, also against that of ``over``."""
-        factor = f"times as fast as {over}"
+        factor = self._factor(over)
         return [
             {"way": name} | way.row | ({factor: self.speedup(name, over)} if over else {}) for name, way in self.items()
         ]
@@ -50,8 +51,13 @@ class Race(dict[str, Timing]):
 
         For what is measured again only to be compared: one configuration has one number, where it was measured first.
         """
-        factor = f"times as fast as {over}"
+        factor = self._factor(over)
         return display.table([{"way": name, factor: self.speedup(name, over)} for name in self])
+
+    def _factor(self, over: str) -> str:
+        """The head of a column of ratios; a long name is not repeated where it stands in the first row."""
+        is_first = next(iter(self)) == over
+        return f"times as fast as {'the first row' if is_first and len(over) > LONG_NAME else over}"
 
     def table(self, over: str = "") -> Markdown:
         """Show `rows` as a table."""

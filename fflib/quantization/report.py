@@ -38,7 +38,7 @@ SHOWN = {
     "interval": "95 % interval",
     "ms": "ms a request",
     "speed-up": "speed-up",
-    "largest change": "largest logit change",
+    "largest change": "logit change",
     "flips by batch": "changed by batch",
     "MB": "file, MB",
 }  # the facts of a recipe that a table shows, and their heads there
@@ -141,6 +141,8 @@ def shown(rows: Sequence[Mapping[str, Any]], least: float) -> list[Row]:
     for row in rows:
         interval = f"{row['95 % from']:.0f} to {row['95 % to']:.0f}"
         cells = dict(row) | {"interval": interval, "served": "yes" if row["labels kept %"] >= 100 * least else "no"}
+        cells["labels kept %"] = f"{row['labels kept %']:.1f}"
+        cells["MB"] = f"{row['MB']:.1f}"
         told.append({head: cells[key] for key, head in SHOWN.items() if key in cells})
     return told
 

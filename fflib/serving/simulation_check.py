@@ -81,9 +81,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "policy": row["policy"],
-            "offered/s": row["offered_per_s"],
-            "busy %": 100 * row["busy"],
-            "simulated busy %": 100 * row["simulated"]["busy"],
+            "offered/s": f"{row['offered_per_s']:.0f}",
+            "busy %": f"{100 * row['busy']:.0f}",
+            "simulated busy %": f"{100 * row['simulated']['busy']:.0f}",
             "p50 ms": row["p50_ms"],
             "simulated p50 ms": row["simulated"]["p50_ms"],
             "p95 ms": row["p95_ms"],

@@ -60,16 +60,16 @@ def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "", measure
             product, note = one_below * row["speedup_step"], " measured"
             axes.plot([row["speedup_vs_padded"], product], [i, i], color=BLACK, lw=1, marker="|", ms=8, gid="product")
             end = max(end, product)
-        axes.text(end * 1.05, i, f"{row['speedup_vs_padded']:.1f}x{note}{accuracy}", va="center")
+        axes.annotate(f"{row['speedup_vs_padded']:.1f}x{note}{accuracy}", (end, i), **BESIDE)
     unit = "times the throughput of the padded reference (log scale)"
-    unit += "\nsteps multiplied; the last rung: measured, with a line to its product" * bool(measured_rung)
-    axes.set(xscale="log", xlabel=unit, yticks=rows.index)
-    axes.set_yticklabels(rows["rung"])
-    room = 80 if below.any() else 12 if measured_rung else 6  # for the words beside the longest bar
-    axes.set_xlim(min(0.8, rows["speedup_vs_padded"].min() * 0.8), rows["speedup_vs_padded"].max() * room)
-    axes.xaxis.set_major_formatter("{x:g}x")
-    axes.invert_yaxis()
-    pale = "\npale: alternatives and floors" if PALE in colors else ""
+    if measured_rung:
+        unit += f"\nsteps multiplied; {measured_rung}: measured, with a line to the product of its steps"
+    axes.set(xlabel=unit, ylim=(len(rows) - 0.4, -0.6))
+    axes.set_yticks(rows.index, [fold(name, 32) for name in rows["rung"]])
+    widest = max(plt.Text.get_window_extent(name).width for name in axes.get_yticklabels()) / figure.dpi
+    log_axis(axes, rows["speedup_vs_padded"], inches=figure.get_figwidth() - widest - 0.4)
+    axes.xaxis.set_major_formatter(TIMES)
+    pale = "\n(pale: alternatives and floors)" if PALE in colors else ""
     axes.set_title(f"Each rung against the padded reference{pale}")
     put_caption(figure, caption)
     return figure

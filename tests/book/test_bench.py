@@ -175,7 +175,8 @@ def test_saving_shows_what_was_measured(run, monkeypatch):
     bench.add_rung("student", timing(0.25), on="teacher unpadded", like="teacher unpadded", below=timing(0.5))
     bench.save()
     table, box = (value.data for value in shown)
-    assert "| student" in table and "What you measured" in box
+    assert "| student" in table and "(00_introduction.ipynb#how-to-read-the-ladder)" in table
+    assert "What you measured" in box
     assert "**student** answers 4 requests a second, 2 times as many as *teacher unpadded*" in box
 
 

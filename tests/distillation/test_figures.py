@@ -94,7 +94,7 @@ def test_both_routes_have_their_numbered_steps():
     numbers = sorted(text.get_text() for text in shown if text.get_text().isdigit())
     assert numbers == sorted("123" + "12345")
     words = [text.get_text() for text in shown]
-    assert words.count("small task\nmodel") == words.count("big pretrained\nmodel") == 2
+    assert words.count("small task\nmodel") == words.count("large pretrained\nmodel") == 2
     for name in ("Task-agnostic", "Task-specific", "teacher", "hidden states", "logits", "after FastFormers"):
         assert name in " ".join(" ".join(words).split())
 

@@ -115,3 +115,10 @@ def test_where_only_ratios_count_no_requests_per_second_are_shown():
     timings = {name: Timing(np.array([[seconds]]), np.array([1])) for name, seconds in (("a", 0.004), ("b", 0.001))}
     shown = race.Race(timings).ratios(over="a").data
     assert "times as fast as a" in shown and "4.00" in shown and "250" not in shown and "1,000" not in shown
+
+
+def test_a_long_name_is_not_repeated_above_the_ratios_where_it_stands_in_the_first_row():
+    names = first, second = "a way with its batches, token budget 512", "another way with its batches, in order"
+    found = race.Race({name: Timing(np.array([[0.004]]), np.array([1])) for name in names})
+    assert "| times as fast as the first row" in found.ratios(over=first).data
+    assert f"times as fast as {second}" in found.rows(over=second)[0]

@@ -67,6 +67,13 @@ def test_a_rung_below_the_rule_is_hatched_and_says_so():
     assert "accuracy 60.0%, below the rule" in texts(figure) and texts(figure).count("below the rule") == 1
 
 
+def test_the_words_beside_the_longest_bar_of_the_ladder_stand_within_its_axes():
+    rungs = [rung("reference padded", 2.0), rung(LONG, 600.0, 0.7) | {"keeps_rule": "no"}]
+    figure = checked(drawn.ladder(ladders.ladder(rungs), [], "caption"))
+    ends = [plt.Text.get_window_extent(text).x1 for text in parts(figure, "words", plt.Text)]
+    assert len(ends) == 2 and max(ends) < figure.axes[0].bbox.x1
+
+
 def step(rung, factor, total, what="what the step does"):
     return {"rung": rung, "what": what, "factor": factor, "total": total}
 

@@ -5,7 +5,7 @@ from docutils.utils.math import MathError, latex2mathml, unichar2tex
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-from fflib.book import bibliography
+from fflib.book import bibliography, heads
 
 project = html_title = "Taming Transformers"
 extensions = ["myst_nb", "sphinxcontrib.bibtex", "sphinx_copybutton"]
@@ -64,5 +64,6 @@ def mathml(node: nodes.Element, block: bool) -> str:
 
 
 def setup(app: Sphinx) -> None:
-    """Register the formula writer."""
+    """Register the formula writer, and what breaks the heads of tables."""
+    app.connect("doctree-read", lambda _, document: heads.fold(document))
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
