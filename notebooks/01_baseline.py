@@ -117,10 +117,9 @@ bench = Bench.open("01_baseline", globals())
 # | **teacher**: the model that is fine-tuned for the task | the same step with a smaller model | what all later chapters have to beat, and whose accuracy they have to keep |
 #
 # In the default run the reference is BERT-base, with 12 layers of width 768 ([Devlin et al.](https://arxiv.org/abs/1810.04805)). The
-# [teacher](glossary.md#teacher) is a MiniLM with 6 layers of width 384
-# ([Wang et al.](https://arxiv.org/abs/2002.10957)), which was trained further to compare sentences
-# ([Reimers and Gurevych](https://arxiv.org/abs/1908.10084)). All four are the standard class of the `transformers` library, with
-# 32-bit floating-point numbers (*fp32*), as a user would call it.
+# [teacher](glossary.md#teacher) is a MiniLM with 6 layers of width 384 ([Wang et al.](https://arxiv.org/abs/2002.10957)), which was trained
+# further to compare sentences ([Reimers and Gurevych](https://arxiv.org/abs/1908.10084)). All four are the standard class of the
+# `transformers` library, with 32-bit floating-point numbers (*[fp32](glossary.md#fp32)*), as a user would call it.
 #
 # ## 1.2 The task
 #
@@ -443,9 +442,9 @@ for name, model in stock.items():
 # %% [markdown]
 # ## 1.8 Check, then Measure
 #
-# Nothing in this book is timed before its answers were checked. Here each of the four ways must give the same *logits* (the raw scores of the
-# classes) as the same weights computed in a second way: the reference in batches, the teacher in our own encoder. So this also
-# shows that our encoder computes what the standard one does.
+# Nothing in this book is timed before its answers were checked. Here each of the four ways must give the same *[logits](glossary.md#logit)*
+# (the raw scores of the classes) as the same weights computed in a second way: the reference in batches, the teacher in our own encoder. So
+# this also shows that our encoder computes what the standard one does.
 #
 # Then the four are timed in several rounds. Each round times all of them, in a new random order, so that a machine that
 # slows down for a while slows down all four. The clock runs from token ids to logits. Padding is included, turning text into
@@ -582,7 +581,8 @@ Markdown(
 # ## 1.11 When it does not pay
 #
 # - When all requests are nearly as long as the limit, there is little padding to leave out.
-# - Some engines compile a model for one fixed shape and are faster for it. [Chapter 6](06_runtime.ipynb) weighs that against the padding.
+# - Some [engines](glossary.md#engine) compile a model for one fixed shape and are faster for it. [Chapter 6](06_runtime.ipynb) weighs that
+#   against the padding.
 # - On some AMD processors PyTorch's own matrix product in fp32 is slower than it could be. That flatters everything that is
 #   compared with it, and the share of the processor's rate does not show it, since that rate was measured with the same product. Chapter 6 therefore adds a
 #   comparison with the best fp32 engine that was tried.

@@ -20,7 +20,7 @@
 # **Cost.** No accuracy: the answers are checked to be the same. But a request now waits for the others of its batch, so its
 # [latency](glossary.md#latency) goes up while the [throughput](glossary.md#throughput) of the machine does too.
 #
-# **Needs** [chapter 1](01_baseline.ipynb). **Leaves** one [rung](glossary.md#rung) of the ladder, *best batching*.
+# **Needs** [chapter 1](01_baseline.ipynb). **Leaves** one [rung](glossary.md#rung) of the [ladder](glossary.md#ladder), *best batching*.
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
@@ -153,9 +153,9 @@ predicted_speedup = {key: 1 - share for key, share in waste.items()}
 # %% [markdown]
 # ## 2.3 Do it, Check, Measure
 #
-# We time the small teacher and the big reference of chapter 1. A batch must not change an answer. So the logits of every
-# way to form batches are compared with those of answering one by one; they may differ by a rounding error only, since the
-# same numbers are added in a different order in a different rectangle. Then all ways are timed in turn, in several rounds.
+# We time the small teacher and the big reference of chapter 1. A batch must not change an answer. So the [logits](glossary.md#logit) of
+# every way to form batches are compared with those of answering one by one; they may differ by a rounding error only, since the same
+# numbers are added in a different order in a different rectangle. Then all ways are timed in turn, in several rounds.
 
 # %%
 models = {

@@ -615,10 +615,10 @@ Markdown("The teacher itself goes on; it has its rung." if chosen == TEACHER els
 # more texts takes more steps. TinyBERT replaces words by what a masked-language model proposes; here the neighbours
 # in the encoder's word embeddings do it, so TinyBERT's gain from augmentation cannot be read off.
 #
-# The student in question is the chosen one. Where that is the teacher itself or the student that comes with the book,
-# it is the last one that this run taught. The difference to the two stages is paired, so texts that are hard for both
-# do not blur it. Its interval covers the choice of test texts, but not the seed: another training can move it
-# further.
+# The student in question is the chosen one. Where that is the teacher itself or the student that comes with the
+# book, it is the last one that this run taught. The difference to the two stages is paired, so texts that are hard
+# for both do not blur it. Its interval covers the choice of test texts, but not the [seed](glossary.md#seed):
+# another training can move it further.
 
 # %%
 studied = to_study(chosen, tried)

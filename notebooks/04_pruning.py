@@ -543,11 +543,12 @@ bench.table(tables.plain(rows))
 # ## 4.8 Do it, with training
 #
 # Least squares mends each half layer by itself. Training can also let the layers help each other out, at the price of
-# minutes. As in FastFormers, the unpruned model is the teacher of the pruned one. Unlike there, the pruned model starts from
-# the tuned cut, and may learn in two stages, hidden states first and answers second, as the student did in chapter 3. The
-# parameter `retrain_epochs` says how long each lasts; 0 leaves a stage out, as the default run does with the first. (The
-# student that comes with the book learned for long, and matching its hidden states anew on fewer texts undoes some of that.)
-# With `retrain_rounds` above 1 the parts go gradually: each round removes a share, chooses anew among what is left, and trains.
+# minutes. As in FastFormers, the unpruned model is the teacher of the pruned one. Unlike there, the pruned model starts
+# from the tuned cut, and may learn in two stages, [hidden states](glossary.md#hidden-state) first and answers second, as
+# the student did in chapter 3. The parameter `retrain_epochs` says how long each lasts; 0 leaves a stage out, as the
+# default run does with the first. (The student that comes with the book learned for long, and matching its hidden states
+# anew on fewer texts undoes some of that.) With `retrain_rounds` above 1 the parts go gradually: each round removes a
+# share, chooses anew among what is left, and trains.
 #
 # (FastFormers' code also replaces the activation function GELU by the cheaper ReLU when it saves a pruned model. Here the
 # activation stays, so that only the shape changes; [chapter 3](03_distillation.ipynb) tries ReLU on a student.)
@@ -608,9 +609,9 @@ bench.table(tables.plain([candidate.row(unpruned_ms) for candidate in candidates
 #
 # ## 4.9 Check
 #
-# Of each shape the better version on dev is served: tuned only, or retrained with the first [seed](glossary.md#seed). Before
-# it is timed, the engine has to give the logits that PyTorch gives, in every batch that will be timed. The exported graph
-# was already compared with the model when it was written.
+# Of each shape the better version on dev is served: tuned only, or retrained with the first [seed](glossary.md#seed).
+# Before it is timed, the engine has to give the [logits](glossary.md#logit) that PyTorch gives, in every batch that will be
+# timed. The exported graph was already compared with the model when it was written.
 #
 # ## 4.10 Measure
 #

@@ -194,11 +194,12 @@ Markdown(report.processor_words(bench.facts["int8"], warning))
 # chapter 3, and what chapter 4 pruned from it. ONNX Runtime wants each as a [graph](glossary.md#graph), a file that
 # lists the operators in the order in which they run; chapter 6 is about such graphs.
 #
-# PyTorch can make one: `torch.onnx.export` runs the model on stand-ins for tensors and translates what it sees. This
-# takes seconds for each layer. The graph of our encoder is known beforehand, so this book writes the file itself,
-# operator by operator (`fflib.engine.graph`). The cell does both for a model with one layer and checks that both agree
-# with PyTorch. Each graph is used only if its logits, the scores from which the label is taken, are those of the
-# PyTorch model. Each model also reads its own tokens, because a student may have another vocabulary than its teacher.
+# PyTorch can make one: `torch.onnx.export` runs the model on stand-ins for tensors and translates what it sees.
+# This takes seconds for each layer. The graph of our encoder is known beforehand, so this book writes the file
+# itself, operator by operator (`fflib.engine.graph`). The cell does both for a model with one layer and checks that
+# both agree with PyTorch. Each graph is used only if its [logits](glossary.md#logit), the scores from which the
+# label is taken, are those of the PyTorch model. Each model also reads its own tokens, because a student may have
+# another vocabulary than its teacher.
 
 # %%
 models = {name: bench.load(name) for name in MODELS}
@@ -502,10 +503,11 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 #   vocabulary. It stays in fp32 except under *embeddings too* and *library's default*.
 # - *int4 weights* makes the weights of the layers smaller still, and is slow: they must be widened in each call, and
 #   this processor was not waiting for memory.
-# - The second figure answers whether an answer depends on its batch. With dynamic ranges it does: one text with large
-#   values takes codes from the others, and so does padding. With static ranges only the order of additions changes. A
-#   scale for each token would end this too ([ZeroQuant](https://arxiv.org/abs/2206.01861) does so on GPUs); the int8
-#   products of ONNX Runtime take one scale for the whole tensor.
+# - The second figure answers whether an answer depends on its batch. With dynamic ranges it does: one text with
+#   large values takes codes from the others, and so does [padding](glossary.md#padding). With static ranges only
+#   the order of additions changes. A scale for each token would end this too
+#   ([ZeroQuant](https://arxiv.org/abs/2206.01861) does so on GPUs); the int8 products of ONNX Runtime take one
+#   scale for the whole tensor.
 #
 # How do the same recipes fare on another processor? The last table sets this run's model beside two
 # [kept runs](glossary.md#kept-run), A and B. Speed-ups are over fp32 in the same run. Their models learned another task
@@ -741,9 +743,10 @@ Markdown(
 #
 # ## 5.13 Neighbours: another engine, and sixteen bits
 #
-# **OpenVINO** is a widely used engine for the same files. Its companion NNCF makes a static int8 model, from the same
-# calibration texts. It gets its own best settings: hints for latency or throughput, and either one graph for any length
-# or one for every 32 tokens of length. It is an optional extra; without it the table of a kept run is shown.
+# **OpenVINO** is a widely used engine for the same files. Its companion NNCF makes a static int8 model, from the
+# same calibration texts. It gets its own best settings: hints for [latency](glossary.md#latency) or
+# [throughput](glossary.md#throughput), and either one graph for any length or one for every 32 tokens of length. It
+# is an optional extra; without it the table of a kept run is shown.
 #
 # **Sixteen bits.** Some processors multiply *bf16*, a 32-bit number with its last sixteen bits cut off. The range
 # stays, only digits are lost, so no scales have to be chosen. On a GPU one takes *fp16* in large batches, as

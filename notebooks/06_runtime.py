@@ -209,16 +209,18 @@ bench.table([{"model": name} | row for name, row in work.items()])
 # - **attention**: the products, the softmax and the transpositions of all heads become one. Only the library fuses
 #   these.
 #
-# [FastFormers, section 4](https://arxiv.org/abs/2010.13382) used all of it at once, together with int8. Here each
-# is measured alone. The row *all but these four* is level *all* without them, and each row with a plus adds one of
-# them to it. The paper's recipe is tried twice: as it works with today's versions, which no longer find the number
-# of heads by themselves, and with that number told. Both, and *+ attention*, begin with the graph that PyTorch's
-# older exporter writes, since the library knows its patterns; it spells things out in many small operators. *This
-# book's* graph fuses GELU alone and computes the last layer for one token; *this book's, all tokens* is the same
-# without the second. (It also adds the tables of positions and of token types beforehand, which saves a look-up.)
+# [FastFormers, section 4](https://arxiv.org/abs/2010.13382) used all of it at once, together with
+# [int8](glossary.md#int8). Here each is measured alone. The row *all but these four* is level *all* without them,
+# and each row with a plus adds one of them to it. The paper's recipe is tried twice: as it works with today's
+# versions, which no longer find the number of heads by themselves, and with that number told. Both, and *+
+# attention*, begin with the graph that PyTorch's older exporter writes, since the library knows its patterns; it
+# spells things out in many small operators. *This book's* graph fuses GELU alone and computes the last layer for
+# one token; *this book's, all tokens* is the same without the second. (It also adds the tables of positions and of
+# token types beforehand, which saves a look-up.)
 #
-# A remark for your own service: since version 1.29 ONNX Runtime sends facts about models, graphs and sessions to its
-# makers. This book never lets it, by setting `ORT_DISABLE_TELEMETRY=1` before it is loaded, and so should you.
+# A remark for your own service: since version 1.29 ONNX Runtime sends facts about the models and graphs that it
+# runs to its makers. This book never lets it, by setting `ORT_DISABLE_TELEMETRY=1` before it is loaded, and so
+# should you.
 
 # %%
 first_token_model = first_token.FirstTokenClassifier(model)
@@ -231,9 +233,9 @@ variants = built_graphs.in_every_run(graphs_tried)
 built, impossible = built_graphs.build(graphs, variants, bench.threads)
 
 # %% [markdown]
-# Each graph is timed in fp32, where its logits must be those of the model, and in eight bits, rounded as FastFormers
-# did. Rounding changes logits, so there we count labels instead, on more requests than are timed. A graph that keeps
-# fewer than `min_agreement` of them is *timed, not served*.
+# Each graph is timed in [fp32](glossary.md#fp32), where its [logits](glossary.md#logit) must be those of the model,
+# and in eight bits, rounded as FastFormers did. Rounding changes logits, so there we count labels instead, on more
+# requests than are timed. A graph that keeps fewer than `min_agreement` of them is *timed, not served*.
 
 # %%
 every_third = one_by_one[::3]
@@ -286,9 +288,9 @@ if beside:
 #
 # - In the figure a bar is the mean time of a request, the line at its end is the interval, and this book's graph is
 #   blue.
-# - **What the columns count.** *Operators* are those that are left when the session has loaded the graph, and *fused*
-#   how many of them stand for several others. *Answers* says *checked* where the graph may be served. The last two
-#   columns compare its labels and its logits with those of the model.
+# - **What the columns count.** *Operators* are those that are left when the engine has loaded the graph, and
+#   *fused* how many of them stand for several others. *Answers* says *checked* where the graph may be served. The
+#   last two columns compare its labels and its logits with those of the model.
 # - **A fusion that is not there.** Where a row with a plus has no more fused operators than *all but these four*, the
 #   engine found no place for it. The one for embeddings looks for three look-ups, and this book's graph has two. In
 #   eight bits the product adds the bias itself, so that nothing is left to fuse with GELU.
@@ -489,8 +491,9 @@ if not peers and "B" in kept_runs:
 #
 # ## 6.8 Length again: batches, packed rows, graphs of one shape
 #
-# Chapter 2 found the best batches for the teacher. Is that still right for this graph? A batch saves the overhead of
-# calls and costs padding, of which batches sorted by length have little. Two further ways are compared with it:
+# Chapter 2 found the best batches for the [teacher](glossary.md#teacher). Is that still right for this graph? A
+# batch saves the overhead of calls and costs [padding](glossary.md#padding), of which batches sorted by length have
+# little. Two further ways are compared with it:
 #
 # - *Pack* several short requests into one row, with a mask that keeps them apart
 #   ([Krell et al.](https://arxiv.org/abs/2107.02027)). There is no padding, but attention computes pairs of tokens
@@ -561,8 +564,8 @@ Markdown(
 # One request at a time has the lower [latency](glossary.md#latency), and a batch usually the higher
 # [throughput](glossary.md#throughput): the *p50* of a batch is the time until all of it is answered. The sentence
 # explains the packed rows: sorted batches had hardly any padding left to save, and packing pays for its pairs of
-# unrelated tokens. A graph for each length would help an engine that plans by shape. ONNX Runtime gains little by it,
-# and many sessions compete for the caches.
+# unrelated tokens. A graph for each length would help an engine that plans by shape. ONNX Runtime gains little by
+# it, and many loaded graphs compete for the caches.
 #
 # ## 6.9 The rung
 #

@@ -261,7 +261,7 @@ Markdown(
 #
 # ## 7.4 Do it: one thread, and several instances
 #
-# Now the division becomes a rung of the ladder. What is compared with what:
+# Now the division becomes a rung of the [ladder](glossary.md#ladder). What is compared with what:
 #
 # | name in the tables | file that is served | instances | threads of each |
 # |:--|:--|:--|:--|

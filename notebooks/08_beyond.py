@@ -14,8 +14,8 @@
 # %% [markdown]
 # # 8 · Beyond the model: work that need not be done
 #
-# **Claim.** The model that chapter 7 serves is small and its engine is tuned. What is left is work that need not be done at all:
-# many texts are clear from their first tokens, so the same model can read those first and the rest only where it is unsure.
+# **Claim.** The model that chapter 7 serves is small and its [engine](glossary.md#engine) is tuned. What is left is work that need not be
+# done at all: many texts are clear from their first tokens, so the same model can read those first and the rest only where it is unsure.
 #
 # **Cost.** Labels, where the beginning of a text misleads. And a new kind of promise: how fast such a *system* is depends on the
 # texts that arrive, not on the model alone. So its [rungs](glossary.md#rung) are called *system*, and the book's headline never contains one.
@@ -97,8 +97,8 @@ bench = Bench.open("08_beyond", globals())
 #                                         └──> model, whole text ──> answer
 # ```
 #
-# *Sure* means that the highest logit is far above the second. That distance is the *margin*, and a *threshold* decides. Of a pair the
-# first text stays whole and the second is cut, because half a question cannot be answered.
+# *Sure* means that the highest [logit](glossary.md#logit) is far above the second. That distance is the *margin*, and a *threshold*
+# decides. Of a pair the first text stays whole and the second is cut, because half a question cannot be answered.
 #
 # Nothing is trained for this, and nothing new is served: it is the file of chapter 7, with its instances and its batches.
 
@@ -183,10 +183,11 @@ dev_rows = thresholds.grid(readings["dev"], shares_sent, kept_on("dev"), operati
 # ## 8.3 Do it: the threshold, chosen on dev
 #
 # A row of this grid is a first reading and a threshold. Two things are asked of it on [dev](glossary.md#dev-and-test). It keeps the
-# [rule](glossary.md#the-rule): so much of the teacher's score (`min_retention`). And it keeps the labels that the same model gives to
-# whole texts (`min_agreement`), as every other way to serve had to. The second demand guards against luck: on a few hundred texts
-# a cut text may *score* better than a whole one, and nothing says that it will again. Of the rows that keep both, the one with the
-# fewest operations is taken. Where several need about as few, it is the one that sends the fewest texts on: it depends least on its threshold.
+# [rule](glossary.md#the-rule): so much of the [teacher's](glossary.md#teacher) score (`min_retention`). And it keeps the labels that the
+# same model gives to whole texts (`min_agreement`), as every other way to serve had to. The second demand guards against luck: on a few
+# hundred texts a cut text may *score* better than a whole one, and nothing says that it will again. Of the rows that keep both, the one
+# with the fewest operations is taken. Where several need about as few, it is the one that sends the fewest texts on: it depends least on
+# its threshold.
 #
 # Rows that fail are not hidden: the figure shows the whole grid.
 #
@@ -538,9 +539,10 @@ bench.table(rows, keep="same_cut")
 # %% [markdown]
 # ## 8.10 The limit, and the budget of a request
 #
-# How much is left? Two bounds need no trick. A *perfect fp32 engine* would do the operations of a model at the highest fp32 rate that this
-# processor reaches in any product, and nothing else. And integer products can be faster than fp32 ones by the ratio of the instructions, see
-# chapter 5. Both are limits for the *products alone*. The fp32 peak is measured here again, since the machine may have changed since chapter 1.
+# How much is left? Two bounds need no trick. A *perfect engine* in [fp32](glossary.md#fp32) would do the operations of a model at the
+# highest fp32 rate that this processor reaches in any product, and nothing else. And integer products can be faster than fp32 ones by the
+# ratio of the instructions, see chapter 5. Both are limits for the *products alone*. The fp32 peak is measured here again, since the
+# machine may have changed since chapter 1.
 #
 # Where is the rest? The *budget* takes one batch apart, as it is served: ONNX Runtime's own profile of its operators, the call
 # itself, and the padding. A budget that is not *closed* explains nothing, so the sum is compared with the batch timed without a profiler.

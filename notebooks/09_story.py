@@ -130,9 +130,10 @@ Markdown(f"Predicted: **{steps[-1]['total']:.0f} times** as fast as the padded r
 # %% [markdown]
 # ## 9.2 Measure: the headline
 #
-# To find out whether the prediction is right, start and end have to run side by side. In every round, new requests are drawn from test, short
-# and long ones in their usual proportion. The last rung answers all of them as it is served, with its instances and its batches. A
-# starting point answers a few that stand for all, one by one, because it is slow. The last rung is timed just before and just after each starting point,
+# To find out whether the prediction is right, start and end have to run side by side. In every round, new requests are drawn from test,
+# short and long ones in their usual proportion. The last rung answers all of them as it is served, with its
+# [instances](glossary.md#instance) and its batches. A starting point answers a few that stand for all, one by one, because it is slow. The
+# last rung is timed just before and just after each starting point,
 #
 # ```text
 #  one round:  last rung, padded reference, last rung, teacher, last rung ...
@@ -240,10 +241,10 @@ Markdown(headline_told.explanation(told, again))
 # the last rung are the measured factors; those of all other rungs are products of steps. They are not the ratio of two cells of
 # *requests/s*, since these were measured at different times. An empty cell was not measured. The [reference](glossary.md#padded-reference)
 # has no accuracy where its weights are untrained: random weights take as long to multiply as trained ones, but know nothing. Below the
-# ladder stands its figure, where pale bars are alternatives and floors and hatched ones are below the rule. Then come two tables. The first
-# says what each rung on the way is; each of them stands on the one above it. The second says how every rung is served, how many requests
-# timed it, and its [retention](glossary.md#retention): what share of the teacher's score it keeps on test. A token budget is given in
-# tokens.
+# ladder stands its figure, where pale bars are alternatives and [floors](glossary.md#floor) and hatched ones are below the rule. Then come
+# two tables. The first says what each rung on the way is; each of them stands on the one above it. The second says how every rung is
+# served, how many requests timed it, and its [retention](glossary.md#retention): what share of the teacher's score it keeps on test. A
+# [token budget](glossary.md#token-budget) is given in tokens.
 
 # %% tags=["hide-input"]
 ladders.write_ladder(run_dir, ladder)
@@ -291,13 +292,14 @@ bench.figure(figure, "accuracy_against_speed")
 # stack lose without a technique? If the steps did not influence each other, the stack without it would be slower by exactly the
 # factor that the ladder shows for its step. That is the prediction.
 #
-# They do influence each other. Batching saves calls but costs padding, and the smaller the model, the less a call costs compared
-# with the padding. A small product gains less from eight bits than a large one.
+# They do influence each other. Batching saves calls but costs [padding](glossary.md#padding), and the smaller the model, the less a call
+# costs compared with the padding. A small product gains less from eight bits than a large one.
 #
 # What does "without" mean, technique by technique?
 #
-# - Without *distillation*, nothing teaches a small model, and nothing repairs a pruned one. What remains is the fine-tuned teacher itself. It keeps
-#   all its layers; each layer loses the share of heads and neurons that the student lost; and the rest is rescaled, but not trained.
+# - Without *[distillation](glossary.md#distillation)*, nothing teaches a small model, and nothing repairs a pruned one. What remains is the
+#   fine-tuned teacher itself. It keeps all its layers; each layer loses the share of heads and neurons that the
+#   [student](glossary.md#student) lost; and the rest is rescaled, but not trained.
 # - Without *ONNX Runtime*, the eight-bit products and the instances go too, since both depend on it.
 # - Everything else stays as it is, the batches included. Tuning the stack anew would win back a part, so the factors are upper bounds rather
 #   than lower ones.
@@ -346,9 +348,9 @@ running = stacks.RunningStacks(stack_by_name, parts)
 # %% [markdown]
 # ## 9.6 Check, then measure
 #
-# First comes the check on all of test, in the batches that are served. In fp32 the logits must be those of the model; in eight bits enough
-# labels must stay the same. A stack that keeps too few is timed all the same and marked as *not served*. Then comes the clock: in every
-# round, each stack answers all requests, in an order that is drawn anew.
+# First comes the check on all of test, in the batches that are served. In [fp32](glossary.md#fp32) the [logits](glossary.md#logit) must be
+# those of the model; in eight bits enough labels must stay the same. A stack that keeps too few is timed all the same and marked as *not
+# served*. Then comes the clock: in every round, each stack answers all requests, in an order that is drawn anew.
 #
 # In the figure, a bar is what a technique is worth in the full stack, and the diamond is the prediction, what it brought when it was added.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from docutils import nodes
 
-SHORT = 9  # characters of a head that stays in one line
+SHORT = 10  # characters of a head that stays in one line
 
 
 def lines(words: str) -> list[str]:
