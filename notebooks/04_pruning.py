@@ -768,7 +768,9 @@ Markdown(tables.kept_against_uniform(map(bench.kept, kept_runs)))
 # ## 4.12 The rungs
 #
 # The first rung changes only the engine, from PyTorch to ONNX Runtime, so that its gain is not taken for one of pruning. The
-# pruned shapes stand on it side by side. All are timed in the batches that chapter 2 found best.
+# pruned shapes stand on it side by side. All are timed in the batches that chapter 2 found best; the latencies there are those
+# of a request that waits for its whole batch. On the ladder *pruned 33/50* is the shape *uniform 33/50* of the tables above, and
+# *pruned for latency* is the fastest searched shape that keeps the rule, or the fastest of all where none does.
 
 
 # %% tags=["hide-input"]

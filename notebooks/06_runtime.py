@@ -623,24 +623,24 @@ words = kept.words or "an unknown share"
 show(
     Markdown(
         f"In these batches the file for the first token is **{gain:.2f} times** as fast as chapter 5's. It keeps {words} of "
-        f"the teacher's score on dev. The story goes on from **{bench.facts['goes_on_from']}**, the last row of the ladder at "
-        f"the top of this page: {rung.throughput_per_s:,.0f} requests/s."
+        f"the teacher's score on dev, and answers {rung.throughput_per_s:,.0f} requests/s. The story goes on from "
+        f"**{bench.facts['goes_on_from']}**."
     )
 )
 show(bench.rungs_table())
 
 # %% [markdown]
-# The table has one row, because this chapter adds one rung; its own step is in the sentence above. It is often smaller
-# than 6.3 measured one request at a time: in batches more of the time goes into the layers before the last, which
-# nothing was dropped from.
+# The table has one row, because this chapter adds one rung; its own step is in the sentence above. It need not be the
+# gain that 6.3 measured one request at a time. In batches the layers before the last one take another share of the
+# time, and nothing was dropped from them.
 #
 # ## 6.10 What it cost
 #
 # In fp32 nothing: the last layer for one token is exact. In eight bits two graphs round at different places, so a
 # few labels come out differently, some for the better and some for the worse. A model that keeps the rule only just
-# may then miss it by chance, and that is why 6.9 asks the rule once more. What it costs is care, since a graph that
-# is fused wrongly answers without an error. And the file serves classification alone: whoever wants the states of
-# all tokens has to export the whole graph.
+# could then miss it by chance, and that is why the rule has been asked of this very form since chapter 4. What it
+# costs is care, since a graph that is fused wrongly answers without an error. And the file serves classification
+# alone: whoever wants the states of all tokens has to export the whole graph.
 #
 # ## 6.11 When it does not pay
 #
