@@ -164,8 +164,7 @@ if not len(retrain_epochs) == len(retrain_rates) == 2 or not any(retrain_epochs)
 # serve it would be lost by chance, two chapters later.
 
 # %%
-unpruned = bench.load("student")
-train = bench.texts("train", "student", n_retrain, distil_length)
+unpruned, train = bench.load("student"), bench.texts("train", "student", n_retrain, distil_length)
 dev, test = bench.texts("dev", "student"), bench.texts("test", "student")
 
 
