@@ -106,6 +106,8 @@ def stock_classifier(name: str, num_labels: int, seed: int = 0, spans: int = 0) 
 def to_transformers(model: Classifier) -> StockModel:
     """Return the same weights as ``BertForSequenceClassification`` (RoBERTa: its own class), in evaluation mode.
 
+    They stay on the device that they are on.
+
     For a head that reads words there is no stock class: it is this book's, on the stock encoder (``StockWordReader``).
 
     Raises:
@@ -117,7 +119,23 @@ def to_transformers(model: Classifier) -> StockModel:
         stock.fill(model)
     else:
         stock.load_state_dict(hf_names.stock_state(model.state_dict(), config))
-    return stock
+    return stock.to(model.classifier.weight.device)
+
+
+def from_transformers(stock: StockModel) -> Classifier:
+    """Return the weights of a stock sequence classifier as one of ours, on its device, in evaluation mode.
+
+    InputError: it is neither BERT nor RoBERTa, or has a head that reads words, which is no stock one.
+    """
+    if isinstance(stock, StockWordReader):
+        raise InputError("a head that reads words is this book's own; take the model that it was made of")
+    values, state = stock.config.to_dict(), stock.state_dict()
+    config = hf_names.our_config(values)
+    ours = blank(config, stock.config.num_labels).to_empty(device=stock.device)
+    names = ours.encoder.state_dict()
+    encoder = {f"encoder.{name}": tensor for name, tensor in hf_names.encoder_state(state, names).items()}
+    ours.load_state_dict(encoder | hf_names.head_state(state, values["model_type"]))
+    return ours.eval()
 
 
 def save(
