@@ -103,8 +103,8 @@ test: setup ## check the style, then all tests, with a small book from start to 
 	@python -m ruff check --quiet .
 	@python -m ruff format --quiet --check . || { echo "make: mend the layout with: ruff format ." >&2; exit 1; }
 	@# Side by side what is small, in the order of tests/conftest.py; then alone the book, whose chapters take every core.
-	@HF_HUB_OFFLINE=1 python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --ignore tests/test_smoke_book.py
-	@HF_HUB_OFFLINE=1 python -m pytest tests/test_smoke_book.py
+	@HF_HUB_OFFLINE=1 python -m pytest --durations 20 --numprocesses auto --dist loadfile --no-loadscope-reorder --ignore tests/test_smoke_book.py
+	@HF_HUB_OFFLINE=1 python -m pytest --durations 5 tests/test_smoke_book.py
 
 setup: ## make the environment; quick when nothing changed
 	@sh .ci/setup $(PIP_ARGS)

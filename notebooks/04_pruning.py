@@ -54,6 +54,7 @@ shares_tried: list[float] = [0.5]  # of heads and neurons kept, in 4.4
 tunings_tried: list[str] = ["none", "masks", "weights"]  # repairs without training; see 4.7
 retrain_epochs: list[int] = [1, 1]  # of the inside and of the answers; 0 leaves one out
 retrain_rates: list[float] = [1.0e-3, 2.0e-4]  # their peak learning rates
+judged_in: str = "dynamic"  # the eight bits in which the rule is asked; "": in fp32
 retrain_rounds: int = 1  # 1: in one step; more: gradually, all of the training after each
 n_buckets: int = 2  # lengths at which the latency table is measured
 n_levels: int = 3  # how many numbers of neurons it has
@@ -98,7 +99,7 @@ from fflib.pruning import (
     vocabulary,
 )
 from fflib.runs import ladder
-from fflib.runtime import engines
+from fflib.runtime import engines, served
 
 bench = Bench.open("04_pruning", globals())
 threads, caption = bench.threads, f"{bench.caption}; {engine} fp32"
@@ -157,6 +158,11 @@ if not len(retrain_epochs) == len(retrain_rates) == 2 or not any(retrain_epochs)
 # used. That chapter measured the student's [retention](glossary.md#retention): the share of the
 # [teacher's](glossary.md#teacher) score that it keeps. The rule for what goes on is still about the teacher. So whatever the
 # student has left above the rule is all that pruning, and the rounding of chapter 5 after it, may spend.
+#
+# Pruning must therefore not spend everything. From here on the rule is asked of a model *in the form in which it will be
+# served*: in the eight bits of chapter 5, as the graph of chapter 6, in the batches of chapter 2. Rounding turns some answers
+# that hang in the balance. A model that just keeps the rule in 32 bits may lose it in eight, and then the fastest way to
+# serve it would be lost by chance, two chapters later.
 
 # %%
 unpruned = bench.load("student")
@@ -169,7 +175,8 @@ def dev_score(model):
 
 
 def kept_on_dev(model):
-    return bench.retention(cache.predict_cached(model, dev), "dev")
+    in_batches = bench.best_plan(dev.lengths)
+    return bench.retention(served.final_answers(model, judged_in, dev, in_batches, threads), "dev")
 
 
 unpruned_dev, unpruned_kept = dev_score(unpruned), kept_on_dev(unpruned)
@@ -214,7 +221,13 @@ scores = importance.first_order(slopes)
 student_name = bench.facts_of("03_distillation")["student"]["shape"]
 student_rung = bench.facts_of("03_distillation")["goes_on_from"]
 teacher_dev = bench.score(bench.teacher_logits("dev"), dev.gold)
-show(Markdown(retention.budget("student", unpruned_kept, teacher_dev, min_retention)))
+show(
+    Markdown(
+        retention.budget(
+            "student, as it would be served,", unpruned_kept, teacher_dev, min_retention
+        )
+    )
+)
 if len(texts) < n_importance:
     few = f"Only {len(train)} training texts are at hand (`n_retrain` says how many at most)"
     show(

@@ -566,8 +566,9 @@ final_race = bench.compare_at_once(
 
 # %% [markdown]
 # Accuracy is measured on all of test, in the very batches that are served, because with dynamic ranges an answer may
-# depend on them. For the same reason the rule is asked once more, on [dev](glossary.md#dev-and-test): if this file does
-# not keep `min_retention` of the teacher's score, chapter 5's file goes on.
+# depend on them. The rule is asked on [dev](glossary.md#dev-and-test) as ever. This file is the form in which chapters 4
+# and 5 asked it already, so the share should be the one that you saw there. If it does not keep `min_retention` of the
+# teacher's score after all, chapter 5's file goes on.
 
 
 # %%

@@ -97,8 +97,8 @@ def build(packages: Sequence[str] = PACKAGES, minimum: Mapping[str, int] = MINIM
     InputError: a split has fewer than ``minimum[split]`` examples.
     """
     pairs: dict[str, list[Pair]] = {name: [] for name in SPLIT_ENDS}
-    for function in _without_copies(read_functions(packages)):
-        split = _split_of(function.module)
+    for function in functions(packages):
+        split = split_of(function)
         pairs[split] += pair_up(function, ROUNDS[split])
     splits = {split: _records(pairs[split], only_balanced=split in BALANCED) for split in SPLIT_ENDS}
     for split, records in splits.items():
@@ -129,6 +129,11 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word_overlap.words(text))
 
 
+def functions(packages: Sequence[str] = PACKAGES) -> Iterator[Function]:
+    """Yield the functions of ``packages`` that describe their parameters, each description once."""
+    yield from _without_copies(read_functions(packages))
+
+
 def _without_copies(functions: Iterable[Function]) -> Iterator[Function]:
     """Empty descriptions that begin with the same words as an earlier one; drop functions with fewer than two left."""
     seen: set[str] = set()
@@ -142,8 +147,9 @@ def _without_copies(functions: Iterable[Function]) -> Iterator[Function]:
             yield function._replace(parameters=tuple(parameters))
 
 
-def _split_of(module: str) -> str:
-    number = chance("split", module)
+def split_of(function: Function) -> str:
+    """Return the split that a function's file belongs to."""
+    number = chance("split", function.module)
     return next(name for name, end in SPLIT_ENDS.items() if number < end)
 
 
@@ -213,23 +219,26 @@ def name_in(name: str, description: Sequence[str]) -> int:
     return int(any(word.startswith(part[:4]) for part in stems for word in description))
 
 
-def record(pair: Pair) -> Record:
-    """Return the two texts of a pair, its label and the file it comes from."""
+def record(pair: Pair, *draw: str) -> Record:
+    """Return the two texts of a pair, its label and the file it comes from; ``draw`` as in `function_text`."""
     parameters = pair.function.parameters
     return {
         "parameter": f"{parameters[pair.parameter].name}: {parameters[pair.described].description}",
-        "function": function_text(pair.function),
+        "function": function_text(pair.function, *draw),
         "label": pair.label,
         "module": pair.function.module,
     }
 
 
 @lru_cache(maxsize=100_000)  # it stands in a pair for each of the function's parameters, in every round
-def function_text(function: Function) -> str:
-    """Return the second text: name, summary, signature and description, without what the parameters' table says."""
+def function_text(function: Function, *draw: str) -> str:
+    """Return the second text: name, summary, signature and description, without what the parameters' table says.
+
+    Where it ends is drawn from its hash, with another ``draw`` elsewhere.
+    """
     signature = ", ".join(_in_signature(parameter) for parameter in function.parameters if parameter.name != "self")
     text = f"{function.name}({signature}) {function.summary} {function.description}"
-    wanted = round(math.exp(LENGTH.inv_cdf(chance("length", text))))
+    wanted = round(math.exp(LENGTH.inv_cdf(chance("length", text, *draw))))
     ends = [match.end() for match in re.finditer(r"[^\W_]+|[^\w\s]|_", text)]
     return text if len(ends) <= wanted else text[: ends[wanted - 1]].rsplit(" ", 1)[0]
 

@@ -2,10 +2,15 @@
 
 In fp32 a logit is that of the model, up to the order of additions. In eight bits it is not, so labels are counted
 instead; who keeps too few of them may be timed, but is not served.
+
+**One form is judged from pruning on**, see `final_form`: the graph for the first token in eight bits. Each rounding
+turns some answers that hang in the balance. A model near the rule that is judged in fp32, then as one file and then as
+another, is judged by three throws of a coin. So it is judged as what will be served, and each chapter finds the same.
 """
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +18,12 @@ import numpy as np
 
 from fflib.data import batching
 from fflib.data.splits import TokenizedSplit
-from fflib.engine import export
+from fflib.engine import export, predictors
 from fflib.measure import fitness, timing
 from fflib.measure.timing import Check, Predictor, Variant
+from fflib.model.encoder import Classifier
 from fflib.quantization import calibration, recipes
+from fflib.runtime.first_token import FirstTokenClassifier
 
 IN_FP32 = 0.999  # of the labels; the order of additions may turn one that hangs in the balance
 
@@ -29,7 +36,7 @@ class Answers:
     check: Check
 
 
-def in_integers(source: Path, recipe: str, texts: TokenizedSplit, threads: int) -> Path:
+def in_integers(source: Path, recipe: str, texts: TokenizedSplit | None, threads: int) -> Path:
     """Return the file of ``source`` in a recipe of `recipes.RECIPES`, calibrated on ``texts`` where it needs them.
 
     It lies beside ``source`` and is made once; without a recipe it is ``source`` itself.
@@ -37,9 +44,32 @@ def in_integers(source: Path, recipe: str, texts: TokenizedSplit, threads: int) 
     if not recipe:
         return source
     wanted = recipes.get_recipe(recipe)
-    seen = calibration.Calibration(recipes.load(source), texts, threads) if wanted.calibrated else None
+    needs_texts = wanted.calibrated and texts is not None  # without them `quantize` says what is missing
+    seen = calibration.Calibration(recipes.load(source), texts, threads) if needs_texts else None
     with export.quiet():  # what this processor cannot do, chapter 5 has said already
         return recipes.quantize(source, source.with_name(f"{recipe}.onnx"), wanted, seen)
+
+
+def final_form(
+    model: Classifier, recipe: str, folder: Path, threads: int, texts: TokenizedSplit | None = None
+) -> Predictor:
+    """Serve ``model`` as the book does in the end: its graph for the first token, in a recipe ('': in fp32).
+
+    The files lie in ``folder``; current ones are kept. ``texts`` calibrate a recipe that needs it.
+    """
+    source = export.save_onnx(FirstTokenClassifier(model), folder / "model.onnx")
+    return predictors.onnx_predictor(predictors.onnx_session(in_integers(source, recipe, texts, threads), threads))
+
+
+def final_answers(
+    model: Classifier, recipe: str, texts: TokenizedSplit, plan: batching.Plan, threads: int
+) -> np.ndarray:
+    """Return the logits [n, classes] that the `final_form` of ``model`` says to ``texts`` in the batches of ``plan``.
+
+    The recipe is one without calibration. No file is left.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return Variant("final form", final_form(model, recipe, Path(folder), threads), plan).logits(texts)
 
 
 def judged(variant: Variant, requests: TokenizedSplit, expected: np.ndarray) -> Variant:

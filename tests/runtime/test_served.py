@@ -35,6 +35,23 @@ def test_the_integers_lie_beside_the_file_and_are_made_once(tmp_path, recipe):
     assert predictors.onnx_session(target, 1) and target.stat().st_size < source.stat().st_size
 
 
+def test_the_final_form_is_the_model_in_fp32_and_the_file_that_is_served_in_eight_bits(tmp_path):
+    model, plan = tiny_classifier(), batching.in_order(EXAMPLES.lengths, 2)
+    in_fp32 = served.final_answers(model, "", EXAMPLES, plan, threads=1)
+    np.testing.assert_allclose(in_fp32, training.predict(model, EXAMPLES), atol=1e-4)
+    rounded = served.final_answers(model, "dynamic", EXAMPLES, plan, threads=1)
+    kept = served.final_form(model, "dynamic", tmp_path, threads=1)
+    assert {file.name for file in tmp_path.iterdir()} == {"model.onnx", "dynamic.onnx"}
+    np.testing.assert_array_equal(rounded, Variant("kept", kept, plan).logits(EXAMPLES))
+    assert np.abs(rounded - in_fp32).max() > 0, "nothing was rounded"
+
+
+def test_a_form_that_needs_calibration_texts_says_so():
+    plan = batching.in_order(EXAMPLES.lengths, 2)
+    with pytest.raises(InputError, match="calibration"):
+        served.final_answers(tiny_classifier(), "static, largest", EXAMPLES, plan, threads=1)
+
+
 def test_who_keeps_too_few_labels_is_timed_but_not_served():
     one_wrong = RIGHT.copy()
     one_wrong[0] = one_wrong[0, ::-1] + 7
