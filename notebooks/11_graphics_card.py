@@ -437,7 +437,11 @@ show(
 )
 show(bench.table(cpu_or_gpu.rows(cpu, card)))
 batch = cpu_or_gpu.break_even_batch(per_s, usd_per_hour, cpu)
-Markdown(f"{cpu_or_gpu.verdict(cpu, card, batch)} Both halves were measured on this one machine.")
+told = f"{cpu_or_gpu.verdict(cpu, card, batch)} Both halves were measured on this one machine."
+tried_only = (
+    "*This run's device is the processor: both rows are of it, and say nothing about a card.*"
+)
+Markdown(told if device == "cuda" else tried_only)
 
 # %% [markdown]
 # *Break-even load* counts whole machines: a second processor is rented when the first one is full. The energy of the card is that of the card alone,
@@ -487,7 +491,7 @@ every_rung = [rung for record in so_far for rung in record["rungs"]] + [
 ]
 ladder = ladders.ladder(every_rung)
 ladders.write_ladder(run_dir, ladder)
-memory = (bench.machine.get("device") or {}).get("state", {}).get("peak_memory_mb")
+memory = bench.peak_mb
 held = f"At its peak the card's memory held {memory:,.0f} MB of tensors. " if memory else ""
 Markdown(f"{held}The ladder of this run is in `ladder.csv`, with {len(ladder)} rungs.")
 
@@ -523,7 +527,7 @@ took = limits.seconds(work, known, kind)
 balance = max(1, round(took["launches"] / took["operations"]))
 Markdown(
     f"One text of {median} tokens has {took['operations'] * 1e6:,.0f} microseconds of arithmetic and {took['launches'] * 1e6:,.0f} of "
-    f"launches, so the two are equal at about **{balance:,} texts** in a batch. Up to there, more texts cost hardly any time."
+    f"launches, so the two are equal in a batch of about **{balance:,}**. Up to there, more texts cost hardly any time."
 )
 
 # %% [markdown]

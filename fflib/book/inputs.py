@@ -133,6 +133,11 @@ class Inputs:
         """Return a model that was made here on the device of this run."""
         return device.placed(model)
 
+    @property
+    def peak_mb(self) -> float | None:
+        """The most memory, in MB, that this chapter's tensors have taken on the card; None: its device is no card."""
+        return device.peak_mb()
+
     def tokenizer(self, model: str) -> PreTrainedTokenizerBase:
         """Return the tokenizer of one of `MODELS`: a student may have another vocabulary than its teacher."""
         origins = {TEACHER: lambda: self.folder_of(TEACHER)}

@@ -141,16 +141,8 @@ def described() -> dict[str, Any]:
     return {"kind": _in_use, "identity": identity(_in_use), "state": nvml.state() | {"peak_memory_mb": round(peak, 1)}}
 
 
-def forget_peak() -> None:
-    """Begin to count the peak of the card's memory anew."""
-    if is_card():
-        import torch
-
-        torch.cuda.reset_peak_memory_stats(FIRST)
-
-
 def peak_mb() -> float | None:
-    """Return the most memory, in MB, that tensors took on the card since `forget_peak`; None for the CPU."""
+    """Return the most memory, in MB, that tensors have taken on the card in this process; None for the CPU."""
     if not is_card():
         return None
     import torch

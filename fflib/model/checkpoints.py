@@ -123,18 +123,19 @@ def to_transformers(model: Classifier) -> StockModel:
 
 
 def from_transformers(stock: StockModel) -> Classifier:
-    """Return the weights of a stock sequence classifier as one of ours, on its device, in evaluation mode.
+    """Undo :func:`to_transformers`: the weights of a stock classifier as one of ours, on its device, to be evaluated.
 
-    InputError: it is neither BERT nor RoBERTa, or has a head that reads words, which is no stock one.
+    A pooler that nothing reads, where the head reads words, is all zero. InputError: neither BERT nor RoBERTa.
     """
-    if isinstance(stock, StockWordReader):
-        raise InputError("a head that reads words is this book's own; take the model that it was made of")
+    reads_words = isinstance(stock, StockWordReader)
     values, state = stock.config.to_dict(), stock.state_dict()
-    config = hf_names.our_config(values)
-    ours = blank(config, stock.config.num_labels).to_empty(device=stock.device)
-    names = ours.encoder.state_dict()
-    encoder = {f"encoder.{name}": tensor for name, tensor in hf_names.encoder_state(state, names).items()}
-    ours.load_state_dict(encoder | hf_names.head_state(state, values["model_type"]))
+    config = replace(hf_names.our_config(values), spans=stock.spans if reads_words else 0)
+    ours = blank(config, stock.config.num_labels).to_empty(device=next(stock.parameters()).device)
+    found = hf_names.encoder_state(stock.base.state_dict() if reads_words else state, ours.encoder.state_dict())
+    head = {f"classifier.{part}": state[f"classifier.{part}"] for part in ("weight", "bias")} if reads_words else {}
+    found = {f"encoder.{name}": tensor for name, tensor in found.items()}
+    pooler = {f"encoder.pooler.{name}": torch.zeros_like(each) for name, each in ours.encoder.pooler.named_parameters()}
+    ours.load_state_dict(pooler | found | (head or hf_names.head_state(state, values["model_type"])))
     return ours.eval()
 
 

@@ -76,6 +76,12 @@ class Run:
         """Raise InputError where the run's device cannot be used on this machine."""
         device.check(self.values.get("device", device.CPU))
 
+    def refuse_card(self, command: str) -> None:
+        """Raise InputError where ``command`` needs chapters that a run on a graphics card does not have."""
+        if self.on_card:
+            why = f"{command} needs chapters that a run on a graphics card does not have"
+            raise InputError(f"{why}; take the run on processors: leave HARDWARE={self.hardware} out")
+
     def hardware_values(self) -> dict[str, Any]:
         """Return the parameters that the hardware's file sets, as they count in this run."""
         sizes = param_files.names("size")

@@ -191,6 +191,11 @@ class TestOnACard:
         assert params.load_run("docs-cpu", "smoke", "gpu").values["card_batch"] == 8
         assert not {"smoke", "standard", "full"} & {*on_card.hardware_values()}
 
+    def test_what_needs_the_other_chapters_refuses_it_in_a_sentence(self):
+        with pytest.raises(InputError, match="make export needs chapters .* leave HARDWARE=gpu out"):
+            params.load_run("docs-cpu", hardware="gpu").refuse_card("make export")
+        params.load_run("docs-cpu").refuse_card("make export")
+
     def test_a_sweep_on_a_card_is_refused(self):
         with pytest.raises(InputError, match="make book RUN=cb-after-docs HARDWARE=gpu"):
             sweep_plan.load("superglue", hardware="gpu")
