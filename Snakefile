@@ -84,7 +84,7 @@ def turn(wildcards):
 
 wildcard_constraints:
     folder="|".join(re.escape(folder) for folder in RUNS),
-    chapter="[0-9]{2}_[a-z]+",
+    chapter="[0-9]{2}_[a-z_]+",
 
 
 # Every result is asked for by name: one that is missing is made again, even if the book that was made of it is still there.

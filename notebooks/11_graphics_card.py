@@ -498,7 +498,7 @@ Markdown(f"{held}The ladder of this run is in `ladder.csv`, with {len(ladder)} r
 # %% [markdown]
 # ## 11.12 When it does not pay
 #
-# - **One request at a time.** The launches take longer than the arithmetic. A recorded graph helps, and a processor often answers such a
+# - **One request at a time.** The launches take longer than the arithmetic. A recorded graph helps, and a processor may answer such a
 #   request just as quickly.
 # - **Short texts and small students.** The smaller the model, the more of its time is launches. The steps that make a model fast
 #   on a processor therefore help least where a card is.

@@ -110,6 +110,36 @@ def test_what_a_card_predicted_never_stands_for_the_processor(card, monkeypatch)
     assert cache.outputs_folder(model, texts) != here
 
 
+def test_what_is_trained_or_read_again_is_placed_on_the_device_with_the_weights_of_its_loss(monkeypatch, tmp_path):
+    from conftest import examples_of, tiny_classifier
+
+    from fflib.model import training
+
+    placed, moved = [], []
+    monkeypatch.setattr(device, "placed", lambda model: placed.append(model) or model)
+
+    class Loss(torch.nn.Module):
+        """One with weights of its own, as a projection between unlike widths has."""
+
+        def __init__(self, train):
+            super().__init__()
+            self.of_labels, self.scale = training.label_loss(train), torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, model, inputs, indices):
+            return self.of_labels(model, inputs, indices) * self.scale.sum()
+
+        def _apply(self, *arguments, **options):
+            moved.append(True)
+            return super()._apply(*arguments, **options)
+
+    train, recipe = examples_of([3, 4, 5, 6]), training.Recipe(epochs=1, evaluations_per_epoch=0, dropout=0.0)
+    for read_again in (False, True):
+        arguments = train, train, lambda model: Loss(train), lambda logits, gold: 0.0, recipe, "a test"
+        model, history = cache.train_or_load(tiny_classifier, tmp_path / "model", *arguments)
+        assert placed[-1] is model and len(placed) == (3 if read_again else 1)
+    assert moved, "the loss goes where its model is"
+
+
 @pytest.mark.parametrize(("capability", "has"), [((7, 0), False), ((8, 0), True), ((9, 0), True)])
 def test_sixteen_bits_follow_the_device(card, monkeypatch, capability, has):
     card.major, card.minor = capability
