@@ -24,6 +24,7 @@ NEEDS = {
 NEEDS["07_serving"] = sorted({*NEEDS} - {"00_introduction"})
 NEEDS["08_beyond"] = sorted({*NEEDS} - {"00_introduction"})
 NEEDS["09_story"] = sorted({*NEEDS} - {"00_introduction"})
+NEEDS[params.CARD] = sorted({*params.ON_CARD} - {params.CARD})
 TIMED = {*NEEDS} - {"00_introduction"}
 
 for name in ("run", "sweep", "size", "hardware", "set"):
@@ -44,7 +45,11 @@ def result(folder, chapter):
 
 
 def results(folder):
-    return [result(folder, chapter) for chapter in ([params.TABLES] if RUNS[folder] in CLOSING else NEEDS)]
+    if RUNS[folder] in CLOSING:
+        return [result(folder, params.TABLES)]
+    on_card = RUNS[folder].on_card
+    there = [chapter for chapter in NEEDS if (chapter in params.ON_CARD if on_card else chapter != params.CARD)]
+    return [result(folder, chapter) for chapter in there]
 
 
 def needs(folder, chapter):
@@ -79,7 +84,7 @@ def turn(wildcards):
 
 wildcard_constraints:
     folder="|".join(re.escape(folder) for folder in RUNS),
-    chapter="[0-9]{2}_[a-z]+",
+    chapter="[0-9]{2}_[a-z_]+",
 
 
 # Every result is asked for by name: one that is missing is made again, even if the book that was made of it is still there.

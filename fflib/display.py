@@ -62,7 +62,21 @@ def card(machine: Mapping[str, Any], threads: int) -> Markdown:
         "versions": versions,
         "commit": machine["commit"] or "not in git",
     }
+    rows |= _graphics_card(machine["device"]) if "device" in machine else {}
     return table([{"this machine": name, "": value} for name, value in rows.items()])
+
+
+def _graphics_card(device: Mapping[str, Any]) -> dict[str, str]:
+    identity, state = device["identity"], device["state"]
+    driver = identity["driver"] or "not told"
+    clocks = (
+        f"{state['sm_mhz'] or '?'} MHz, memory {state['memory_mhz'] or '?'} MHz, power state {state['power_state']}"
+    )
+    return {
+        "graphics card": f"{identity['name']}, {identity['memory_gb']} GB, compute capability {identity['capability']}",
+        "its software": f"driver {driver}, CUDA {identity['cuda']}, cuDNN {identity['cudnn']}",
+        "its clocks, now": clocks,
+    }
 
 
 def table(

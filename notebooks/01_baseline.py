@@ -40,6 +40,7 @@ run: str = "docs-cpu"  # name of the run, a file in params
 run_dir: str = "outputs/docs-cpu-smoke"  # where results go, from the project's root
 data_source: str = "auto"  # auto, hub, or a folder of SuperGLUE files
 size: str = "smoke"  # smoke, standard or full; named in the record
+device: str = "cpu"  # cpu or cuda; the file of params/hardware says which
 usd_per_hour: float = 0.677  # price of this machine, for the cost column
 n_dev: int = 64  # dev examples, for every choice; 0 takes all
 n_test: int = 96  # test examples, for every reported accuracy; 0 takes all
@@ -385,8 +386,8 @@ Markdown(floor_report.verdict(found, bench.task, floor_report.description_of(tas
 # requests as long as ours the first term is the larger one, so we take it as the prediction. Exercise 3 asks when the second one wins.
 
 # %%
-reference_model = checkpoints.untrained_classifier(
-    reference, bench.task.num_labels, spans=bench.task.spans
+reference_model = bench.placed(
+    checkpoints.untrained_classifier(reference, bench.task.num_labels, spans=bench.task.spans)
 )
 configs = {
     "reference": hf_names.our_config(reference_model.config.to_dict()),

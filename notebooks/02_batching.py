@@ -40,6 +40,7 @@ data_source: str = "auto"  # auto, hub, or a folder of SuperGLUE files
 reference: str = "google-bert/bert-base-uncased"  # the big model
 size: str = "smoke"  # smoke, standard or full; named in the record
 threads: int = 0  # threads of every engine; 0 takes all cores
+device: str = "cpu"  # cpu or cuda; the file of params/hardware says which
 usd_per_hour: float = 0.677  # price of this machine, for the cost column
 n_test: int = 96  # test examples; 0 takes all
 n_big_sweep_requests: int = 4  # requests in the sweep of the big model
@@ -160,8 +161,8 @@ predicted_speedup = {key: 1 - share for key, share in waste.items()}
 # %%
 models = {
     "teacher": checkpoints.to_transformers(teacher),
-    "reference": checkpoints.untrained_classifier(
-        reference, bench.task.num_labels, spans=bench.task.spans
+    "reference": bench.placed(
+        checkpoints.untrained_classifier(reference, bench.task.num_labels, spans=bench.task.spans)
     ),
 }
 

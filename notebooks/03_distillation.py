@@ -44,6 +44,7 @@ data_source: str = "auto"  # auto, hub, or a folder of SuperGLUE files
 teacher: str = "sentence-transformers/all-MiniLM-L6-v2"  # the model that is fine-tuned
 size: str = "smoke"  # smoke, standard or full; named in the record
 threads: int = 0  # threads of every engine; 0 takes all cores
+device: str = "cpu"  # cpu or cuda; the file of params/hardware says which
 usd_per_hour: float = 0.677  # price of this machine, for the cost column
 n_dev: int = 64  # dev examples, for every choice; 0 takes all
 n_test: int = 96  # test examples, for every reported accuracy; 0 takes all

@@ -13,7 +13,7 @@ import pytest
 from fflib.book import fold
 from fflib.runs import params
 
-CHAPTERS = [*params.chapters(), params.TABLES]
+CHAPTERS = [*params.chapters(), params.TABLES, params.CARD]
 TALK = "talk"  # slides and no chapter: no lesson with visible code, and a cell of notes for each of its cells
 NOTEBOOKS = [*CHAPTERS, TALK]
 # A measured number in prose goes stale; figures that a paper published may be quoted.
@@ -22,7 +22,7 @@ ALLOWED = ("95 %", "200-fold", "33 %", "50 %")
 
 
 # The parameters that the bench reads for every chapter, so that its code need not name them.
-BENCHS = {"run", "run_dir", "size", "task", "data_source", "threads", "usd_per_hour"}
+BENCHS = {"run", "run_dir", "size", "task", "data_source", "threads", "usd_per_hour", "device"}
 BENCHS |= {"n_dev", "n_test", "n_resamples", "rounds", "min_retention"}
 
 
@@ -117,7 +117,7 @@ class TestChapter:
     def test_exercises_have_short_answers_each_below_its_exercise(self, chapter):
         found = jupytext.read(params.NOTEBOOKS / f"{chapter}.py").cells
         answers = [i for i, cell in enumerate(found) if fold.is_answer(cell)]
-        assert len(answers) >= (3 if re.match(r"0[1-9]", chapter) else 0), "three exercises with answers at least"
+        assert len(answers) >= (3 if re.match(r"0[1-9]|11", chapter) else 0), "three exercises with answers at least"
         headings = [i for i, cell in enumerate(found) if re.search(r"^## .*Exercises", cell.source, re.MULTILINE)]
         for i in answers:
             assert headings and i > headings[0], "an answer stands before the heading Exercises"
@@ -127,7 +127,7 @@ class TestChapter:
     def test_the_frame_is_there(self, chapter):
         prose = "\n".join(c.source for c in cells(chapter, "markdown"))
         assert cells(chapter, "markdown")[0].source.startswith("# ")
-        if re.match(r"0[1-8]", chapter):
+        if re.match(r"0[1-8]|11", chapter):
             headings = "\n".join(re.findall(r"^## .*", prose, re.MULTILINE))
             for part in ("Idea", "Predict", "Do it", "heck", "Measure", "cost", "When it does not pay", "Exercises"):
                 assert part in headings or part in prose, f"no part '{part}'"

@@ -33,7 +33,7 @@ from fflib.data.metrics import Scored
 from fflib.data.retention import Retention
 from fflib.data.splits import TokenizedSplit
 from fflib.files import InputError, atomic_path, write_json
-from fflib.measure import hardware
+from fflib.measure import device, hardware
 from fflib.measure import race as races
 from fflib.measure.race import Race
 from fflib.measure.timing import Predictor, Timing, Together, Variant
@@ -85,6 +85,8 @@ class Bench(Inputs):
         """What stands below every figure: where its numbers come from."""
         run, size = self.values["run"], self.values["size"]
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        if device.is_card():
+            return f"{self.machine['device']['identity']['name']}; run {run}, size {size}"
         return f"{self.machine['cpu']}, {threads}; run {run}, size {size}"
 
     def compare(
@@ -151,6 +153,7 @@ class Bench(Inputs):
         shared = {field: self._known_rung(like)[field] for field in LIKE} if like else {}
         size = {"batch_size": batching.mean_size(plan)} if plan else {}
         rung = Rung(name, on, **shared | {"threads": self.threads, "batch_size": 1} | size | fields)
+        rung.engine = self._where(name, rung.engine)
         if timing:
             rung.timed(timing, timing.checked, self.values["usd_per_hour"])
             rung.paired_baseline_per_s = below.throughput_per_s if below else None
@@ -175,6 +178,11 @@ class Bench(Inputs):
         """Whether the teacher is clearly above the floors; chapter 1 finds it out."""
         is_first = self.name == params.BASELINE
         return records.teacher_is_clear(self.facts) if is_first else super().teacher_is_clear
+
+    def _where(self, rung: str, engine: str) -> str:
+        """Say of a rung's engine that it ran on a card; floors run on the processor, whatever a run's device is."""
+        on_processor = not device.is_card() or rung.startswith(ladder.FLOOR) or engine.endswith(f", {self.device}")
+        return engine if on_processor else f"{engine}, {self.device}"
 
     def _known_rung(self, name: str) -> Mapping[str, Any]:
         mine = {rung.rung: vars(rung) for rung in self.rungs}

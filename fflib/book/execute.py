@@ -53,8 +53,9 @@ def run_chapter(run: params.Run, chapter: str, ahead: Outlook | None = None) -> 
 
     Raises:
         ChapterFailed: a cell raised, the kernel died, or the user interrupted.
-        InputError: the chapter or a parameter does not exist, or another chapter is running.
+        InputError: the chapter or a parameter does not exist, its device cannot be used, or another chapter is running.
     """
+    run.check_device()
     values = run.chapter_values(chapter)
     notebook = run.folder / f"{chapter}.ipynb"
     failed = notebook.with_name(f"failed-{notebook.name}")
@@ -156,7 +157,9 @@ def check(run: params.Run) -> list[str]:
     """Set aside the results that other code, data, parameters, packages or hardware left in a run's folder; name them.
 
     So it does with the one chapter of other runs that this one begins after, and with what began after an older one.
+    InputError: the run's device cannot be used here; nothing is set aside then.
     """
+    run.check_device()
     outdated = [asked for *asked, key in keys(run) if records.set_aside(asked[0].folder, asked[1], key)]
     return [chapter if of is run else f"{of.folder.name} {chapter}" for of, chapter in outdated]
 
@@ -172,7 +175,7 @@ def keys(run: params.Run) -> list[tuple[params.Run, str, str]]:
         began_after_another = chapter == params.BASELINE and of.before and not _follows(of, of.before)
         return "" if began_after_another else provenance.chapter_key(chapter, of.chapter_values(chapter))
 
-    wanted = [(each, params.BASELINE) for each in params.before([run])] + [(run, each) for each in params.chapters()]
+    wanted = [(each, params.BASELINE) for each in params.before([run])] + [(run, each) for each in run.chapters]
     return [(of, chapter, key(of, chapter)) for of, chapter in wanted]
 
 

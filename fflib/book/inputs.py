@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from fflib.book import kept
@@ -17,11 +18,13 @@ from fflib.data.retention import Retention
 from fflib.data.splits import Split, TokenizedSplit
 from fflib.data.task import Task
 from fflib.files import InputError, resolve
+from fflib.measure import device
 from fflib.model import cache, checkpoints
 from fflib.model.encoder import Classifier
 from fflib.runs import params, records
 
 TEACHER, STUDENT, PRUNED = MODELS = ("teacher", "student", "pruned student")
+Model = TypeVar("Model", bound=nn.Module)
 LIMITS = {"dev": "n_dev", "test": "n_test"}  # the parameters that say how many examples of a split count
 
 
@@ -31,12 +34,16 @@ class Inputs:
     Args:
         chapter: the name of the notebook, such as ``03_distillation``.
         namespace: the notebook's variables; those that its parameters cell declares are the chapter's parameters.
+
+    Raises:
+        InputError: a parameter is of another type, or its device cannot be used here.
     """
 
     def __init__(self, chapter: str, namespace: Mapping[str, Any]) -> None:
         self.name = chapter
         declared = params.declared(chapter)
         self.values = {name: params.check_value(one, namespace[name]) for name, one in declared.items()}
+        self.device = device.use(self.values.get("device", device.CPU))
         self.folder = resolve(self.values["run_dir"])
         self._records: dict[str, dict[str, Any]] = {}
         self._splits: dict[tuple[str, int], Split] = {}
@@ -58,7 +65,8 @@ class Inputs:
 
     def rung(self, name: str) -> dict[str, Any]:
         """Return a rung of an earlier chapter. InputError: there is none of that name."""
-        earlier = [self.record(chapter) for chapter in params.chapters()[1:] if chapter < self.name]
+        chapters = params.ON_CARD if self.name == params.CARD else params.chapters()[1:]
+        earlier = [self.record(chapter) for chapter in chapters if chapter < self.name]
         rungs = {rung["rung"]: rung for record in earlier for rung in record["rungs"]}
         if name not in rungs:
             raise InputError(f"no chapter before {self.name} left a rung '{name}'; run the book again")
@@ -118,8 +126,17 @@ class Inputs:
         return self.folder / "models" / "onnx" / name / "model.onnx"
 
     def load(self, model: str) -> Classifier:
-        """Return one of `MODELS` as an earlier chapter left it."""
-        return checkpoints.load(self.folder_of(model))
+        """Return one of `MODELS` as an earlier chapter left it, on the device of this run."""
+        return device.placed(checkpoints.load(self.folder_of(model)))
+
+    def placed(self, model: Model) -> Model:
+        """Return a model that was made here on the device of this run."""
+        return device.placed(model)
+
+    @property
+    def peak_mb(self) -> float | None:
+        """The most memory, in MB, that this chapter's tensors have taken on the card; None: its device is no card."""
+        return device.peak_mb()
 
     def tokenizer(self, model: str) -> PreTrainedTokenizerBase:
         """Return the tokenizer of one of `MODELS`: a student may have another vocabulary than its teacher."""
@@ -177,7 +194,7 @@ class Inputs:
         return retention.retention(self.task, logits, self.teacher_logits(split), gold, resamples)
 
     def _learned_its_rounding(self, model: str) -> bool:
-        if self.name <= "05_quantization" or model == TEACHER:
+        if self.name <= "05_quantization" or self.name == params.CARD or model == TEACHER:
             return False
         quantised = self.facts_of("05_quantization")["quantised"]
         return quantised["learned"] and quantised["model"] == model

@@ -59,7 +59,7 @@ def with_set_aside(wanted: Sequence[Step], runs: Sequence[Run], before: Sequence
     """
     found, again = {step.file: step for step in wanted}, set()
     for run in [*before, *runs]:
-        chapters = [params.BASELINE] if run in before else _in_order()
+        chapters = [params.BASELINE] if run in before else run.order
         stale = run.before is not None and run.before.folder in again
         for chapter in chapters:
             key = provenance.chapter_key(chapter, run.chapter_values(chapter))
@@ -78,17 +78,11 @@ def with_set_aside(wanted: Sequence[Step], runs: Sequence[Run], before: Sequence
     places = {shown(run.folder): place for place, run in enumerate([*before, *runs])}
 
     def place(step: Step) -> tuple[int, int]:
-        order = [*_in_order(), times.BOOK]
+        order = [*sweep_plan.order(), params.CARD, times.BOOK]
         at = order.index(step.chapter) if step.chapter in order else len(order)
         return places.get(str(Path(step.file).parent.parent), len(places)), at
 
     return sorted(found.values(), key=place)
-
-
-def _in_order() -> list[str]:
-    """Name the chapters as they run: the introduction opens with the result, so it comes last."""
-    first, *others = params.chapters()
-    return [*others, first]
 
 
 def told(wanted: Sequence[Step], runs: Sequence[Run], sweep: Sequence[str] = ()) -> str:
@@ -125,6 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
         changes = (options.size, options.hardware, params.split_overrides(options.set))
         sweep = sweep_plan.load(options.sweep, *changes) if options.sweep else None
         runs = [*sweep.runs] if sweep else [params.load_run(options.run, *changes)]
+        for run in runs:
+            run.check_device()
         every = [*params.before(runs), *runs, *([sweep.closing] if sweep else [])]
         status, said = snake.dry_run(workflow.config(options))
         nothing = [line for line in said.splitlines() if line.startswith("Nothing to be done")]

@@ -86,7 +86,8 @@ def keep(folder: Path, kept: Path) -> Path:
     InputError: a chapter of the book has not run.
     """
     found = [*records.readable(folder).values()]
-    if lacking := sorted({*params.chapters()} - {record["chapter"] for record in found}):
+    there = {record["chapter"] for record in found}
+    if lacking := sorted({*(params.ON_CARD if params.CARD in there else params.chapters())} - there):
         raise InputError(f"{shown(folder)} lacks {lacking[0]}; run the whole book first (make book)")
     last = max(found, key=lambda record: record["written"])
     machine = {name: last["machine"].get(name) for name in times.ALIKE}

@@ -120,6 +120,8 @@ def _measured(reference: Reference) -> str:
     run = f"run {about['run']}, task {about['task']}, size {about['size']}"
     note = f" {about['note'].rstrip('.')}." if about["note"] else ""
     cores = f"{machine['cores_available']} cores"
+    if "device" in machine:
+        cores += f" and {machine['device']['identity']['name']}"
     return f"Measured on {machine['cpu']}, {cores}: {run}, {about['written'][:10]}, {versions}.{note}"
 
 

@@ -40,6 +40,7 @@ STORY = "09_story"
 MAX_BYTES = 3_000_000
 # Of the story, for pages outside the notebooks; those of other chapters are in the notebooks alone.
 FIGURES = ("ladder", "waterfall", "accuracy_against_speed", "leave_one_out", "latency", "limits")
+CARD_FIGURES = ("card_ladder", "card_batches")  # of a run on a graphics card, which has no story
 SIGNIFICANT_DIGITS = 6
 COLOURS = 256
 PREFERRED = ("text/markdown", IMAGE)  # what a page shows of an output that comes in several kinds
@@ -61,7 +62,7 @@ class Reference:
 
     def way(self) -> pd.DataFrame:
         """Return both baselines and the rungs that lead to the run's last choice, which is the last row."""
-        measured = [record for record in self.records if record["chapter"] < STORY]
+        measured = [each for each in self.records if each["chapter"] < STORY or each["chapter"] == params.CARD]
         stack = rungs.stack(self.ladder, factors.last_rung(measured))
         stack[1:1] = [rungs.UNPADDED] if rungs.UNPADDED not in stack else []
         return self.ladder.set_index("rung", drop=False).loc[stack]
@@ -95,7 +96,8 @@ def contents_of(
 
     InputError as in `keep`, but for the size.
     """
-    kept = [records.current(run_folder, chapter) for chapter in params.chapters()]
+    on_card = records.path_of(run_folder, params.CARD).exists()
+    kept = [records.current(run_folder, chapter) for chapter in (params.ON_CARD if on_card else params.chapters())]
     records.all_current(run_folder)  # refuses chapters that saw different data
     contents = _contents(run_folder, kept, _about(kept, splits, note, hardware), notebooks)
     redaction.refuse_leaks(contents, splits)
@@ -190,7 +192,8 @@ def _contents(
         if notebooks:
             contents[f"{chapter}.ipynb"] = _notebook(_present(run_folder / f"{chapter}.ipynb"), without_paths)
     if notebooks:
-        contents |= {f"figures/{name}.png": figure(run_folder, name) for name in FIGURES}
+        told = FIGURES if records[-1]["chapter"] != params.CARD else CARD_FIGURES
+        contents |= {f"figures/{name}.png": figure(run_folder, name) for name in told}
     return contents
 
 

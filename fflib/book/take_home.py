@@ -55,6 +55,7 @@ def build(run: params.Run) -> Path:
         InputError: the run has no current result of chapter 7, or the model or tokenizer it names cannot be read.
         AssertionError: classify.py sees other tokens or gives other logits than this package; nothing is written then.
     """
+    run.refuse_card("make export")
     records = _records(run)
     chosen, parameters = records[-1]["facts"]["served"], records[-1]["parameters"]
     task, graph = registry.get_task(parameters["task"]), resolve(chosen["onnx"])

@@ -35,7 +35,7 @@ def config(chosen: argparse.Namespace) -> dict[str, str]:
 def book(chosen: argparse.Namespace) -> int:
     """Run what a run lacks, render it, and print its ladder."""
     run = params.run_of(chosen)
-    check_cores(run)
+    check_machine(run)
     with lock.of_book(f"make book RUN={run.name}"):
         check_room()
         remove_partial(run.folder)
@@ -52,7 +52,7 @@ def sweep(chosen: argparse.Namespace) -> int:
     """Run every run of a sweep, then the tables over them; a run that fails stops no other."""
     found = sweep_plan.load(chosen.sweep, chosen.size, chosen.hardware, params.split_overrides(chosen.set))
     for run in found.runs:
-        check_cores(run)
+        check_machine(run)
     with lock.of_book(f"make sweep SWEEP={found.name}"):
         check_room()
         for run in [*found.runs, found.closing]:
@@ -63,8 +63,9 @@ def sweep(chosen: argparse.Namespace) -> int:
         return sweeps.show(found)
 
 
-def check_cores(run: params.Run) -> None:
-    """Raise InputError where a run asks for more cores than this machine lends."""
+def check_machine(run: params.Run) -> None:
+    """Raise InputError where a run asks for a device or for more cores than this machine lends."""
+    run.check_device()
     cores.resolve_threads(run.values.get("threads", 0))
     if instances := run.values.get("instances", 0):
         cores.divide(instances, run.values.get("instance_threads", 1))

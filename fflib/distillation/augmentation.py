@@ -63,7 +63,7 @@ def nearest_neighbours(
     nearest comes first. All of BERT's 21,000 words take some seconds.
     """
     _check_enough(candidates, k)
-    unit = F.normalize(embeddings.detach()[torch.from_numpy(candidates)].float(), dim=1)
+    unit = F.normalize(embeddings.detach().cpu()[torch.from_numpy(candidates)].float(), dim=1)
     rows = torch.arange(len(unit)) if of is None else torch.from_numpy(np.searchsorted(candidates, of))
     nearest = [rows.new_empty(0, k)]
     for some in rows.split(ROWS):

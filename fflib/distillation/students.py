@@ -14,6 +14,7 @@ from fflib.data.splits import TokenizedSplit
 from fflib.data.task import Task
 from fflib.distillation import losses, shipped_student
 from fflib.files import InputError
+from fflib.measure import device
 from fflib.model import checkpoints, shipped, slicing
 from fflib.model.encoder import Classifier
 from fflib.model.importance import Importance, first_order, gradients, magnitude
@@ -74,7 +75,7 @@ def from_teacher(
 def with_activation(model: Classifier, activation: str) -> Classifier:
     """Return a model with the same weights and another activation; it has to be trained again."""
     config = replace(model.encoder.config, activation=activation)
-    other = Classifier(config, model.classifier.out_features)
+    other = Classifier(config, model.classifier.out_features).to(model.classifier.weight.device)
     other.load_state_dict(model.state_dict())
     return other.eval()
 
@@ -184,7 +185,7 @@ def from_checkpoint(
             "(FastFormers found that distilling across vocabularies does not work well); take a student with the "
             "teacher's vocabulary, or set logits_only"
         )
-    return checkpoints.load_classifier(name, num_labels, seed, spans), tokenizer
+    return device.placed(checkpoints.load_classifier(name, num_labels, seed, spans)), tokenizer
 
 
 def _narrowed(

@@ -1,6 +1,7 @@
 """What predictions cost: the price, and the energy, counted by the processor where it can be, else estimated from time.
 
-Both kinds of energy are of the processor alone: memory, disks and the power supply's losses come on top.
+Both kinds of energy are of the processor alone: memory, disks and the power supply's losses come on top. Where a
+graphics card is in use, what it counts is of the card alone, and nothing is estimated from the processor's cores.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from fflib.measure import device, nvml
 
 SECONDS_PER_HOUR = 3600
 POWERCAP = Path("/sys/class/powercap")  # Linux: running average power limit (RAPL), Intel's and AMD's alike
@@ -60,11 +63,16 @@ def meter(root: Path = POWERCAP) -> Meter | None:
     return found if counters else None
 
 
+def counted_by() -> str:
+    """Name what counts energy on the device in use, for records."""
+    return nvml.COUNTED if device.is_card() else COUNTED
+
+
 class Tally:
-    """The joules that each of several ways took each time, by the machine's meter if it has one."""
+    """The joules that each of several ways took each time, by the meter of the device in use if it has one."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._meter = meter()
+        self._meter: Meter | nvml.CardMeter | None = nvml.meter() if device.is_card() else meter()
         self._joules: dict[str, list[float]] = {name: [] for name in names}
 
     @contextmanager
@@ -76,8 +84,14 @@ class Tally:
             self._joules[name].append(self._meter.joules_since(before))
 
     def last(self, name: str, count: int) -> np.ndarray | None:
-        """Return the joules of the last ``count`` times of ``name``, at least one; None where nothing is counted."""
-        return np.array(self._joules[name][-count:]) if self._meter else None
+        """Return the joules of the last ``count`` times of ``name``, at least one; None where nothing is counted.
+
+        A card's counter moves in steps: where a time ended before the next step, how much it took is unknown.
+        """
+        if not self._meter:
+            return None
+        counted = np.array(self._joules[name][-count:])
+        return None if isinstance(self._meter, nvml.CardMeter) and not counted.all() else counted
 
 
 def wh_per_1k(joules: float, requests: float) -> float:

@@ -15,7 +15,7 @@ import psutil
 from threadpoolctl import threadpool_limits
 
 from fflib.files import ROOT
-from fflib.measure import cores
+from fflib.measure import cores, device
 from fflib.measure.cores import resolve_threads
 
 INSTRUCTION_SETS = (
@@ -63,7 +63,7 @@ def threads_in_use() -> int:
 def card() -> dict[str, object]:
     """Describe the machine and the software: what must stand beside every number."""
     flags = cpu_flags()
-    return {
+    found = {
         "cpu": cores.cpu_model(),
         "cores": cores.count(),
         "cores_available": available_cores(),
@@ -75,6 +75,7 @@ def card() -> dict[str, object]:
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "commit": git_commit(),
     }
+    return found | ({"device": device.described()} if device.is_card() else {})
 
 
 def git_commit() -> str:
@@ -91,6 +92,11 @@ def git_commit() -> str:
 def has_fast_bf16() -> bool:
     """Say whether this processor multiplies bfloat16 itself; elsewhere PyTorch emulates it, far slower than fp32."""
     return bool({"avx512_bf16", "amx_bf16", "bf16"} & cpu_flags())
+
+
+def multiplies_bf16(kind: str) -> bool:
+    """Say whether a device, the processor or the graphics card, multiplies bfloat16 itself."""
+    return has_fast_bf16() if kind == device.CPU else device.card_has_bf16()
 
 
 def cpu_flags() -> set[str]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from fflib import spent
+from fflib.measure import device
 
 PRODUCTS = "matrix products"
 # The operators of PyTorch's profiler, by what they do; whatever is not named here is "other".
@@ -34,12 +35,18 @@ def group_operators(profile: Mapping[str, float], table: Mapping[str, Sequence[s
 
 @spent.on("timing")
 def operator_profile(call: Callable[[], object], repeats: int = 5) -> dict[str, float]:
-    """Return the self time in ms of each ATen operator per call, largest first, from PyTorch's profiler."""
+    """Return the self time in ms of each ATen operator per call, largest first, from PyTorch's profiler.
+
+    On a graphics card it is the time of the kernels that the operator started there, not that of starting them.
+    """
     call()
-    with _silent_library(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    kinds = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if device.is_card() else [])]
+    with _silent_library(), torch.profiler.profile(activities=kinds) as profile:
         for _ in range(repeats):
             call()
-    times = {event.key: event.self_cpu_time_total / repeats / 1e3 for event in profile.key_averages()}
+    asked = [event for event in profile.key_averages() if event.device_type == torch.autograd.DeviceType.CPU]
+    of = "self_device_time_total" if device.is_card() else "self_cpu_time_total"
+    times = {event.key: getattr(event, of) / repeats / 1e3 for event in asked}
     return dict(sorted(times.items(), key=lambda item: -item[1]))
 
 

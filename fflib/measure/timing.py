@@ -16,7 +16,7 @@ from fflib import progress, spent
 from fflib.data import batching, metrics
 from fflib.data.splits import TokenizedSplit
 from fflib.files import InputError
-from fflib.measure import cost
+from fflib.measure import cost, device
 
 TIED = 2e-3  # between two logits that may each be off by the tolerance of fp32
 Predictor = Callable[[dict[str, np.ndarray]], np.ndarray]
@@ -167,13 +167,17 @@ def time_interleaved(
 ) -> dict[str, Timing]:
     """Time every variant in every round, in an order drawn anew each round, after one warm-up batch each.
 
-    A machine that slows down for a while thus slows all variants, and their ratios stay.
+    A machine that slows down for a while thus slows all variants, and their ratios stay. A graphics card chooses or
+    compiles its kernels at the first batch of a shape, so on one every batch is a warm-up once. A predictor returns an
+    array of the processor's memory, for which the card has to be done: the clock is a synchronised one.
     """
     for variant in variants:
         if variant.checked is None:
             raise InputError(f"variant '{variant.name}' was not checked; call measure.check before timing it")
         lengths = (variant.examples or examples).lengths
-        _time_batch(variant, examples, max(variant.plan, key=lambda group: lengths[group].max()))
+        longest = max(variant.plan, key=lambda group: lengths[group].max())
+        for group in variant.plan if device.is_card() else [longest]:
+            _time_batch(variant, examples, group)
     rng = np.random.default_rng(seed)
     samples: dict[str, list[list[float]]] = {variant.name: [] for variant in variants}
     spent = cost.Tally(samples)

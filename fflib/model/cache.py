@@ -19,7 +19,7 @@ from fflib import spent
 from fflib.data import batching
 from fflib.data.splits import TokenizedSplit
 from fflib.files import InputError, atomic_path, cache_dir, content_hash, write_json
-from fflib.measure import hardware
+from fflib.measure import device, hardware
 from fflib.model import checkpoints, encoder, training
 from fflib.model.encoder import Classifier
 
@@ -49,8 +49,12 @@ def keep_predictions(model: Classifier, examples: TokenizedSplit, logits: np.nda
 
 
 def outputs_folder(model: Classifier, examples: TokenizedSplit) -> Path:
-    """Return the cache folder for what ``model`` computes on ``examples``; its name depends on all that decides it."""
-    key = content_hash(weights_hash(model), examples.fingerprint, torch.__version__)
+    """Return the cache folder for what ``model`` computes on ``examples``; its name depends on all that decides it.
+
+    What a graphics card computes differs in its last digits, so it never stands for what a processor does.
+    """
+    where = device.key_part(device.of(model))
+    key = content_hash(weights_hash(model), examples.fingerprint, torch.__version__, *where)
     return cache_dir("predictions") / key
 
 
@@ -79,12 +83,12 @@ def train_or_load(
     have been trained anew. ``origin`` names everything about ``make_loss`` that the other arguments do not tell.
     """
     torch.manual_seed(recipe.seed)
-    model = make_model()
+    model = device.placed(make_model())
     key = _weights_key(weights_hash(model) + origin, recipe, train, dev)
     known = _saved_note(folder)
     if known.get("key") == key:
         try:
-            return checkpoints.load(folder), training.History(**known["history"])
+            return device.placed(checkpoints.load(folder)), training.History(**known["history"])
         except InputError as error:
             print(f"{error}: trained again", file=sys.stderr)
             torch.manual_seed(recipe.seed)
@@ -106,5 +110,5 @@ def _saved_note(folder: Path) -> dict:
 def _weights_key(origin: str, recipe: training.Recipe, *splits: TokenizedSplit) -> str:
     """Hash everything that decides the weights: a checkpoint is reused only when all of it is the same."""
     code = [Path(module.__file__) for module in (training, batching, encoder)]
-    machine = [torch.__version__, hardware.has_fast_bf16()]
+    machine = [torch.__version__, hardware.has_fast_bf16(), *device.key_part(device.in_use())]
     return content_hash(origin, asdict(recipe), [split.fingerprint for split in splits], machine, *code)

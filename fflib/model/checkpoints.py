@@ -106,6 +106,8 @@ def stock_classifier(name: str, num_labels: int, seed: int = 0, spans: int = 0) 
 def to_transformers(model: Classifier) -> StockModel:
     """Return the same weights as ``BertForSequenceClassification`` (RoBERTa: its own class), in evaluation mode.
 
+    They stay on the device that they are on.
+
     For a head that reads words there is no stock class: it is this book's, on the stock encoder (``StockWordReader``).
 
     Raises:
@@ -117,7 +119,24 @@ def to_transformers(model: Classifier) -> StockModel:
         stock.fill(model)
     else:
         stock.load_state_dict(hf_names.stock_state(model.state_dict(), config))
-    return stock
+    return stock.to(model.classifier.weight.device)
+
+
+def from_transformers(stock: StockModel) -> Classifier:
+    """Undo :func:`to_transformers`: the weights of a stock classifier as one of ours, on its device, to be evaluated.
+
+    A pooler that nothing reads, where the head reads words, is all zero. InputError: neither BERT nor RoBERTa.
+    """
+    reads_words = isinstance(stock, StockWordReader)
+    values, state = stock.config.to_dict(), stock.state_dict()
+    config = replace(hf_names.our_config(values), spans=stock.spans if reads_words else 0)
+    ours = blank(config, stock.config.num_labels).to_empty(device=next(stock.parameters()).device)
+    found = hf_names.encoder_state(stock.base.state_dict() if reads_words else state, ours.encoder.state_dict())
+    head = {f"classifier.{part}": state[f"classifier.{part}"] for part in ("weight", "bias")} if reads_words else {}
+    found = {f"encoder.{name}": tensor for name, tensor in found.items()}
+    pooler = {f"encoder.pooler.{name}": torch.zeros_like(each) for name, each in ours.encoder.pooler.named_parameters()}
+    ours.load_state_dict(pooler | found | (head or hf_names.head_state(state, values["model_type"])))
+    return ours.eval()
 
 
 def save(

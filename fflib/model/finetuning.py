@@ -15,6 +15,7 @@ from fflib.data import batching
 from fflib.data.splits import TokenizedSplit
 from fflib.data.task import Task
 from fflib.files import InputError, content_hash, write_json
+from fflib.measure import device
 from fflib.model import cache, checkpoints, pretuned, training
 from fflib.model.encoder import Classifier
 from fflib.model.training import History, Recipe, Score
@@ -46,7 +47,8 @@ def fit_into(
     """
     if not minutes > 0:
         raise InputError(f"minutes={minutes} leaves no time to train in; give more than 0")
-    key = content_hash(minutes, train.fingerprint, dev.fingerprint, asdict(recipe), name)
+    where = device.key_part(device.in_use())  # a card has other minutes
+    key = content_hash(minutes, train.fingerprint, dev.fingerprint, asdict(recipe), name, *where)
     file = folder.with_name(f"{folder.name}.plan.json")
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
@@ -54,7 +56,7 @@ def fit_into(
             return Plan(**kept)
     except (OSError, ValueError, KeyError, TypeError):  # not there yet, damaged, or of another form
         pass
-    model = checkpoints.load_classifier(name, task.num_labels, recipe.seed, task.spans)
+    model = device.placed(checkpoints.load_classifier(name, task.num_labels, recipe.seed, task.spans))
     plan = _plan(minutes, train, recipe, *_timed(model, train, dev, recipe))
     write_json(file, {"key": key, **asdict(plan)})
     return plan

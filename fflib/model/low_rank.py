@@ -55,7 +55,8 @@ def apply(model: Classifier, file: Path) -> None:
             change = _unpacked(name, kept) if name + UP in kept else kept[name].float()
             if name not in parameters or parameters[name].shape != change.shape:
                 raise InputError(f"{file.name} was made for another model: {name} does not fit")
-            parameters[name].copy_(parameters[name] + change if name + UP in kept else change)
+            here = change.to(parameters[name].device)
+            parameters[name].copy_(parameters[name] + here if name + UP in kept else here)
 
 
 def freeze_matrices(model: Classifier) -> None:

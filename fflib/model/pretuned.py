@@ -11,6 +11,7 @@ from fflib import hub
 from fflib.data.splits import TokenizedSplit
 from fflib.data.task import Task
 from fflib.files import InputError
+from fflib.measure import device
 from fflib.model import checkpoints, training
 from fflib.model.encoder import Classifier
 
@@ -28,7 +29,7 @@ def take(
     Where its config names the classes as the task does, in whatever order, its outputs are put in the task's order.
     InputError: it has no head of this task's shape, or its classes have other names.
     """
-    model = load(name, task)
+    model = device.placed(load(name, task))
     checkpoints.save(model, folder, tokenizer)
     history = training.History(best_score=score(training.predict(model, dev), dev.gold))
     history.dev_score.append((0, history.best_score))

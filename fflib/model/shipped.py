@@ -23,7 +23,7 @@ from fflib.data import docs_task, metrics, registry, splits
 from fflib.data.splits import TokenizedSplit
 from fflib.data.task import Task
 from fflib.files import cache_dir, write_json
-from fflib.measure import hardware
+from fflib.measure import device, hardware
 from fflib.model import checkpoints, low_rank, training
 from fflib.model.encoder import Classifier
 
@@ -63,7 +63,7 @@ def take(
     model = checkpoints.load_classifier(base, task.num_labels, spans=task.spans)
     low_rank.apply(model, file)
     checkpoints.save(model, folder, tokenizer)
-    return model, training.History(**record_of(file)["history"])
+    return device.placed(model), training.History(**record_of(file)["history"])
 
 
 def make() -> Path:

@@ -1,6 +1,6 @@
 """The one training loop of the book: fine-tuning and distillation differ only in the loss they hand it.
 
-AdamW with warm-up and linear decay, clipped gradients, batches of like length, bfloat16 where the processor has it,
+AdamW with warm-up and linear decay, clipped gradients, batches of like length, bfloat16 where the device has it,
 selection of the best weights on *dev*, and a state file that lets an interrupted run go on where it was. (Longer than
 the other modules, since the loop and the state it goes on from are one idea.)
 """
@@ -23,7 +23,7 @@ from fflib.data import batching
 from fflib.data.metrics import Gold
 from fflib.data.splits import TokenizedSplit
 from fflib.files import atomic_path, content_hash
-from fflib.measure import hardware
+from fflib.measure import device, hardware
 from fflib.model.encoder import Classifier
 
 Loss = Callable[[nn.Module, dict[str, Tensor], np.ndarray], Tensor]
@@ -119,7 +119,7 @@ def fit(
         start = time.perf_counter()
         group = batches[loop.step]
         model.train()
-        with _autocast():
+        with _autocast(model):
             value = loss(model, _to_device(batching.collate(train, group), model), group)
         loop.update(value)
         if loop.step in evaluate_at:
@@ -136,13 +136,13 @@ def fit(
 def predict(model: nn.Module, examples: TokenizedSplit, max_tokens: int = 2048, rough: bool = False) -> np.ndarray:
     """Return the logits [n, classes] (float32) of all examples in their own order; batches hold ``max_tokens``.
 
-    ``rough`` computes as training does, in bfloat16 where the processor has it: to choose among many trials, never for
+    ``rough`` computes as training does, in bfloat16 where the device has it: to choose among many trials, never for
     what is reported.
     """
     model.eval()
     plan = batching.token_budget(examples.lengths, max_tokens)
     parts, options = [], _logits_alone(model)
-    with torch.inference_mode(), _autocast() if rough else nullcontext():
+    with torch.inference_mode(), _autocast(model) if rough else nullcontext():
         for batch in batching.batches(examples, plan):
             parts.append(model(**_to_device(batch, model), **options).logits.float().cpu().numpy())
     return np.concatenate(parts)[np.argsort(np.concatenate(plan))]
@@ -161,6 +161,7 @@ class _Loop:
     ) -> None:
         self.model, self.recipe, self.state_file, self.key = model, recipe, state_file, key
         self.trained = nn.ModuleList([model, *([loss] if isinstance(loss, nn.Module) else [])])
+        self.trained.to(next(model.parameters()).device)  # a loss has its projections where its model is
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.trained, recipe.weight_decay), recipe.learning_rate, fused=True
         )
@@ -285,11 +286,12 @@ def _set_dropout(model: nn.Module, probability: float) -> None:
             module.p = probability
 
 
-def _autocast() -> AbstractContextManager:
-    """bfloat16 products where the processor has them: half the bytes, twice the rate, fp32 master weights."""
-    return torch.autocast("cpu", dtype=torch.bfloat16) if hardware.has_fast_bf16() else nullcontext()
+def _autocast(model: nn.Module) -> AbstractContextManager:
+    """bfloat16 products where the model's device has them: half the bytes, twice the rate, fp32 master weights."""
+    kind = device.of(model)
+    return torch.autocast(kind, dtype=torch.bfloat16) if hardware.multiplies_bf16(kind) else nullcontext()
 
 
 def _to_device(batch: batching.Batch, model: nn.Module) -> dict[str, Tensor]:
-    device = next(model.parameters()).device
-    return {name: torch.from_numpy(array).to(device) for name, array in batch.inputs.items()}
+    where = next(model.parameters()).device
+    return {name: torch.from_numpy(array).to(where) for name, array in batch.inputs.items()}

@@ -18,7 +18,7 @@ import numpy as np
 from fflib import progress
 from fflib.engine import export, graph, predictors
 from fflib.files import InputError, cache_dir, check_known, content_hash, write_json
-from fflib.measure import cores, hardware
+from fflib.measure import cores, device, hardware
 from fflib.model import encoder
 from fflib.model.encoder import Classifier, EncoderConfig, LayerShape
 from fflib.pruning import sublayers
@@ -132,6 +132,7 @@ def _key(model: Classifier, engine: str, threads: int, levels: tuple, *others: i
     """Hash all that decides the latencies, the code that makes the pieces and times them included."""
     card, packages = hardware.card(), ("torch", "onnx", "onnxscript", "onnxruntime")
     machine = [card[name] for name in ("cpu", "cores", "cores_available", "instruction_sets", "system")]
+    machine += device.key_part(device.in_use())
     versions = [importlib.metadata.version(name) for name in packages]
     config = [model.encoder.config.to_dict(), model.classifier.out_features]
     code = [Path(__file__), *(Path(module.__file__) for module in (sublayers, encoder, graph, export, predictors))]

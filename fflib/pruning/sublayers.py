@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from fflib.engine import export, graph, predictors
+from fflib.measure import device
 from fflib.model import slicing
 from fflib.model.encoder import MASKED, Classifier, EncoderConfig, Layer, LayerShape
 
@@ -88,7 +89,7 @@ def _largest(config: EncoderConfig, heads: int, neurons: int, seed: int) -> Clas
         big = Classifier(replace(config, **tiny), num_labels=2)
         for parameter in big.parameters():  # attention far from uniform, so that a wrong graph would show
             parameter.data += torch.randn_like(parameter) / config.hidden_size**0.5
-    return big.eval()
+    return device.placed(big).eval()
 
 
 def _cut(big: Classifier, heads: int, neurons: int) -> Layer:
@@ -98,7 +99,8 @@ def _cut(big: Classifier, heads: int, neurons: int) -> Layer:
 def _torch_piece(function: Callable[..., Tensor], names: Sequence[str]) -> Piece:
     def run(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         with torch.inference_mode():
-            return function(*(torch.from_numpy(arrays[name]) for name in names)).numpy()
+            tensors = (torch.from_numpy(arrays[name]).to(device.in_use()) for name in names)
+            return function(*tensors).cpu().numpy()
 
     return run
 

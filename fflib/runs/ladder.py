@@ -66,7 +66,7 @@ class Rung:
         self.n_requests, self.throughput_per_s = timing.n_requests, timing.throughput_per_s
         self.usd_per_100m = cost.usd_per_100m(timing.throughput_per_s, usd_per_hour)
         self.energy_wh_per_1k = timing.wh_per_1k
-        self.energy_source = "" if timing.wh_per_1k is None else cost.COUNTED
+        self.energy_source = "" if timing.wh_per_1k is None else cost.counted_by()
         self.evidence |= {
             "batch_seconds": np.round(timing.seconds, 6).tolist(),
             "batch_sizes": timing.batch_sizes.tolist(),

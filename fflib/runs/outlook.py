@@ -41,13 +41,13 @@ class Outlook:
 def steps(run: Run) -> list[Wanted]:
     """Return the chapters of a run's book in their order, with those of other runs that it begins after."""
     first = [(each, params.BASELINE) for each in params.before([run])]
-    return first + [(run, chapter) for chapter in sweep_plan.order()]
+    return first + [(run, chapter) for chapter in run.order]
 
 
 def lacking(run: Run) -> list[Wanted]:
     """Return what a run's book still needs, its rendering included."""
     first = [each for each, chapter in steps(run) if each is not run and sweep_plan.lacking(each.folder, [chapter])]
-    own = [(run, chapter) for chapter in sweep_plan.lacking(run.folder)]
+    own = [(run, chapter) for chapter in sweep_plan.lacking(run.folder, run.order)]
     return [*((each, params.BASELINE) for each in first), *own, (run, times.BOOK)]
 
 

@@ -20,11 +20,15 @@ import yaml
 
 from fflib.data import custom
 from fflib.files import ROOT, InputError, outputs_dir, shown
+from fflib.measure import device
 from fflib.runs import param_files, ranges
 
 NOTEBOOKS = ROOT / "notebooks"
 TABLES = "10_tables"  # the closing chapter of a sweep, over all its runs; the book of one run ends before it
 BASELINE = "01_baseline"  # the chapter that leaves a run's teacher
+CARD = "11_graphics_card"  # the ladder on a graphics card: of runs on one alone
+# The chapters of a run on a graphics card. The others make graphs for processors, divide their cores, or sum those up.
+ON_CARD = (BASELINE, "02_batching", "03_distillation", "04_pruning", CARD)
 SELDOM_CHANGED = "# Seldom changed:"  # in a parameters cell: what stands below is hidden on the page
 RUN_KEYS = ("description", "hardware", "size", "after")  # of a run's own file; everything else there is a parameter
 
@@ -43,7 +47,8 @@ class Parameter:
 class Run:
     """A run: its name, its folder under outputs/, and the parameters its files and overrides set.
 
-    ``before`` is the run whose teacher this one trains on, if any: its `BASELINE` has to be there first.
+    ``before`` is the run whose teacher this one trains on, if any: its `BASELINE` has to be there first. ``on_card``:
+    its hardware names a device, so its chapters are those of `ON_CARD`, on whatever device it is.
     """
 
     name: str
@@ -52,10 +57,35 @@ class Run:
     folder: Path
     values: Mapping[str, Any]
     before: Run | None = None
+    on_card: bool = False
+
+    @property
+    def chapters(self) -> list[str]:
+        """Names of the chapters of this run, in the order of its book."""
+        return [*ON_CARD] if self.on_card else chapters()
+
+    @property
+    def order(self) -> list[str]:
+        """Names of its chapters in the order in which they run: the introduction shows their result, so it is last."""
+        if self.on_card:
+            return self.chapters
+        first, *others = self.chapters
+        return [*others, first]
+
+    def check_device(self) -> None:
+        """Raise InputError where the run's device cannot be used on this machine."""
+        device.check(self.values.get("device", device.CPU))
+
+    def refuse_card(self, command: str) -> None:
+        """Raise InputError where ``command`` needs chapters that a run on a graphics card does not have."""
+        if self.on_card:
+            why = f"{command} needs chapters that a run on a graphics card does not have"
+            raise InputError(f"{why}; take the run on processors: leave HARDWARE={self.hardware} out")
 
     def hardware_values(self) -> dict[str, Any]:
         """Return the parameters that the hardware's file sets, as they count in this run."""
-        return {name: self.values[name] for name in param_files.read("hardware", self.hardware)}
+        sizes = param_files.names("size")
+        return {name: self.values[name] for name in param_files.read("hardware", self.hardware) if name not in sizes}
 
     def chapter_values(self, chapter: str) -> dict[str, Any]:
         """Return the values for one chapter: its declared parameters, with the run's values over the defaults."""
@@ -64,8 +94,8 @@ class Run:
 
 
 def chapters() -> list[str]:
-    """Names of the chapters of a run, in the order of the book; `TABLES` is none of them."""
-    return sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.py") if path.stem != TABLES)
+    """Names of the chapters of a run on processors, in the order of the book; `TABLES` and `CARD` are none of them."""
+    return sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.py") if path.stem not in (TABLES, CARD))
 
 
 def cells(chapter: str) -> list[tuple[str, str]]:
@@ -82,7 +112,7 @@ def declared(chapter: str) -> dict[str, Parameter]:
     """Read the parameters cell of a chapter, without running anything."""
     path = NOTEBOOKS / f"{chapter}.py"
     if not path.exists():
-        raise InputError(f"there is no chapter '{chapter}'; the chapters are {', '.join([*chapters(), TABLES])}")
+        raise InputError(f"there is no chapter '{chapter}'; the chapters are {', '.join([*chapters(), TABLES, CARD])}")
     sources = [source for marker, source in cells(chapter) if '"parameters"' in marker]
     if len(sources) != 1:
         raise InputError(f"{path.name} needs exactly one cell tagged 'parameters', it has {len(sources)}")
@@ -93,6 +123,8 @@ def declared(chapter: str) -> dict[str, Parameter]:
 
 def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[str] = ()) -> Run:
     """Read a run's hardware, its size, ``params/<name>.yaml`` and ``overrides`` ("name=value"); what is later wins.
+
+    What a hardware's file says of one size wins over that size's file.
 
     ``after: other`` there takes the teacher of another run, in the same size and on the same hardware, as the model to
     fine-tune: that of its first seed. That run may begin after a third. Overrides do not go to any of them.
@@ -111,15 +143,19 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
     before = _before(name, own, size, hardware)
     values |= {"teacher": _teacher_of(before)} if before else {}
     # What a run's own file says wins over what it shares with others, and what it says of one size over the rest.
-    values = param_files.read("hardware", hardware) | param_files.read("size", size) | values | for_sizes.get(size, {})
-    values = _checked(values | dict(_override(text) for text in overrides))
+    machine = param_files.read("hardware", hardware)
+    of_sizes = _for_sizes(hardware, machine)
+    on_card = "device" in machine
+    machine = {key: value for key, value in machine.items() if key not in of_sizes}
+    values = machine | param_files.read("size", size) | of_sizes.get(size, {}) | values | for_sizes.get(size, {})
+    values = _checked(values | dict(_override(text) for text in overrides), on_card)
     if before and values["teacher"] != _teacher_of(before):
         before = None  # a teacher set by hand
     # Another size or hardware gets a folder of its own, so that it never overwrites the results of the usual one.
     folder = "-".join(
         [name, *([hardware] if hardware != usual_hardware else []), *([size] if size != usual_size else [])]
     )
-    return Run(name, hardware, size, outputs_dir() / folder, {**values, "size": size}, before)
+    return Run(name, hardware, size, outputs_dir() / folder, {**values, "size": size}, before, on_card)
 
 
 def before(runs: Iterable[Run]) -> list[Run]:
@@ -165,9 +201,11 @@ def _for_sizes(name: str, own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {size: param_files.section(name, own, size) for size in own if size in sizes}
 
 
-def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(values: Mapping[str, Any], on_card: bool) -> dict[str, Any]:
+    if "device" in values and not on_card:
+        raise InputError("device is what a file of params/hardware says; for a graphics card: make book HARDWARE=gpu")
     known: dict[str, Parameter] = {}
-    for chapter in chapters():
+    for chapter in [*chapters(), *([CARD] if on_card else [])]:
         known |= declared(chapter)
     settable = [name for name in known if name not in ("run", "run_dir", "size")]
     for name in values:

@@ -12,7 +12,7 @@ import grimp
 
 from fflib.data import custom, registry, sources
 from fflib.files import ROOT, InputError, content_hash
-from fflib.measure import hardware
+from fflib.measure import device, hardware
 from fflib.runs import params
 
 PACKAGE = ROOT / "fflib"
@@ -59,10 +59,12 @@ def chapter_key(chapter: str, values: Mapping[str, Any], card: Mapping[str, Any]
     """Hash everything a chapter's result depends on but the chapters before it: code, parameters, versions, machine.
 
     Data that stand in files, the reader's own and SuperGLUE's, count with all they say. Where the run's folder and the
-    data lie does not matter. ``card`` is the machine, see `hardware.card`; None is this one.
+    data lie does not matter. ``card`` is the machine, see `hardware.card`; None is this one. A chapter that runs on a
+    graphics card depends on that card and its driver as well.
     """
     card = card or hardware.card()
     machine = [card[name] for name in ("cpu", "cores_available", "system", "python", "versions")]
+    machine += device.key_part(values.get("device", device.CPU), card.get("device"))
     decisive = {name: value for name, value in values.items() if name not in ("run_dir", "data_source")}
     if "task" in values and "data_source" in values:
         decisive["data"] = _data(str(values["task"]), str(values["data_source"]))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fflib.files import InputError
+from fflib.measure import device
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,16 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("n_simulated", "batch_size", "batch_sizes", "big_batch_sizes", "data_sizes"), COUNT),
     **dict.fromkeys(("token_budgets", "online_budget", "packed_tokens", "product_tokens", "server_tokens"), COUNT),
     **dict.fromkeys(("rounds", "headline_rounds", "latency_rounds", "retrain_rounds", "depths_tried"), COUNT),
-    **dict.fromkeys(("queue_limit", "instance_threads"), COUNT),
+    **dict.fromkeys(("queue_limit", "instance_threads", "card_batch", "n_card_requests", "bucket_step"), COUNT),
     **dict.fromkeys(("train_length", "distil_length", "first_reads"), Range(4, 1e6)),
     **dict.fromkeys(("learning_rate", "quantized_rate", "stage_rates", "retrain_rates"), Range(0, 1, above=True)),
     **dict.fromkeys(("minutes", "load_seconds", "product_seconds", "p99_bound_ms", "temperature"), POSITIVE),
     **dict.fromkeys(("offered_loads", "server_loads", "checked_loads", "overload", "requests_per_day"), POSITIVE),
     **dict.fromkeys(("as_fast", "peak_factor", "speedups_wanted"), Range(1)),
     **dict.fromkeys(("elastic_depths", "elastic_widths", "shares_tried"), SHARE),
-    **dict.fromkeys(("max_wait_ms", "teacher_cache_gb", "usd_per_hour", "watts_per_core"), Range(0)),
+    **dict.fromkeys(
+        ("max_wait_ms", "teacher_cache_gb", "usd_per_hour", "cpu_usd_per_hour", "watts_per_core"), Range(0)
+    ),
     "n_load_requests": Range(40, 1e9),  # pieces of a load, see serving/simulation_check.py
     "copies": Range(0, 1000),
     "dropout": Range(0, 0.99),
@@ -62,6 +65,7 @@ RANGES: dict[str, Range] = {
     "seeds": Range(0, 2**32 - 1),
 }
 WORDS = {
+    "device": device.KINDS,
     "engine": ("onnxruntime", "pytorch"),
     "goal": ("throughput", "latency"),
     "instance_kinds": ("process", "thread"),

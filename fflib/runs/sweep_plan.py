@@ -46,6 +46,9 @@ def load(name: str, size: str = "", hardware: str = "", overrides: Iterable[str]
     if name in param_files.runs():
         raise InputError(f"a run and a sweep are both named '{name}' and would share a folder; rename the sweep")
     runs = _linked([params.load_run(each, size, hardware, overrides) for each in names])
+    if card := next((run for run in runs if run.on_card), None):
+        why = "a sweep's tables need chapters that a run on a graphics card does not have"
+        raise InputError(f"{why}; run {card.name} by itself: make book RUN={card.name} HARDWARE={card.hardware}")
     return Sweep(name, runs, _closing(name, runs))
 
 

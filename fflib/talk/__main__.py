@@ -100,7 +100,9 @@ def main() -> int:
     try:
         minutes = _number("MINUTES", arguments.minutes)
         deck.check_choices(minutes, arguments.live)
-        talk = Talk(params.run_of(arguments), minutes, arguments.live)
+        run = params.run_of(arguments)
+        run.refuse_card("make talk")
+        talk = Talk(run, minutes, arguments.live)
         if arguments.action == "check":
             return check(talk)
         show(talk, _number("PORT", arguments.port))

@@ -15,6 +15,7 @@ from fflib.data import splits
 from fflib.data.metrics import Gold, Scored
 from fflib.data.retention import Retention
 from fflib.files import InputError
+from fflib.measure import device
 from fflib.measure.timing import Check, Timing
 from fflib.model import checkpoints
 from fflib.runs import params, provenance
@@ -75,6 +76,25 @@ def test_a_chapter_gets_what_earlier_ones_left(run):
         bench.rung("other")
     with pytest.raises(InputError, match="run chapter 04_pruning first"):
         bench.facts_of("04_pruning")
+
+
+def test_a_rung_says_that_it_ran_on_a_card_and_a_floor_that_it_did_not(run, monkeypatch):
+    bench = run()
+    assert bench.device == "cpu" and bench.peak_mb is None
+    fields = {"model": "m", "engine": "PyTorch", "precision": "fp32", "batching": "none", "status": "failed: a test"}
+    assert bench.add_rung("on the processor", None, on="", **fields).engine == "PyTorch"
+    monkeypatch.setattr(device, "is_card", lambda kind="": True)
+    bench.device = "cuda"
+    assert bench.add_rung("a", None, on="", **fields).engine == "PyTorch, cuda"
+    assert bench.add_rung("b", None, on="a", like="a").engine == "PyTorch, cuda", "said once"
+    assert bench.add_rung("floor: words", None, on="", **fields).engine == "PyTorch"
+
+
+def test_a_chapter_says_which_device_it_uses_and_one_without_a_card_stops(run, monkeypatch):
+    monkeypatch.setattr(device, "lacking", lambda kind: "" if kind == "cpu" else "there is no card")
+    with pytest.raises(InputError, match="there is no card"):
+        run(device="cuda")
+    assert device.in_use() == "cpu"
 
 
 def test_other_data_than_chapter_1_saw_is_refused(run, monkeypatch):

@@ -320,6 +320,7 @@ def test_to_transformers_and_back(kind, tmp_path):
     again = checkpoints.load_classifier(saved(stock, tmp_path / "b"), 3)
     assert again.encoder.config == ours.encoder.config
     assert torch.equal(logits(again), logits(ours))
+    assert torch.equal(logits(checkpoints.from_transformers(stock)), logits(ours)), "and without a file between"
 
 
 @pytest.mark.parametrize("layers", [PRUNED.layers, (LayerShape(3, 4, 10),) * 2, ()])

@@ -113,6 +113,9 @@ def test_the_stock_encoder_with_the_same_head_answers_the_same(offset):
     model, inputs = classifier(**others), inputs_of(examples(LENGTHS))
     stock = checkpoints.to_transformers(model)
     np.testing.assert_allclose(logits_of(stock, inputs), logits_of(model, inputs), atol=1e-4)
+    again = checkpoints.from_transformers(stock)
+    assert again.encoder.config == model.encoder.config
+    np.testing.assert_allclose(logits_of(again, inputs), logits_of(model, inputs), atol=1e-6)
     np.testing.assert_allclose(
         predictors.torch_predictor(stock)({k: v.numpy() for k, v in inputs.items()}),
         logits_of(model, inputs),

@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from fflib.files import InputError
-from fflib.runs import param_files, params
+from fflib.runs import param_files, params, sweep_plan
 from fflib.runs.params import Parameter
 
 
@@ -155,3 +155,47 @@ def test_a_run_that_is_nearly_right_is_named():
         params.load_run("rte-brt")
     with pytest.raises(InputError, match="TASK-MODEL with a task of boolq, .* and a model of after-boolq, .*bert"):
         params.load_run("unheard-of")
+
+
+class TestOnACard:
+    """HARDWARE=gpu: other chapters, the device, and what the hardware's file says of a size."""
+
+    def test_its_chapters_are_those_that_have_a_meaning_there(self):
+        run = params.load_run("docs-cpu", "smoke", "gpu")
+        assert run.on_card and run.values["device"] == "cuda"
+        assert run.chapters == run.order == [*params.ON_CARD] and run.chapters[-1] == "11_graphics_card"
+        assert run.chapter_values(params.CARD)["device"] == "cuda"
+        assert all(params.declared(chapter)["device"].default == "cpu" for chapter in params.ON_CARD)
+
+    def test_the_default_book_has_neither_that_chapter_nor_a_device(self):
+        run = params.load_run("docs-cpu", "smoke")
+        assert not run.on_card and params.CARD not in run.chapters and "device" not in run.values
+        assert run.chapters == params.chapters() and run.order[-1] == "00_introduction"
+        assert run.chapter_values("01_baseline")["device"] == "cpu"
+
+    def test_a_device_is_set_by_the_hardware_alone(self):
+        assert "make book HARDWARE=gpu" in refused(device="cuda") and "make book HARDWARE=gpu" in refused(device="cpu")
+        assert params.load_run("docs-cpu", hardware="gpu", overrides=["device=cpu"]).values["device"] == "cpu"
+        with pytest.raises(InputError, match="'device' is 'tpu'; give cpu or cuda"):
+            params.load_run("docs-cpu", hardware="gpu", overrides=["device=tpu"])
+
+    def test_a_parameter_of_that_chapter_is_unknown_to_other_runs(self):
+        assert "no chapter has a parameter 'card_batch'" in refused(card_batch="8")
+        run = params.load_run("docs-cpu", "smoke", "gpu", ["card_batch=5"])
+        assert run.chapter_values(params.CARD)["card_batch"] == 5
+
+    def test_what_the_hardware_says_of_a_size_wins_over_the_size(self):
+        here, on_card = (params.load_run("docs-cpu", "standard", hardware) for hardware in ("cpu", "gpu"))
+        assert max(on_card.values["batch_sizes"]) == 256 > max(here.values["batch_sizes"])
+        assert on_card.values["n_train"] == here.values["n_train"], "the run's own file wins over both"
+        assert params.load_run("docs-cpu", "smoke", "gpu").values["card_batch"] == 8
+        assert not {"smoke", "standard", "full"} & {*on_card.hardware_values()}
+
+    def test_what_needs_the_other_chapters_refuses_it_in_a_sentence(self):
+        with pytest.raises(InputError, match="make export needs chapters .* leave HARDWARE=gpu out"):
+            params.load_run("docs-cpu", hardware="gpu").refuse_card("make export")
+        params.load_run("docs-cpu").refuse_card("make export")
+
+    def test_a_sweep_on_a_card_is_refused(self):
+        with pytest.raises(InputError, match="make book RUN=cb-after-docs HARDWARE=gpu"):
+            sweep_plan.load("superglue", hardware="gpu")

@@ -10,7 +10,9 @@ from fflib.runs import params, ranges
 
 
 def parameters() -> dict[str, params.Parameter]:
-    return {name: each for chapter in params.chapters() for name, each in params.declared(chapter).items()}
+    return {
+        name: each for chapter in [*params.chapters(), params.CARD] for name, each in params.declared(chapter).items()
+    }
 
 
 def test_every_number_of_a_chapter_has_a_range_and_every_range_a_number():

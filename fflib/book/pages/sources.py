@@ -113,7 +113,20 @@ def book_of(folder: Path, references: Path = REFERENCES) -> Book:
     here = Source(run_folder.load(folder))
     cells = {path.stem: _cells(path) for path in folder.glob("[0-9][0-9]_*.ipynb")}
     others = [each for each in kept_runs(references) if not _is_the_same_run(each, here.side)]
+    others = [each for each in others if not is_on_card(each.records)]  # of other chapters; see `card_runs`
     return Book(folder, here, [source_of(each) for each in others], cells)
+
+
+def is_on_card(records: Sequence[Mapping[str, Any]], measured: bool = False) -> bool:
+    """Whether these are of a run with the chapter on graphics cards; with ``measured``, and of a card indeed."""
+    ran = any(record["chapter"] == params.CARD for record in records)
+    return ran and (not measured or all("device" in record["machine"] for record in records))
+
+
+def card_runs(references: Path = REFERENCES) -> list[Source]:
+    """Return the kept runs that were measured on a graphics card, as sources; those in smoke size mean nothing."""
+    kept = (each for each in kept_runs(references) if is_on_card(each.records, measured=True))
+    return [source_of(each) for each in kept if each.about["size"] != "smoke"]
 
 
 def source_of(kept: Reference) -> Source:
@@ -144,7 +157,8 @@ def label(kept: Reference) -> str:
     machine = kept.about["machine"]
     commit = f", commit {machine['commit']}" if machine.get("commit") else ""
     older = "" if version(kept.records) == SAME else f", {version(kept.records)}"
-    return f"kept run {kept.name}, {machine['cpu']}, {kept.about['written'][:10]}{commit}{older}"
+    where = machine["device"]["identity"]["name"] if "device" in machine else machine["cpu"]
+    return f"kept run {kept.name}, {where}, {kept.about['written'][:10]}{commit}{older}"
 
 
 def version(records: Sequence[Mapping[str, Any]]) -> str:
@@ -153,7 +167,7 @@ def version(records: Sequence[Mapping[str, Any]]) -> str:
     A record's key hashes code, parameters, data and machine, so it is made again with the machine that it names. Data
     that do not come with the packages are in the key as well, and may not be here.
     """
-    if any(record["chapter"] not in [*params.chapters(), params.TABLES] for record in records):
+    if any(record["chapter"] not in [*params.chapters(), params.TABLES, params.CARD] for record in records):
         return OLDER
     for record in records:
         if record["parameters"].get("task", registry.DOCS.name) != registry.DOCS.name:

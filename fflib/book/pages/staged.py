@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fflib.book import redaction
-from fflib.book.pages import did_not_work, machines, questions, sources, which_one
+from fflib.book.pages import cpu_or_gpu, did_not_work, machines, questions, sources, which_one
 from fflib.book.pages.sources import Book
 from fflib.files import InputError
 
@@ -15,6 +15,8 @@ TITLES = {  # page -> what the first page says of it
     "which_one": "**Which one do I take?** Your milliseconds, points and megabytes in, the rungs that fit out.",
     "questions": "**Questions people ask**, each answered with a number of this run.",
     "what_did_not_work": "**What did not work**: what one expects to help, and what was measured.",
+    "cpu_or_gpu": "**CPU or GPU?** Load, batch and price: when each of the two is the right one.",
+    "graphics_card": "**What is different on a graphics card**, and when it does not pay.",
     "other_machines": "**The same ladder on other machines**, from the runs that are kept with the book.",
 }
 SMOKE = """```{warning}
@@ -42,6 +44,8 @@ def write(folder: Path, staging: Path) -> list[str]:
         "which_one": which_one.page_of,
         "questions": questions.page_of,
         "what_did_not_work": did_not_work.page_of,
+        "cpu_or_gpu": cpu_or_gpu.page_of,
+        "graphics_card": cpu_or_gpu.what_is_different,
         "other_machines": lambda book: machines.page_of(book, staging / "figures"),
     }
     texts = {name: text for name, make in makers.items() if (text := _made(name, make, book))}

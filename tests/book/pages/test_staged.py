@@ -25,7 +25,10 @@ def test_pages_that_can_be_made_are_written_and_the_others_are_named(tmp_path, m
     monkeypatch.setattr(sources, "kept_runs", lambda *_: [reference.read("other", kept)])
     staging.mkdir()
     names = staged.write(run, staging)
-    assert names == ["which_one", "other_machines"] and (staging / "figures" / "other_machines.png").exists()
+    assert (
+        names == ["which_one", "cpu_or_gpu", "graphics_card", "other_machines"]
+        and (staging / "figures" / "other_machines.png").exists()
+    )
     said = capsys.readouterr().out
     assert 'no page "questions"' in said and 'no page "what_did_not_work"' in said
     text = (staging / "which_one.md").read_text(encoding="utf-8")

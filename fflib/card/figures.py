@@ -1,0 +1,51 @@
+"""The figures of the chapter on the graphics card: what its limits allow and what was measured; what a batch buys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from fflib.plotting import BLUE, GREY, LINES, NUMBER, PLAIN, finish, number, put_caption, styled
+
+
+@styled
+def ladder(rows: Sequence[Mapping[str, Any]], caption: str = "") -> Figure:
+    """Draw a bar a way, as fast as it was measured, on a paler one as long as the device's limits allow.
+
+    ``rows`` are those of `ways.prediction_rows`, with what was measured.
+    """
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.42 * len(rows)))
+    places = np.arange(len(rows))
+    allowed, measured = ([row[f"{name}, requests/s"] for row in rows] for name in ("at most", "measured"))
+    axes.barh(places, allowed, color=PLAIN, height=0.72, label="what the limits allow at most")
+    axes.barh(places, measured, color=BLUE, height=0.42, label="measured")
+    for place, value in zip(places, measured, strict=True):
+        axes.text(value, place, f" {number(value)}", va="center", fontsize=8.5, color="black")
+    axes.set(yticks=places, xscale="log", xlabel="requests per second (each line ten times the one before)")
+    axes.set_yticklabels([f"{row['way']}\n{row['in']}" for row in rows], fontsize=8.5)
+    axes.xaxis.set_major_formatter(NUMBER)
+    axes.invert_yaxis()
+    axes.legend(ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1), fontsize=8.5)
+    return finish(figure, "Each way beside what the device's limits allow it", caption)
+
+
+@styled
+def batches(per_s: Mapping[str, Mapping[int, float]], processor_per_s: float, caption: str = "") -> Figure:
+    """Draw requests per second over the requests in a batch, a line a precision; dashed: the processor, one by one."""
+    figure, axes = plt.subplots(figsize=(7, 3.6))
+    for (name, points), (color, mark) in zip(per_s.items(), LINES, strict=False):
+        axes.plot(list(points), list(points.values()), color=color, marker=mark, label=name)
+    axes.axhline(processor_per_s, color=GREY, linestyle="--", label="the processor beside it, one by one")
+    axes.set(xscale="log", yscale="log", xlabel="requests in a batch", ylabel="requests per second")
+    axes.set_xticks(sorted({batch for points in per_s.values() for batch in points}))
+    axes.xaxis.set_major_formatter(NUMBER)
+    axes.yaxis.set_major_formatter(NUMBER)
+    axes.minorticks_off()
+    axes.legend(fontsize=8.5)
+    axes.set_title("A card wants many requests at once")
+    put_caption(figure, caption)
+    return figure
