@@ -22,11 +22,14 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
-from fflib.book import lifeline
-from fflib.files import ROOT
+from fflib.book import cluster, lifeline
+from fflib.files import ROOT, resolve
+from fflib.runs import nodes, sweep_plan
 
 LOGGER = "snakemake_logger_plugin_fflib"
-OPTIONS = ("--cores", "all", "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input")
+OPTIONS = ("--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input")
+ALL_CORES = ("--cores", "all")  # of this machine; on a cluster the profile says how much goes on at once
+CLUSTER_EVENTS = (LogEvent.JOB_INFO, LogEvent.JOB_FINISHED, LogEvent.JOB_ERROR)
 FOLLOWS = ("Exiting because a job execution failed", "WorkflowError: At least one job did not complete")
 STATUS = re.compile(r"returned non-zero exit status (\d+)|died with <Signals\.(SIG\w+)")
 
@@ -39,13 +42,15 @@ def run(config: Mapping[str, str], *options: str, targets: tuple[str, ...] = ())
 
     It and all it starts end where this process is stopped or killed.
     """
-    with _started(config, *options, targets=targets) as process:
+    name = nodes.on_cluster()
+    where = ("--profile", str(cluster.profile(name))) if name else ALL_CORES
+    with _started(config, *where, *options, targets=targets) as process:
         return _waited(process)
 
 
 def dry_run(config: Mapping[str, str]) -> tuple[int, str]:
     """Return snakemake's status and what it would make: lines 'output: ...' and 'reason: ...'."""
-    with _started(config, "--dry-run", stdout=subprocess.PIPE) as process:
+    with _started(config, *ALL_CORES, "--dry-run", stdout=subprocess.PIPE) as process:
         said = process.stdout.read() if process.stdout else ""
         return _waited(process), said
 
@@ -105,10 +110,14 @@ class LogHandler(LogHandlerBase):
     def __post_init__(self) -> None:
         """Begin with no failure of a chapter."""
         self._failure = ""
+        self._made: dict[int, str] = {}  # by number: what a job makes
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record if it is one of those."""
         event, text = getattr(record, "event", None), " ".join(str(record.msg).split())
+        if nodes.on_cluster() and event in CLUSTER_EVENTS:
+            self._on_cluster(record)
+            return
         if event == LogEvent.JOB_INFO and self.common_settings.dryrun:
             print(f"output: {', '.join(record.output)}\nreason: {record.reason}", flush=True)
         elif text.startswith("Nothing to be done"):
@@ -120,6 +129,31 @@ class LogHandler(LogHandlerBase):
             self._failure = text
         elif record.levelno >= logging.ERROR and not text.startswith(FOLLOWS):
             _tell(_plain(text))
+
+    def _on_cluster(self, record: logging.LogRecord) -> None:
+        """Tell of a job when it is handed over, when it is done, and why it ended otherwise."""
+        if record.event == LogEvent.JOB_FINISHED:
+            _say(f"{self._made.get(record.job_id, 'a step')}: done")
+            return
+        made = ", ".join(record.output)
+        self._made[record.jobid] = made
+        if self.common_settings.dryrun:
+            print(f"output: {made}\nreason: {record.reason}", flush=True)
+        elif record.event == LogEvent.JOB_INFO:
+            _say(f"{made}: handed to the cluster")
+        else:
+            _tell(_of_a_job(made, str(getattr(record, "rule_msg", "") or "")))
+
+
+def _of_a_job(made: str, message: str) -> str:
+    """Return what is to be said of a job that failed; keep it with its run where the chapter itself said nothing."""
+    folder, chapter = resolve(made).parent.parent, Path(made).stem
+    why = sweep_plan.failure(folder, [chapter])
+    if not why:
+        why = cluster.failure(message) or " ".join(message.split()) or "its job failed"
+        if made.endswith(".json"):
+            sweep_plan.note_failure(folder, chapter, f"{chapter} did not end: {why}")
+    return f"{made}: {why}; what is done is kept: run make again to go on"
 
 
 def _of_a_chapter(made: str, failure: str) -> str:
@@ -144,6 +178,10 @@ def _signal_of(status: int) -> str:
 def _plain(text: str) -> str:
     """Take the names of exceptions and the places in code off both ends of snakemake's errors."""
     return TAIL.sub("", HEAD.sub("", text))
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def _tell(sentence: str) -> None:
