@@ -97,9 +97,11 @@ class Cluster:
 
     def kill_node(self, name: str) -> None:
         """End a node's daemon at once, with what it runs, as a power cut would; Slurm finds out by itself."""
-        for process in _of_node(self.folder, name):
+        daemon, jobs = self.daemons.pop(name), _of_node(self.folder, name)
+        # First who could tell the controller how a job ended: the node's daemon, and those that watch its jobs.
+        for process in [daemon.pid, *_watchers(jobs), *jobs]:
             _signal(process, signal.SIGKILL)
-        self.daemons.pop(name).wait(timeout=20)
+        daemon.wait(timeout=20)
 
     def start_node(self, name: str) -> None:
         """Start a node's daemon (again)."""
@@ -217,6 +219,19 @@ def _of_node(folder: Path, name: str) -> list[int]:
         if mine and (f"SLURMD_NODENAME={name}".encode() in environ or f"[{name}" in line or f"-N\0{name}\0" in line):
             found.append(int(path.name))
     return [number for number in found if number != os.getpid()]
+
+
+def _watchers(jobs: list[int]) -> list[int]:
+    """Return the numbers of the slurmstepd above a node's jobs."""
+    found = set()
+    for job in jobs:
+        try:
+            parent = int(Path(f"/proc/{job}/stat").read_text().rpartition(")")[2].split()[1])
+            if Path(f"/proc/{parent}/comm").read_text().startswith("slurmstepd"):
+                found.add(parent)
+        except OSError:
+            continue
+    return sorted(found)
 
 
 def _signal(process: int, number: int) -> None:

@@ -47,9 +47,9 @@ def on_cluster(monkeypatch, **variables):
         monkeypatch.setenv(name, value)
 
 
-def test_there_are_two_profiles_and_another_name_is_refused():
-    assert cluster.names() == ["kubernetes", "slurm"]
-    with pytest.raises(InputError, match="no cluster 'slurn' in params/cluster; there are kubernetes, slurm"):
+def test_a_profile_that_is_not_there_is_refused():
+    assert cluster.names() == ["slurm"]
+    with pytest.raises(InputError, match="no cluster 'slurn' in params/cluster; there are slurm"):
         cluster.enter("slurn")
     assert not nodes.on_cluster()
 

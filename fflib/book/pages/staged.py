@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fflib.book import redaction
-from fflib.book.pages import did_not_work, machines, questions, sources, which_one
+from fflib.book.pages import cluster_page, did_not_work, machines, questions, sources, which_one
 from fflib.book.pages.sources import Book
 from fflib.files import InputError
 
@@ -16,6 +16,7 @@ TITLES = {  # page -> what the first page says of it
     "questions": "**Questions people ask**, each answered with a number of this run.",
     "what_did_not_work": "**What did not work**: what one expects to help, and what was measured.",
     "other_machines": "**The same ladder on other machines**, from the runs that are kept with the book.",
+    "cluster": "**On a cluster**: what to type there, and how long a sweep takes on how many nodes.",
 }
 SMOKE = """```{warning}
 This run is of size smoke: it was made to try the code, and its numbers mean nothing. Run `make book` for one that
@@ -43,6 +44,7 @@ def write(folder: Path, staging: Path) -> list[str]:
         "questions": questions.page_of,
         "what_did_not_work": did_not_work.page_of,
         "other_machines": lambda book: machines.page_of(book, staging / "figures"),
+        "cluster": lambda book: cluster_page.page_of(book, staging / "figures"),
     }
     texts = {name: text for name, make in makers.items() if (text := _made(name, make, book))}
     remove = redaction.path_remover(folder, [])
