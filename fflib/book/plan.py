@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fflib.book import cluster, farm, snake, workflow
+from fflib.book import cluster, farm, scale, snake, workflow
 from fflib.files import InputError, shown
 from fflib.runs import params, records, sweep_plan, times
 from fflib.runs.params import Run
@@ -101,6 +101,10 @@ def told(wanted: Sequence[Step], runs: Sequence[Run], sweep: Sequence[str] = (),
     """
     by_folder = {run.folder.name: run for run in runs}
     guesses = times.estimates([(by_folder[step.folder], step.chapter) for step in wanted], times.here(), sweep)
+    guesses = [
+        guess or (scale.estimate(by_folder[step.folder], step.chapter) if step.chapter in params.chapters() else None)
+        for step, guess in zip(wanted, guesses, strict=True)
+    ]
     lines = [_line(step, guess) for step, guess in zip(wanted, guesses, strict=True)]
     known = [guess for guess in guesses if guess]
     unknown = sum(not guess and step.chapter != times.BOOK for step, guess in zip(wanted, guesses, strict=True))

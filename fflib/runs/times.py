@@ -3,7 +3,7 @@
 A chapter counts with all its seconds, Python's start included. What a record says of a chapter is looked for in this
 order: in this run's own folder, as this machine left it; in the kept record of this run, of a machine like this; in the
 sweep's other runs; in other runs here; in the kept record of this run, of another machine; in other kept records. All
-are of the same size.
+are of the same size. (Longer than 200 lines: which record is asked and how it is corrected are one question.)
 """
 
 from __future__ import annotations
