@@ -35,7 +35,7 @@ WANTED = {name: config.get(name) or "" for name in ("run", "sweep", "size", "har
 OVERRIDES = (config.get("set") or "").strip()
 CLUSTER = (config.get("cluster") or "").strip()
 cluster.enter(CLUSTER)
-NODE = dict.fromkeys(nodes.DECISIVE, f"a node of {CLUSTER}") if CLUSTER else {}  # it is known when a job runs there
+NODE = dict.fromkeys(nodes.DECISIVE, "a node") if CLUSTER else {}  # which one is known when a job runs there
 CHANGES = (WANTED["size"], WANTED["hardware"], params.split_overrides(OVERRIDES))
 SWEEP = sweep_plan.load(WANTED["sweep"], *CHANGES) if WANTED["sweep"] else None
 BOOKS = SWEEP.runs if SWEEP else [params.load_run(WANTED["run"] or "docs-cpu", *CHANGES)]

@@ -7,14 +7,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from virtual_slurm import Cluster
 
 from fflib.files import ROOT
 
-PATIENCE_S = 400
+PATIENCE_S = 900  # on a busy machine each job takes a minute or two, and Slurm lets a job of a dead node wait two
 # Stands for fflib.book.sweep, execute and render: notes where it runs, waits while it is held, and leaves its result.
 FAKE = '''"""A chapter or a book that takes no time."""
 import argparse, json, os, pathlib, time
@@ -42,9 +42,10 @@ KEYS = "chapter_key = lambda chapter, values, *card: chapter + str(values)\npage
 CARD = "card = lambda: {}\n"
 DRIVER = """
 import sys
-from fflib.book import cluster, snake
+from fflib.book import cluster, lifeline, snake
 cluster.enter("slurm")
-sys.exit(snake.run({"sweep": sys.argv[1], "cluster": "slurm"}, "--keep-going"))
+with lifeline.stoppable():
+    sys.exit(snake.run({"sweep": sys.argv[1], "cluster": "slurm"}, "--keep-going"))
 """
 
 
@@ -71,6 +72,14 @@ def copied(folder: Path, needs: Mapping[str, Sequence[str]]) -> Path:
         text = text.replace(long, short)
     settings.write_text(text + "seconds-between-status-checks: 2\n")
     return folder
+
+
+def until(is_so: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, f"not {what} in {seconds} s"
+        time.sleep(0.2)
 
 
 class Sweep:

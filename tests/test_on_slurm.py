@@ -80,6 +80,17 @@ def test_where_a_node_dies_its_job_goes_to_another_while_a_second_sweep_goes_on(
         slurm.start_node(node)
 
 
+def test_a_sweep_that_is_stopped_cancels_its_jobs(slurm, project, tmp_path):
+    sweep = Sweep(project, "one", tmp_path / "o", slurm, hold="c 01_baseline")
+    sweep.until(lambda: sweep.ran("c 01_baseline"), "c began")
+    job = sweep.ran("c 01_baseline")[2]
+    assert job in slurm.jobs("running")
+    sweep.process.terminate()
+    assert sweep.end()[0] != 0
+    small_cluster.until(lambda: job not in slurm.jobs("running,completing"), "its job ended")
+    assert slurm.ask("squeue", "--noheader", f"--jobs={job}", "--states=all", "--format=%T").strip() == "CANCELLED"
+
+
 def test_a_refusal_of_the_queue_is_one_sentence(slurm, project, tmp_path):
     settings = project / "params" / "cluster" / "slurm" / "config.yaml"
     text = settings.read_text()

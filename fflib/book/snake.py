@@ -2,7 +2,8 @@
 
 python -m fflib.book.snake OPTIONS        what `run` starts: snakemake's command line, with `LogHandler`
 
-The plugin is no package of its own: it is registered with snakemake in the process that runs it.
+The plugin is no package of its own: it is registered with snakemake in the process that runs it. (Longer than 200
+lines: how snakemake is started, stopped and listened to are one thing.)
 """
 
 from __future__ import annotations
@@ -83,8 +84,11 @@ def _waited(process: subprocess.Popen[str]) -> int:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Stop the whole group: asked first, so that chapters clean up, then made to."""
-    _signal_group(process.pid, signal.SIGTERM)
+    """Stop the whole group: asked first, so that chapters clean up, then made to.
+
+    On a cluster snakemake is interrupted instead, for then it cancels its jobs; at SIGTERM it would wait for them.
+    """
+    _signal_group(process.pid, signal.SIGINT if nodes.on_cluster() else signal.SIGTERM)
     until = time.monotonic() + lifeline.GRACE_S
     while time.monotonic() < until and _signal_group(process.pid, 0):
         process.poll()

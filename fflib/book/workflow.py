@@ -42,8 +42,6 @@ def book(chosen: argparse.Namespace) -> int:
         if outdated := execute.check(run):
             _say(f"run again, for what they depend on has changed: {', '.join(outdated)}")
         if status := snake.run(config(chosen)):
-            if why := sweep_plan.failure(run.folder):  # of a job, whose own words stand in its log
-                _say(f"error: {run.folder.name}: {why}")
             _say(f"make: the book stopped; {KEPT}")
             return status
         print(execute.show(run))
