@@ -84,17 +84,19 @@ def _waited(process: subprocess.Popen[str]) -> int:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Stop the whole group: asked first, so that chapters clean up, then made to.
-
-    On a cluster snakemake is interrupted instead, for then it cancels its jobs; at SIGTERM it would wait for them.
-    """
-    _signal_group(process.pid, signal.SIGINT if nodes.on_cluster() else signal.SIGTERM)
+    """Stop the whole group: asked first, so that chapters clean up, then made to."""
+    _signal_group(process.pid, _asks())
     until = time.monotonic() + lifeline.GRACE_S
     while time.monotonic() < until and _signal_group(process.pid, 0):
         process.poll()
         time.sleep(0.1)
     _signal_group(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _asks() -> signal.Signals:
+    """Return what asks snakemake to stop: on a cluster an interrupt, at which it cancels jobs, where it else waits."""
+    return signal.SIGINT if nodes.on_cluster() else signal.SIGTERM
 
 
 def _signal_group(group: int, number: int) -> bool:
@@ -198,13 +200,15 @@ def main() -> None:
     from snakemake.cli import main as snakemake
 
     lifeline.watch(lambda: _stop_group())
+    if nodes.on_cluster():  # where make runs in the background, its shell has it ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     LoggerPluginRegistry().register_plugin(LOGGER, sys.modules[__name__])
     snakemake(sys.argv[1:])
 
 
 def _stop_group() -> None:
     """Stop all that works for a run that is gone; this process leads their group."""
-    os.killpg(os.getpid(), signal.SIGTERM)
+    os.killpg(os.getpid(), _asks())
     time.sleep(lifeline.GRACE_S)
     os.killpg(os.getpid(), signal.SIGKILL)
 
