@@ -12,6 +12,9 @@ HARDWARE ?=
 SET ?=
 # What to sweep over: a name in params/sweeps/; SIZE, HARDWARE and SET go to each of its runs.
 SWEEP ?=
+# Where chapters run: a folder in params/cluster/, empty for this machine; and for the plan, on how many nodes.
+CLUSTER ?=
+NODES ?=
 # What to compare it with; empty means the reference run of that name, else the paper.
 WITH ?=
 # The talk: its length, whether demos run live (auto) or from their recordings (no), and where the stage listens.
@@ -25,11 +28,11 @@ PYTHON ?= python3
 PIP_ARGS ?=
 
 # What a target heeds; anything else that is set behind make is refused, not ignored. All heed VENV, PYTHON, PIP_ARGS.
-HEEDS.book = RUN SIZE HARDWARE SET
+HEEDS.book = RUN SIZE HARDWARE SET CLUSTER
 HEEDS.export = RUN SIZE HARDWARE SET
 HEEDS.compare = RUN SIZE HARDWARE SET WITH
-HEEDS.plan = RUN SIZE HARDWARE SET SWEEP
-HEEDS.sweep = SIZE HARDWARE SET SWEEP
+HEEDS.plan = RUN SIZE HARDWARE SET SWEEP CLUSTER NODES
+HEEDS.sweep = SIZE HARDWARE SET SWEEP CLUSTER
 HEEDS.talk = RUN SIZE HARDWARE SET MINUTES LIVE PORT
 HEEDS.talk-check = RUN SIZE HARDWARE SET MINUTES LIVE
 HEEDS.clean = RUN SIZE HARDWARE
@@ -39,7 +42,7 @@ HEEDS.setup =
 HEEDS.sync =
 ASKED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 KNOWN := $(sort $(foreach name,$(filter HEEDS.%,$(.VARIABLES)),$($(name))) VENV PYTHON PIP_ARGS)
-ODD := $(filter-out $(KNOWN) MAKE%,$(ASKED)) $(foreach name,run size hardware set sweep,$(if $(filter env%,$(origin $(name))),$(name)))
+ODD := $(filter-out $(KNOWN) MAKE%,$(ASKED)) $(foreach name,run size hardware set sweep cluster nodes,$(if $(filter env%,$(origin $(name))),$(name)))
 ifneq ($(strip $(ODD)),)
 $(error there is no variable $(firstword $(ODD)); the variables are $(KNOWN), in capitals)
 endif
@@ -53,7 +56,7 @@ endif
 endif
 
 # Recipes read these from their environment, so that the shell never parses a value, however odd.
-export RUN SIZE HARDWARE SET SWEEP WITH MINUTES LIVE PORT VENV PYTHON
+export RUN SIZE HARDWARE SET SWEEP CLUSTER NODES WITH MINUTES LIVE PORT VENV PYTHON
 export PYTHONUNBUFFERED = 1
 export PYTHONNOUSERSITE = 1
 export PYTHONUTF8 = 1
@@ -82,10 +85,10 @@ help:
 	@echo 'e.g. make book SIZE=smoke, make sweep SWEEP=superglue. README.md says what each run takes and leaves.'
 
 book: setup ## run what RUN still lacks, render it, and print the ladder and where the book is
-	@python -m fflib.book.workflow book $(RUN_OPTIONS)
+	@python -m fflib.book.workflow book $(RUN_OPTIONS) --cluster "$$CLUSTER"
 
 sweep: setup ## run every run of SWEEP, one after another, then the tables over them; a run that fails stops no other
-	@python -m fflib.book.workflow sweep $(SWEEP_OPTIONS)
+	@python -m fflib.book.workflow sweep $(SWEEP_OPTIONS) --cluster "$$CLUSTER"
 
 compare: setup ## set RUN beside WITH=paper, a reference run, another run, or a folder of another machine
 	@python -m fflib.book.compare $(RUN_OPTIONS) --with "$$WITH"
@@ -110,7 +113,7 @@ setup: ## make the environment; quick when nothing changed
 	@sh .ci/setup $(PIP_ARGS)
 
 plan: setup ## print what `make book`, or with SWEEP `make sweep`, would run, why, and how long that takes
-	@python -m fflib.book.plan $(RUN_OPTIONS) --sweep "$$SWEEP"
+	@python -m fflib.book.plan $(RUN_OPTIONS) --sweep "$$SWEEP" --cluster "$$CLUSTER" --nodes "$$NODES"
 
 lab: setup ## open the notebooks in JupyterLab
 	@python -m fflib.book.lab

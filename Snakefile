@@ -1,4 +1,5 @@
-# Which chapter of which run needs which other: for `make book`, `make sweep` and `make plan`; on a cluster by profile.
+# Which chapter of which run needs which other: for `make book`, `make sweep` and `make plan`; on a cluster by profile
+# (params/cluster).
 #   snakemake --cores all --rerun-triggers mtime params input --config run=docs-cpu size=smoke
 #   snakemake --cores all --rerun-triggers mtime params input --keep-going --config sweep=superglue; the same, -- tables
 # A chapter runs again when its code, the fflib modules it uses, its parameters, the packages or the processor changed
@@ -9,8 +10,9 @@ import sys
 
 sys.path.insert(0, workflow.basedir)
 from fflib import files  # noqa: E402
-from fflib.book import vendor  # noqa: E402
-from fflib.runs import params, provenance, sweep_plan  # noqa: E402
+from fflib.book import cluster, vendor  # noqa: E402
+from fflib.measure import hardware  # noqa: E402
+from fflib.runs import nodes, params, provenance, sweep_plan  # noqa: E402
 
 NEEDS = {
     "00_introduction": ["09_story"],  # it opens with the result of the run
@@ -27,11 +29,14 @@ NEEDS["09_story"] = sorted({*NEEDS} - {"00_introduction"})
 NEEDS[params.CARD] = sorted({*params.ON_CARD} - {params.CARD})
 TIMED = {*NEEDS} - {"00_introduction"}
 
-for name in ("run", "sweep", "size", "hardware", "set"):
+for name in ("run", "sweep", "size", "hardware", "set", "cluster"):
     if not isinstance(config.get(name) or "", str):
         raise files.InputError(f"snakemake reads {name}={config[name]} as no text; write it as {name}=' \"{config[name]}\" '")
 WANTED = {name: config.get(name) or "" for name in ("run", "sweep", "size", "hardware")}
 OVERRIDES = (config.get("set") or "").strip()
+CLUSTER = (config.get("cluster") or "").strip()
+cluster.enter(CLUSTER)
+NODE = dict.fromkeys(nodes.DECISIVE, "a node") if CLUSTER else {}  # which one is known when a job runs there
 CHANGES = (WANTED["size"], WANTED["hardware"], params.split_overrides(OVERRIDES))
 SWEEP = sweep_plan.load(WANTED["sweep"], *CHANGES) if WANTED["sweep"] else None
 BOOKS = SWEEP.runs if SWEEP else [params.load_run(WANTED["run"] or "docs-cpu", *CHANGES)]
@@ -63,7 +68,8 @@ def books(runs):
 
 
 def key(folder, chapter):
-    own = provenance.chapter_key(chapter, RUNS[folder].chapter_values(chapter))
+    card = (hardware.card() | NODE,) if NODE else ()
+    own = provenance.chapter_key(chapter, RUNS[folder].chapter_values(chapter), *card)
     # The tables take the runs as they stand, whole or failed; they wait for none of their files.
     return files.content_hash(own, sweep_plan.standing(SWEEP)) if chapter == params.TABLES else own
 
@@ -74,8 +80,15 @@ def command(folder, chapter):
     options |= {"size": run.size, "hardware": run.hardware, "set": ""} if run in FIRST else {}
     options |= {"book": BOOKS[0].name} if run in FIRST and not SWEEP else {}
     options |= {"sweep": SWEEP.name} if SWEEP else {}
+    options |= {"cluster": CLUSTER} if CLUSTER else {}
     caller = "fflib.book.sweep" if SWEEP else "fflib.book.execute"
     return shlex.join(["-m", caller, "chapter", chapter, *(f"--{name}={value}" for name, value in options.items())])
+
+
+def threads_of(folder, chapter):
+    if CLUSTER:  # a chapter that is alone on its node asks for no number of processors
+        return max(1, RUNS[folder].values.get("threads") or 1)
+    return workflow.cores if SWEEP or chapter in TIMED else 1
 
 
 def turn(wildcards):
@@ -124,9 +137,10 @@ rule chapter:
         # Snakemake does not compare what follows from `output` with the last time: all that counts is in `key`.
         command=lambda wildcards, output: command(wildcards.folder, wildcards.chapter),
     priority: turn
-    # A chapter takes every core, so nothing runs beside it; on a cluster `exclusive` asks for a node of its own.
-    threads: lambda wildcards: workflow.cores if SWEEP or wildcards.chapter in TIMED else 1
+    # A chapter takes every core, so nothing runs beside it; on a cluster it asks for a node of its own.
+    threads: lambda wildcards: threads_of(wildcards.folder, wildcards.chapter)
     resources:
-        exclusive=lambda wildcards: int(wildcards.chapter in TIMED),
+        slurm_extra=lambda wildcards: "--exclusive" if CLUSTER and wildcards.chapter in TIMED else "",
+        cpus_per_task=lambda wildcards, threads: -1 if CLUSTER and wildcards.chapter in TIMED else threads,
     shell:
         f"{shlex.quote(sys.executable)} {{params.command}}"

@@ -37,7 +37,7 @@ from fflib.measure import device, hardware
 from fflib.measure import race as races
 from fflib.measure.race import Race
 from fflib.measure.timing import Predictor, Timing, Together, Variant
-from fflib.runs import ladder, params, provenance, records
+from fflib.runs import ladder, nodes, params, provenance, records
 from fflib.runs.ladder import Rung
 
 NOTHING = "<!-- no rungs -->"  # Jupyter shows the name of the class in place of a text without a letter
@@ -247,7 +247,7 @@ class Bench(Inputs):
             "seconds": round(time.perf_counter() - self._start, 1),
             "seconds_by_kind": spent.by_kind(self._start_s),
             "parameters": self.values,
-            "machine": hardware.card(),
+            "machine": hardware.card() | nodes.mark(),
             "facts": self.facts,
             "rungs": [asdict(rung) for rung in self.rungs],
         }

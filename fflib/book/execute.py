@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from fflib import progress, spent
-from fflib.book import kernel, life, lifeline, lock
+from fflib.book import cluster, kernel, life, lifeline, lock
 from fflib.files import ROOT, InputError, atomic_path, remove_partial, shown
-from fflib.runs import cli, outlook, params, records, times
+from fflib.runs import cli, nodes, outlook, params, records, sweep_plan, times
 from fflib.runs.outlook import Outlook
 
 INPUT_ERRORS = ("InputError", "NotFound")  # by name: a kernel's errors come back as text
@@ -59,7 +59,9 @@ def run_chapter(run: params.Run, chapter: str, ahead: Outlook | None = None) -> 
     values = run.chapter_values(chapter)
     notebook = run.folder / f"{chapter}.ipynb"
     failed = notebook.with_name(f"failed-{notebook.name}")
-    with lock.of_chapter(f"{chapter} of {run.folder.name}"), tempfile.TemporaryDirectory() as scratch:
+    if nodes.on_cluster() and cluster.is_timed(chapter):
+        cluster.check_node(run, chapter)
+    with lock.of_chapter(f"{chapter} of {run.folder.name}", run.folder), tempfile.TemporaryDirectory() as scratch:
         remove_partial(run.folder)  # of those that were killed: nobody else is at work here
         with atomic_path(notebook) as partial:
             try:
@@ -169,11 +171,10 @@ def keys(run: params.Run) -> list[tuple[params.Run, str, str]]:
 
     InputError: what a key depends on is missing, as the reader's data may be.
     """
-    from fflib.runs import provenance
 
     def key(of: params.Run, chapter: str) -> str:
         began_after_another = chapter == params.BASELINE and of.before and not _follows(of, of.before)
-        return "" if began_after_another else provenance.chapter_key(chapter, of.chapter_values(chapter))
+        return "" if began_after_another else cluster.key(of, chapter)
 
     wanted = [(each, params.BASELINE) for each in params.before([run])] + [(run, each) for each in run.chapters]
     return [(of, chapter, key(of, chapter)) for of, chapter in wanted]
@@ -197,7 +198,12 @@ def show(run: params.Run) -> str:
 def _chapter(run: params.Run, chapter: str, book: str = "") -> None:
     """Run a chapter, then say how long it took and how long the ``book`` (a run's name; '': its own) will take."""
     of = params.load_run(book, run.size, run.hardware) if book else run
-    run_chapter(run, chapter, outlook.of_book(run, chapter, of))
+    try:
+        run_chapter(run, chapter, outlook.of_book(run, chapter, of))
+    except (InputError, ChapterFailed) as error:
+        if nodes.on_cluster():  # make does not see what a job says
+            sweep_plan.note_failure(run.folder, chapter, str(error))
+        raise
     left = times.told(outlook.left_s(outlook.lacking(of)))
     told = f"; the book: {left}" if left else ""
     print(f"{chapter}: done in {progress.clock(time.time() - BEGAN_S)}{told}", file=sys.stderr)
@@ -209,6 +215,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("chapter", nargs="?", default="")
     params.add_run_options(parser)
     parser.add_argument("--book", default="", help="the run whose book it is for, where that begins after this one")
+    cluster.add_option(parser)
     return parser.parse_args()
 
 
@@ -217,6 +224,7 @@ def main() -> int:
     arguments = _arguments()
 
     def act() -> None:
+        cluster.enter(arguments.cluster)
         run = params.run_of(arguments)
         if arguments.action == "chapter":
             _chapter(run, arguments.chapter, arguments.book)

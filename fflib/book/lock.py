@@ -21,6 +21,7 @@ from typing import Any, TextIO
 
 from fflib.book import lifeline
 from fflib.files import InputError, outputs_dir, shown
+from fflib.runs import nodes
 
 BOOK, CHAPTER = ".book.lock", ".lock"  # held by make for all it does, and by each chapter
 WAIT_S = 5.0  # for a chapter that is stopping just now
@@ -35,12 +36,17 @@ def of_book(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def of_chapter(what: str) -> Iterator[None]:
-    """Hold them for a chapter: those of the book as well, unless a process that does has started this one."""
+def of_chapter(what: str, folder: Path | None = None) -> Iterator[None]:
+    """Hold them for a chapter: those of the book as well, unless a process that does has started this one.
+
+    On a cluster make holds the book's on the login node, and other runs' chapters go on at once, each on a node that it
+    has alone: there a chapter holds its run's ``folder``, against a job that another make left behind.
+    """
     with ExitStack() as stack:
-        if not lifeline.worked_for():
+        if not nodes.on_cluster() and not lifeline.worked_for():
             stack.enter_context(of_book(what))
-        stack.enter_context(_held(outputs_dir() / CHAPTER, what, WAIT_S))
+        at = folder if folder and nodes.on_cluster() else outputs_dir()
+        stack.enter_context(_held(at / CHAPTER, what, WAIT_S))
         yield
 
 
@@ -52,7 +58,7 @@ def _held(path: Path, what: str, wait_s: float) -> Iterator[None]:
             if time.monotonic() > until:
                 raise InputError(_refusal(_holder(file)))
             time.sleep(0.1)
-        mine = {"what": what, "process": os.getpid(), "host": socket.gethostname()}
+        mine = {"what": what, "process": os.getpid(), "host": socket.gethostname(), "job": nodes.job()}
         _write(file, json.dumps(mine | {"since": f"{datetime.now():%Y-%m-%d %H:%M}"}))
         try:
             yield
@@ -100,7 +106,7 @@ def _refusal(holder: dict[str, Any]) -> str:
         return "another chapter is running in this project; wait for it, or stop it"
     where = "" if holder["host"] == socket.gethostname() else f" on {holder['host']}"
     who = f"{holder['what']}, process {holder['process']}{where}, since {holder['since']}"
-    stop = f"kill {holder['process']}"
+    stop = f"scancel {holder['job']}" if holder.get("job") else f"kill {holder['process']}"
     return f"another run is going on in this project ({who}); wait for it, or stop it with: {stop}"
 
 

@@ -1,6 +1,7 @@
 """What `make plan` prints: each step that would run, why, and how long it will take.
 
-python -m fflib.book.plan --run docs-cpu        of what `snakemake --dry-run` says
+python -m fflib.book.plan --run docs-cpu                 of what `snakemake --dry-run` says
+python -m fflib.book.plan --sweep superglue --nodes 4    and how long that takes on four nodes of a cluster
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fflib.book import snake, workflow
-from fflib.files import shown
-from fflib.runs import params, provenance, records, sweep_plan, times
+from fflib.book import cluster, farm, scale, snake, workflow
+from fflib.files import InputError, shown
+from fflib.runs import params, records, sweep_plan, times
 from fflib.runs.params import Run
 from fflib.runs.times import Estimate
 
@@ -62,8 +63,7 @@ def with_set_aside(wanted: Sequence[Step], runs: Sequence[Run], before: Sequence
         chapters = [params.BASELINE] if run in before else run.order
         stale = run.before is not None and run.before.folder in again
         for chapter in chapters:
-            key = provenance.chapter_key(chapter, run.chapter_values(chapter))
-            if not stale and records.is_stale(run.folder, chapter, key):
+            if not stale and records.is_stale(run.folder, chapter, cluster.key(run, chapter)):
                 stale = True
                 reason = records.damage(run.folder, chapter) or "its result is damaged or outdated"
             elif stale:
@@ -85,15 +85,20 @@ def with_set_aside(wanted: Sequence[Step], runs: Sequence[Run], before: Sequence
     return sorted(found.values(), key=place)
 
 
-def told(wanted: Sequence[Step], runs: Sequence[Run], sweep: Sequence[str] = ()) -> str:
+def told(wanted: Sequence[Step], runs: Sequence[Run], sweep: Sequence[str] = (), nodes: Sequence[int] = ()) -> str:
     """Return a line for each step, and one for all of them: how long, and by what that is known.
 
     Args:
         runs: of all folders that the steps are of.
         sweep: the names of the folders of the sweep's runs.
+        nodes: of a cluster: for each count a line more.
     """
     by_folder = {run.folder.name: run for run in runs}
     guesses = times.estimates([(by_folder[step.folder], step.chapter) for step in wanted], times.here(), sweep)
+    guesses = [
+        guess or (scale.estimate(by_folder[step.folder], step.chapter) if step.chapter in params.chapters() else None)
+        for step, guess in zip(wanted, guesses, strict=True)
+    ]
     lines = [_line(step, guess) for step, guess in zip(wanted, guesses, strict=True)]
     known = [guess for guess in guesses if guess]
     unknown = sum(not guess and step.chapter != times.BOOK for step, guess in zip(wanted, guesses, strict=True))
@@ -101,6 +106,8 @@ def told(wanted: Sequence[Step], runs: Sequence[Run], sweep: Sequence[str] = ())
         by = ", ".join(name for name, _ in Counter(guess.by for guess in known).most_common())
         less = f", and {unknown} of which no record tells" if unknown else ""
         lines.append(f"in all {times.about(sum(guess.seconds for guess in known))}{less} ({by})")
+        seconds = [guess.seconds if guess else 0.0 for guess in guesses]
+        lines += farm.told(farm.steps_of([(by_folder[step.folder], step.chapter) for step in wanted], seconds), nodes)
     return "\n".join(lines)
 
 
@@ -108,14 +115,30 @@ def _line(step: Step, guess: Estimate | None) -> str:
     return f"{step.file}{f', {times.about(guess.seconds)}' if guess else ''} ({step.reason})"
 
 
+def node_counts(text: str, is_sweep: bool) -> Sequence[int]:
+    """Return for how many nodes the plan tells the time: so many, for a sweep several by default, else none.
+
+    InputError: ``text`` is no whole number of at least 1.
+    """
+    if not text:
+        return farm.NODES_SHOWN if is_sweep else ()
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"NODES={text} is no number of nodes; give a whole number from 1 on")
+    return (int(text),)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; what the user can mend is one sentence on stderr and status 2."""
     parser = argparse.ArgumentParser(prog="python -m fflib.book.plan", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sweep", default="", help="a file in params/sweeps, instead of a run")
     params.add_run_options(parser)
+    cluster.add_option(parser)
+    parser.add_argument("--nodes", default="", help="how many nodes a cluster lends; empty: for a sweep several counts")
     options = parser.parse_args(arguments)
 
     def show() -> int:
+        cluster.enter(options.cluster)
+        nodes = node_counts(options.nodes, bool(options.sweep))
         changes = (options.size, options.hardware, params.split_overrides(options.set))
         sweep = sweep_plan.load(options.sweep, *changes) if options.sweep else None
         runs = [*sweep.runs] if sweep else [params.load_run(options.run, *changes)]
@@ -126,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
         nothing = [line for line in said.splitlines() if line.startswith("Nothing to be done")]
         mine = [run.folder.name for run in runs] if sweep else []
         wanted = with_set_aside(steps(said), runs, params.before(runs))
-        print("\n".join([*(nothing if not wanted else []), *filter(None, [told(wanted, every, mine)])]))
+        print("\n".join([*(nothing if not wanted else []), *filter(None, [told(wanted, every, mine, nodes)])]))
         return status
 
     return workflow.stopped(show)

@@ -2,7 +2,8 @@
 
 python -m fflib.book.snake OPTIONS        what `run` starts: snakemake's command line, with `LogHandler`
 
-The plugin is no package of its own: it is registered with snakemake in the process that runs it.
+The plugin is no package of its own: it is registered with snakemake in the process that runs it. (Longer than 200
+lines: how snakemake is started, stopped and listened to are one thing.)
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
-from fflib.book import lifeline
-from fflib.files import ROOT
+from fflib.book import cluster, lifeline
+from fflib.files import ROOT, resolve
+from fflib.runs import nodes, sweep_plan
 
 LOGGER = "snakemake_logger_plugin_fflib"
-OPTIONS = ("--cores", "all", "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input")
+OPTIONS = ("--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input")
+ALL_CORES = ("--cores", "all")  # of this machine; on a cluster the profile says how much goes on at once
+CLUSTER_EVENTS = (LogEvent.JOB_INFO, LogEvent.JOB_FINISHED, LogEvent.JOB_ERROR)
 FOLLOWS = ("Exiting because a job execution failed", "WorkflowError: At least one job did not complete")
 STATUS = re.compile(r"returned non-zero exit status (\d+)|died with <Signals\.(SIG\w+)")
 
@@ -39,13 +43,15 @@ def run(config: Mapping[str, str], *options: str, targets: tuple[str, ...] = ())
 
     It and all it starts end where this process is stopped or killed.
     """
-    with _started(config, *options, targets=targets) as process:
+    name = nodes.on_cluster()
+    where = ("--profile", str(cluster.profile(name))) if name else ALL_CORES
+    with _started(config, *where, *options, targets=targets) as process:
         return _waited(process)
 
 
 def dry_run(config: Mapping[str, str]) -> tuple[int, str]:
     """Return snakemake's status and what it would make: lines 'output: ...' and 'reason: ...'."""
-    with _started(config, "--dry-run", stdout=subprocess.PIPE) as process:
+    with _started(config, *ALL_CORES, "--dry-run", stdout=subprocess.PIPE) as process:
         said = process.stdout.read() if process.stdout else ""
         return _waited(process), said
 
@@ -79,13 +85,18 @@ def _waited(process: subprocess.Popen[str]) -> int:
 
 def _end(process: subprocess.Popen[str]) -> None:
     """Stop the whole group: asked first, so that chapters clean up, then made to."""
-    _signal_group(process.pid, signal.SIGTERM)
+    _signal_group(process.pid, _asks())
     until = time.monotonic() + lifeline.GRACE_S
     while time.monotonic() < until and _signal_group(process.pid, 0):
         process.poll()
         time.sleep(0.1)
     _signal_group(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _asks() -> signal.Signals:
+    """Return what asks snakemake to stop: on a cluster an interrupt, at which it cancels jobs, where it else waits."""
+    return signal.SIGINT if nodes.on_cluster() else signal.SIGTERM
 
 
 def _signal_group(group: int, number: int) -> bool:
@@ -105,10 +116,14 @@ class LogHandler(LogHandlerBase):
     def __post_init__(self) -> None:
         """Begin with no failure of a chapter."""
         self._failure = ""
+        self._made: dict[int, str] = {}  # by number: what a job makes
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record if it is one of those."""
         event, text = getattr(record, "event", None), " ".join(str(record.msg).split())
+        if nodes.on_cluster() and event in CLUSTER_EVENTS:
+            self._on_cluster(record)
+            return
         if event == LogEvent.JOB_INFO and self.common_settings.dryrun:
             print(f"output: {', '.join(record.output)}\nreason: {record.reason}", flush=True)
         elif text.startswith("Nothing to be done"):
@@ -120,6 +135,31 @@ class LogHandler(LogHandlerBase):
             self._failure = text
         elif record.levelno >= logging.ERROR and not text.startswith(FOLLOWS):
             _tell(_plain(text))
+
+    def _on_cluster(self, record: logging.LogRecord) -> None:
+        """Tell of a job when it is handed over, when it is done, and why it ended otherwise."""
+        if record.event == LogEvent.JOB_FINISHED:
+            _say(f"{self._made.get(record.job_id, 'a step')}: done")
+            return
+        made = ", ".join(record.output)
+        self._made[record.jobid] = made
+        if self.common_settings.dryrun:
+            print(f"output: {made}\nreason: {record.reason}", flush=True)
+        elif record.event == LogEvent.JOB_INFO:
+            _say(f"{made}: handed to the cluster")
+        else:
+            _tell(_of_a_job(made, str(getattr(record, "rule_msg", "") or "")))
+
+
+def _of_a_job(made: str, message: str) -> str:
+    """Return what is to be said of a job that failed; keep it with its run where the chapter itself said nothing."""
+    folder, chapter = resolve(made).parent.parent, Path(made).stem
+    why = sweep_plan.failure(folder, [chapter])
+    if not why:
+        why = cluster.failure(message) or " ".join(message.split()) or "its job failed"
+        if made.endswith(".json"):
+            sweep_plan.note_failure(folder, chapter, f"{chapter} did not end: {why}")
+    return f"{made}: {why}; what is done is kept: run make again to go on"
 
 
 def _of_a_chapter(made: str, failure: str) -> str:
@@ -146,6 +186,10 @@ def _plain(text: str) -> str:
     return TAIL.sub("", HEAD.sub("", text))
 
 
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
 def _tell(sentence: str) -> None:
     if sentence:
         print(f"error: {sentence}", file=sys.stderr, flush=True)
@@ -156,13 +200,15 @@ def main() -> None:
     from snakemake.cli import main as snakemake
 
     lifeline.watch(lambda: _stop_group())
+    if nodes.on_cluster():  # where make runs in the background, its shell has it ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     LoggerPluginRegistry().register_plugin(LOGGER, sys.modules[__name__])
     snakemake(sys.argv[1:])
 
 
 def _stop_group() -> None:
     """Stop all that works for a run that is gone; this process leads their group."""
-    os.killpg(os.getpid(), signal.SIGTERM)
+    os.killpg(os.getpid(), _asks())
     time.sleep(lifeline.GRACE_S)
     os.killpg(os.getpid(), signal.SIGKILL)
 

@@ -12,7 +12,7 @@ import argparse
 import sys
 import time
 
-from fflib.book import execute, lifeline
+from fflib.book import cluster, execute, lifeline
 from fflib.book.execute import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, ChapterFailed
 from fflib.files import InputError
 from fflib.runs import cli, outlook, params, sweep_plan, times
@@ -22,7 +22,7 @@ from fflib.runs.sweep_plan import Sweep
 
 def check(sweep: Sweep) -> int:
     """Set aside what is outdated in each run, forget how runs failed the last time, and say how much there is to do."""
-    from fflib.runs import provenance, records
+    from fflib.runs import records
 
     for run in sweep.runs:
         execute.keys(run)  # before anything changes: data of a later run may be missing
@@ -33,7 +33,7 @@ def check(sweep: Sweep) -> int:
     first = params.before(sweep.runs)
     for run in first:
         sweep_plan.forget_failure(run.folder)
-    key = provenance.chapter_key(params.TABLES, sweep.closing.chapter_values(params.TABLES))
+    key = cluster.key(sweep.closing, params.TABLES)
     lacking = len(sweep_plan.wanted(sweep))
     records.set_aside(sweep.closing.folder, params.TABLES, "" if lacking or sweep_plan.went_on(sweep) else key)
     of = f"{lacking} of {len(first) + len(sweep.runs) * len(sweep_plan.order())} chapters to run"
@@ -111,9 +111,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("chapter", nargs="?", default="")
     parser.add_argument("--sweep", required=True, help="a file in params/sweeps")
     params.add_run_options(parser)
+    cluster.add_option(parser)
     chosen = parser.parse_args(arguments)
 
     def act() -> int:
+        cluster.enter(chosen.cluster)
         overrides = params.split_overrides(chosen.set)
         sweep = sweep_plan.load(chosen.sweep, chosen.size, chosen.hardware, overrides)
         if chosen.action == "chapter":

@@ -14,13 +14,13 @@ import sys
 from collections.abc import Callable, Mapping
 
 from fflib import environment
-from fflib.book import execute, lifeline, lock, snake
+from fflib.book import cluster, execute, lifeline, lock, snake
 from fflib.book import sweep as sweeps
 from fflib.files import ROOT, InputError, outputs_dir, remove_partial, resolve, shown
 from fflib.measure import cores
-from fflib.runs import cli, params, sweep_plan
+from fflib.runs import cli, nodes, params, sweep_plan
 
-VARIABLES = ("SIZE", "HARDWARE", "SWEEP")  # of make: those whose names are long enough to be told from others
+VARIABLES = ("SIZE", "HARDWARE", "SWEEP", "CLUSTER")  # of make: those with names that can be told from others
 LEAST_FREE_GB = 0.2  # a book in smoke size leaves about that
 KEPT = "what is done is kept: mend it and run make again"
 
@@ -29,7 +29,7 @@ def config(chosen: argparse.Namespace) -> dict[str, str]:
     """Return what the Snakefile is told of a command line."""
     sweep = getattr(chosen, "sweep", "")
     told = {"run": chosen.run, "size": chosen.size, "hardware": chosen.hardware, "set": chosen.set.strip()}
-    return told | ({"sweep": sweep} if sweep else {})
+    return told | ({"sweep": sweep} if sweep else {}) | {"cluster": nodes.on_cluster()}
 
 
 def book(chosen: argparse.Namespace) -> int:
@@ -38,7 +38,7 @@ def book(chosen: argparse.Namespace) -> int:
     check_machine(run)
     with lock.of_book(f"make book RUN={run.name}"):
         check_room()
-        remove_partial(run.folder)
+        clean(run)
         if outdated := execute.check(run):
             _say(f"run again, for what they depend on has changed: {', '.join(outdated)}")
         if status := snake.run(config(chosen)):
@@ -56,15 +56,25 @@ def sweep(chosen: argparse.Namespace) -> int:
     with lock.of_book(f"make sweep SWEEP={found.name}"):
         check_room()
         for run in [*found.runs, found.closing]:
-            remove_partial(run.folder)
+            clean(run)
         sweeps.check(found)
         snake.run(config(chosen), "--keep-going")
         snake.run(config(chosen), targets=("tables",))
         return sweeps.show(found)
 
 
+def clean(run: params.Run) -> None:
+    """Remove what killed processes left half-written; on a cluster a job may still be at work, and does so itself."""
+    if not nodes.on_cluster():
+        remove_partial(run.folder)
+    else:
+        sweep_plan.forget_failure(run.folder)
+
+
 def check_machine(run: params.Run) -> None:
-    """Raise InputError where a run asks for a device or for more cores than this machine lends."""
+    """Raise InputError where a run asks for a device or more cores than this machine has; a cluster's nodes tell."""
+    if nodes.on_cluster():
+        return
     run.check_device()
     cores.resolve_threads(run.values.get("threads", 0))
     if instances := run.values.get("instances", 0):
@@ -117,12 +127,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("action", choices=("book", "sweep"))
     parser.add_argument("--sweep", default="", help="a file in params/sweeps")
     params.add_run_options(parser)
+    cluster.add_option(parser)
     chosen = parser.parse_args(arguments)
     for told in filter(None, [environment.told(), *misspelt(os.environ)]):
         _say(f"make: {told}")
     lifeline.hand_down(*lifeline.make_above())
     lifeline.watch()
-    return stopped(lambda: {"book": book, "sweep": sweep}[chosen.action](chosen))
+
+    def act() -> int:
+        cluster.enter(chosen.cluster)
+        if chosen.cluster:
+            cluster.check(chosen.cluster)
+        return {"book": book, "sweep": sweep}[chosen.action](chosen)
+
+    return stopped(act)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def page_key() -> str:
     found = (path for folder in ("theme", "template/try_it", "template/pages") for path in (book / folder).rglob("*"))
     shaping = sorted(path for path in found if path.is_file() and path.suffix != ".pyc")
     modules = ("render", "cells", "fold", "numbered", "masthead", "bibliography", "glossary", "redaction", "stops")
-    modules += ("try_it", "try_it_files")
+    modules += ("try_it", "try_it_files", "farm")
     texts = (params.NOTEBOOKS / "references.bib", params.NOTEBOOKS / "glossary.md")
     made = [*sorted((book / "pages").glob("*.py")), *sorted((ROOT / "outputs" / "reference").rglob("about.json"))]
     return content_hash(*shaping, *(book / f"{name}.py" for name in modules), *texts, *made)

@@ -13,6 +13,7 @@ from typing import Any
 
 from fflib.files import InputError, resolve, shown
 from fflib.model import digests
+from fflib.runs import nodes
 
 SCHEMA_VERSION = 1
 MODELS = ("teacher", "student", "pruned")  # facts that name the folder of a model
@@ -43,7 +44,8 @@ def current(folder: str | Path, chapter: str) -> dict[str, Any]:
         raise InputError(f"{path} is damaged ({error}); delete it and run again") from error
     if record.get("schema_version") != SCHEMA_VERSION:
         raise InputError(f"{path.name} has another schema than this code writes; delete it and run again")
-    if record["key"] != provenance.chapter_key(chapter, record["parameters"]):
+    card = [nodes.card_for(record)] if nodes.on_cluster() else []
+    if record["key"] != provenance.chapter_key(chapter, record["parameters"], *card):
         raise InputError(
             f"{chapter} was measured with other code, data, packages or hardware than now; run the book again"
         )

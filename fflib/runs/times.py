@@ -3,14 +3,14 @@
 A chapter counts with all its seconds, Python's start included. What a record says of a chapter is looked for in this
 order: in this run's own folder, as this machine left it; in the kept record of this run, of a machine like this; in the
 sweep's other runs; in other runs here; in the kept record of this run, of another machine; in other kept records. All
-are of the same size.
+are of the same size. (Longer than 200 lines: which record is asked and how it is corrected are one question.)
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,6 +32,10 @@ KEPT_ELSEWHERE, KEPT_OTHERS = "by the kept record, of another machine", "by kept
 KINDS = (OWN, KEPT_ALIKE, OF_SWEEP, OF_OTHERS, KEPT_ELSEWHERE, KEPT_OTHERS)  # of estimates, the best first
 SAME_MACHINE_AND_RUN = (OWN, KEPT_ALIKE)
 MINUTE = 60
+# Kinds of seconds that nothing kept can shorten: a training that was there already takes none, and tells nothing of the
+# machine's pace. Pace is told by these alone, where both records tell kinds apart.
+OF_PACE = ("start", "timing", "export", "figures", "rest")
+DOUBT_S = 60.0  # so many seconds as the record says stand beside those that were measured, lest one odd chapter decide
 
 Wanted = tuple[Run, str]  # a chapter of a run, or its `BOOK`
 
@@ -48,6 +52,7 @@ class Time:
     written: str
     is_kept: bool = False
     is_done: bool = False  # it is the chapter's result that stands, not one that was set aside
+    kinds: Mapping[str, float] = field(default_factory=dict)  # seconds by kind, where the record tells them
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Estimate:
 
     seconds: float
     by: str
+    pace_s: float | None = None  # of these, the seconds of `OF_PACE`; None: no record tells
 
 
 def here() -> dict[str, Any]:
@@ -144,7 +150,17 @@ def _usual(
         KEPT_ELSEWHERE: [time for time in mine if time.is_kept],
         KEPT_OTHERS: [time for time in others if time.is_kept],
     }
-    return next((Estimate(median(time.seconds for time in by[name]), name) for name in by if by[name]), None)
+    return next((_middle(by[name], name) for name in by if by[name]), None)
+
+
+def _middle(times: Sequence[Time], by: str) -> Estimate:
+    paces = [_pace_s(time) for time in times]
+    known = [pace for pace in paces if pace is not None]
+    return Estimate(median(time.seconds for time in times), by, median(known) if len(known) == len(paces) else None)
+
+
+def _pace_s(time: Time) -> float | None:
+    return sum(time.kinds.get(kind, 0.0) for kind in OF_PACE) if time.kinds else None
 
 
 def _ratios(
@@ -156,20 +172,26 @@ def _ratios(
 ) -> dict[str, float]:
     """Return by what kind of record how much longer the run's chapters took so far than that kind said.
 
-    Where it is of the same run on a machine like this, what is still to come weighs in as if it will take just that:
-    there one chapter that was quick, for its training was there already, says little about the others.
+    Where it is of the same run on a machine like this, one chapter may have been quick only because its training was
+    there already. So its pace is told by the kinds of work that nothing kept can shorten; where the records tell no
+    kinds, what is still to come weighs in as if it will take just what was said.
     """
-    took_s, said_s = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0.0)
+    took_s, said_s, told_apart = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0.0), set[str]()
     done = {time.chapter: time for time in times if time.folder == run.folder.name and time.is_done}
     for chapter, time in done.items():
         guess = _usual(times, run, chapter, machine, sweep, done=False)
         if chapter not in wanted and guess and time.machine == machine and time.size == run.size:
-            took_s[guess.by] += time.seconds
-            said_s[guess.by] += guess.seconds
-    for guess in wanted.values():
-        if guess and guess.by in SAME_MACHINE_AND_RUN:
-            took_s[guess.by] += guess.seconds
-            said_s[guess.by] += guess.seconds
+            took, said = time.seconds, guess.seconds
+            if guess.by in SAME_MACHINE_AND_RUN and guess.pace_s is not None and time.kinds:
+                took, said = _pace_s(time) or 0.0, guess.pace_s
+                told_apart.add(guess.by)
+            took_s[guess.by] += took
+            said_s[guess.by] += said
+    for by in SAME_MACHINE_AND_RUN:
+        rest = sum(guess.seconds for guess in wanted.values() if guess and guess.by == by)
+        doubt_s = min(DOUBT_S, rest) if by in told_apart else rest
+        took_s[by] += doubt_s
+        said_s[by] += doubt_s
     return {by: took_s[by] / said_s[by] if said_s[by] else 1.0 for by in KINDS}
 
 
@@ -188,7 +210,8 @@ def _kept(kept: Path) -> list[Time]:
     for folder, run in table(kept).items():
         for chapter, by_kind in run["seconds"].items():
             seconds, machine = sum(by_kind.values()), alike(run["machine"])
-            found.append(Time(folder, chapter, run["size"], machine, seconds, run["written"], is_kept=True))
+            time = Time(folder, chapter, run["size"], machine, seconds, run["written"], is_kept=True)
+            found.append(replace(time, kinds=by_kind))
     return found
 
 
@@ -199,7 +222,8 @@ def _of_records(folder: Path, pattern: str, is_kept: bool = False) -> list[Time]
         if seconds is not None:
             run, machine, is_done = path.parent.parent.name, alike(record["machine"]), path.suffix == ".json"
             time = Time(run, record["chapter"], size, machine, seconds, record["written"], is_kept)
-            found.append(replace(time, is_done=is_done and not is_kept))
+            kinds = record.get("seconds_by_kind")
+            found.append(replace(time, is_done=is_done and not is_kept, kinds=kinds if isinstance(kinds, dict) else {}))
     return found
 
 

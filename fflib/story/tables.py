@@ -31,7 +31,7 @@ COLUMNS = (  # of tables.csv
     "speedup_vs_padded", "speedup_vs_unpadded", "speedup_vs_teacher", "energy_factor", "energy_wh_per_1k",
     "energy_source", "usd_per_100m", "throughput_per_s", "cpu", "cores", "status", "factors",
     "floor", "floor_score", "floor_low", "floor_high", "above_floor", "above_floor_low", "above_floor_high",
-    "teacher_is_clear",
+    "teacher_is_clear", "node",
 )  # fmt: skip
 # Examples of SuperGLUE's train and val (the book's test) by its paper, 1905.00537; COPA's and MultiRC's by answers. Of
 # ReCoRD it tells the queries, and each of them is as many examples as its passage has entities: nothing to compare.
@@ -160,6 +160,7 @@ def _machine(side: Side) -> dict[str, Any]:
     return {
         "cpu": ", ".join(dict.fromkeys(str(machine.get("cpu")) for machine in machines)),
         "cores": ", ".join(dict.fromkeys(str(machine.get("cores_available")) for machine in machines)),
+        "node": ", ".join(dict.fromkeys(machine["node"] for machine in machines if machine.get("node"))),
     }
 
 
@@ -221,15 +222,20 @@ def sources(entries: Sequence[Entry]) -> list[dict[str, str]]:
             versions = last["machine"].get("versions", {})
             cells |= {name: str(parameters.get(name, "")) for name in ("teacher", "size", "seeds")}
             cells |= {"PyTorch": versions.get("torch", ""), "ONNX Runtime": versions.get("onnxruntime", "")}
-            cells |= {"machine": ", ".join(_machine(entry.side).values()) + " cores"}
+            cells |= {"machine": _machine_words(_machine(entry.side))}
             cells |= {"ended": last["written"][:10], "commit": last["machine"].get("commit", "")}
         found.append({"run": entry.name, "task": entry.task} | cells)
     return found
 
 
 def machines(rows: Sequence[Row]) -> list[str]:
-    """Describe the machines that the runs come from, each once."""
-    return list(dict.fromkeys(f"{row['cpu']}, {row['cores']} cores" for row in rows if row["status"] == "ok"))
+    """Describe the machines that the runs come from, each once; two nodes of one kind are two machines."""
+    return list(dict.fromkeys(_machine_words(row) for row in rows if row["status"] == "ok"))
+
+
+def _machine_words(row: Row) -> str:
+    node = f", node {row['node']}" if row.get("node") else ""  # of a cluster
+    return f"{row['cpu']}, {row['cores']} cores{node}"
 
 
 def geometric_mean(rows: Sequence[Row], column: str) -> float | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fflib.book import plan, snake
+from fflib.book import farm, plan, snake
 from fflib.book.plan import Step
-from fflib.files import write_json
+from fflib.files import InputError, write_json
 from fflib.runs import params, sweep_plan, times
 from fflib.runs.params import Run
 
@@ -74,6 +74,26 @@ def test_what_no_record_tells_is_said(home):
     assert plan.told(plan.steps(SAID), [run]).endswith(
         f"in all about 2 min, and 1 of which no record tells ({times.OWN})"
     )
+
+
+def test_on_so_many_nodes_two_runs_go_on_side_by_side(home):
+    first, second = (Run(name, "cpu", "standard", home / "outputs" / name, {}) for name in "ab")
+    for run in (first, second):
+        record(run.folder, "01_baseline", 600)
+    wanted = [Step(f"outputs/{name}/results/01_baseline.json", "missing") for name in "ab"]
+    one, two = plan.told(wanted, [first, second], nodes=(1, 2)).splitlines()[-2:]
+    assert one.startswith("on 1 node about 21 min") and two.startswith("on 2 nodes about 11 min")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
+def test_a_number_of_nodes_that_is_none_is_refused(text):
+    with pytest.raises(InputError, match=f"NODES={text} is no number of nodes"):
+        plan.node_counts(text, True)
+
+
+def test_a_sweeps_plan_tells_several_numbers_of_nodes_and_a_books_plan_one_that_was_asked_for():
+    assert plan.node_counts("", True) == farm.NODES_SHOWN and plan.node_counts("", False) == ()
+    assert plan.node_counts("12", False) == (12,)
 
 
 @pytest.fixture

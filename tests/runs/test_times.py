@@ -109,6 +109,40 @@ def test_where_run_and_machine_are_the_same_one_quick_chapter_says_little(home):
     assert seconds(home, "02_batching", "03_distillation") == [200 * 320 / 400, 100 * 320 / 400]
 
 
+# Two books of docs-cpu on one processor, the first in an hour in which it had other work too: a chapter's seconds of
+# `OF_PACE`, and its others, in either.
+TWO_BOOKS = {
+    "01_baseline": ((99, 202), (65, 127)), "02_batching": ((98, 22), (65, 18)),
+    "03_distillation": ((48, 295), (26, 244)), "04_pruning": ((76, 498), (47, 363)),
+    "05_quantization": ((153, 27), (97, 24)), "06_runtime": ((84, 12), (47, 8)), "07_serving": ((139, 3), (121, 3)),
+    "08_beyond": ((15, 75), (55, 7)), "09_story": ((184, 87), (150, 54)), "00_introduction": ((16, 0), (5, 0)),
+}  # fmt: skip
+
+
+def kinds(pace_s: float, other_s: float) -> dict[str, float]:
+    return {"rest": float(pace_s), "training": float(other_s)}
+
+
+def test_a_kept_book_of_a_slower_hour_misleads_for_one_chapter_only(home):
+    for chapter, (slower, _) in TWO_BOOKS.items():
+        record(home / "kept" / "a", chapter, sum(slower), by_kind=kinds(*slower))
+    names = list(TWO_BOOKS)
+    for done in range(1, 8):
+        chapter = names[done - 1]
+        record(home / "outputs" / "a", chapter, sum(TWO_BOOKS[chapter][1]), by_kind=kinds(*TWO_BOOKS[chapter][1]))
+        left = times.total_s(times.estimates([(run(home), name) for name in names[done:]], HERE))
+        assert left == pytest.approx(sum(sum(TWO_BOOKS[name][1]) for name in names[done:]), rel=0.2), f"after {chapter}"
+
+
+def test_a_training_that_was_there_already_does_not_make_the_machine_fast(home):
+    for chapter in ("01_baseline", "02_batching"):
+        record(home / "kept" / "a", chapter, 300.0, by_kind=kinds(100, 200))
+    record(home / "outputs" / "a", "01_baseline", 100.0, by_kind=kinds(100, 0))
+    assert seconds(home, "02_batching") == [300]
+    record(home / "outputs" / "a", "01_baseline", 50.0, by_kind=kinds(50, 0))
+    assert seconds(home, "02_batching") == [300 * (50 + times.DOUBT_S) / (100 + times.DOUBT_S)]
+
+
 def test_a_chapter_that_is_to_run_again_corrects_nothing(home):
     for chapter in ("01_baseline", "02_batching"):
         record(home / "kept" / "a", chapter, 10.0, machine=ELSEWHERE)

@@ -245,6 +245,17 @@ def test_runs_of_several_machines_are_told_and_share_no_seconds(outputs):
     assert "A Processor, 2 cores; Another one, 8 cores" in note and "only factors" in note
 
 
+def test_two_nodes_of_one_kind_are_two_machines(outputs):
+    card = {"cpu": "A Processor", "cores_available": 2}
+    for name, node in (("boolq", "a1b2"), ("rte", "c3d4")):
+        make_run(outputs / name, machine=card | {"node": node})
+    found = rows_of("boolq", "rte")
+    assert tables.machines(found) == ["A Processor, 2 cores, node a1b2", "A Processor, 2 cores, node c3d4"]
+    assert "requests/s" not in tables_markdown.speed_markdown(found)
+    make_run(outputs / "rte", machine=card | {"node": "a1b2"})
+    assert "requests/s" in tables_markdown.speed_markdown(rows_of("boolq", "rte")), "both on one node"
+
+
 def test_a_run_whose_chapters_come_from_two_machines_is_of_both(outputs):
     make_run(outputs / "boolq")
     path = outputs / "boolq" / "results" / "07_serving.json"

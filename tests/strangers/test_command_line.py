@@ -16,7 +16,7 @@ from fflib import environment
 from fflib.book import lifeline, snake, workflow
 from fflib.files import ROOT
 
-VARIABLES = ("RUN", "SIZE", "HARDWARE", "SET", "SWEEP", "WITH", "MINUTES", "LIVE", "PORT")
+VARIABLES = ("RUN", "SIZE", "HARDWARE", "SET", "SWEEP", "CLUSTER", "NODES", "WITH", "MINUTES", "LIVE", "PORT")
 PRINTS = "\nshow-what-counts:\n\t@echo $$RUN,$$SIZE,$$HARDWARE,$$SET,$$SWEEP,$$WITH\n"
 
 

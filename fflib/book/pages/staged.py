@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fflib.book import redaction
-from fflib.book.pages import cpu_or_gpu, did_not_work, machines, questions, sources, which_one
+from fflib.book.pages import cluster_page, cpu_or_gpu, did_not_work, machines, questions, sources, which_one
 from fflib.book.pages.sources import Book
 from fflib.files import InputError
 
@@ -18,6 +18,7 @@ TITLES = {  # page -> what the first page says of it
     "cpu_or_gpu": "**CPU or GPU?** Load, batch and price: when each of the two is the right one.",
     "graphics_card": "**What is different on a graphics card**, and when it does not pay.",
     "other_machines": "**The same ladder on other machines**, from the runs that are kept with the book.",
+    "cluster": "**On a cluster**: what to type there, and how long a sweep takes on how many nodes.",
 }
 SMOKE = """```{warning}
 This run is of size smoke: it was made to try the code, and its numbers mean nothing. Run `make book` for one that
@@ -47,6 +48,7 @@ def write(folder: Path, staging: Path) -> list[str]:
         "cpu_or_gpu": cpu_or_gpu.page_of,
         "graphics_card": cpu_or_gpu.what_is_different,
         "other_machines": lambda book: machines.page_of(book, staging / "figures"),
+        "cluster": lambda book: cluster_page.page_of(book, staging / "figures"),
     }
     texts = {name: text for name, make in makers.items() if (text := _made(name, make, book))}
     remove = redaction.path_remover(folder, [])
