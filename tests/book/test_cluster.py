@@ -195,7 +195,7 @@ def test_make_tells_snakemake_the_profile_and_not_the_cores_of_the_login_node(mo
 
 
 def test_the_login_node_is_not_asked_for_the_cores_of_a_node(run, monkeypatch):
-    wide = argparse.Namespace(values={"threads": 10**6})
+    wide = argparse.Namespace(values={"threads": 10**6}, check_device=lambda: None)
     with pytest.raises(InputError, match="threads"):
         workflow.check_machine(wide)
     on_cluster(monkeypatch)
