@@ -103,11 +103,16 @@ def synchronise() -> None:
 
 
 def identity(kind: str) -> dict[str, Any]:
-    """Return what decides a card's numbers: part of each key of what ran there. {} for the CPU, which `card` names."""
+    """Return what decides a card's numbers: part of each key of what ran there.
+
+    {} for the CPU, which `hardware.card` names, and where there is no card: what came of one is not of this machine.
+    """
     if kind == CPU:
         return {}
     import torch
 
+    if not torch.cuda.is_available():
+        return {}
     about = torch.cuda.get_device_properties(FIRST)
     return {
         "name": about.name,

@@ -89,6 +89,11 @@ def test_keys_of_the_processor_have_nothing_of_a_device_and_those_of_a_card_all_
     assert device.key_part("cuda", CARD) == ["cuda", CARD["identity"]], "a record's own card, wherever it is read"
 
 
+def test_where_there_is_no_card_what_came_of_one_is_told_from_it_without_asking_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device.key_part("cuda") == ["cuda", {}] != device.key_part("cuda", CARD)
+
+
 def test_a_chapter_on_a_card_has_another_key_than_one_on_the_processor():
     machine, values = hardware.card(), params.load_run("docs-cpu", "smoke").chapter_values("02_batching")
     assert values["device"] == "cpu"
