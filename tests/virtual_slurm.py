@@ -12,6 +12,7 @@ python tests/virtual_slurm.py FOLDER [NODES]    start one by hand; it prints wha
 
 from __future__ import annotations
 
+import ctypes
 import getpass
 import os
 import secrets
@@ -28,6 +29,7 @@ from pathlib import Path
 
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # where Debian puts daemons
+PR_SET_PDEATHSIG = 1  # of prctl(2), on Linux
 CPUS = len(os.sched_getaffinity(0))  # of each node: all that this process may use
 CONFIG = """
 ClusterName=virtual
@@ -169,8 +171,15 @@ def _start_munge(cluster: Cluster) -> None:
 def _start(cluster: Cluster, name: str, *command: str) -> None:
     with (cluster.folder / f"{name}.out").open("ab") as out:
         environ = {"PATH": PATH, "HOME": os.environ.get("HOME", "/"), "SLURM_CONF": cluster.variables["SLURM_CONF"]}
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environ)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environ, preexec_fn=_end_with_the_tests
+        )
     cluster.daemons[name] = process
+
+
+def _end_with_the_tests() -> None:
+    """Let the kernel end a daemon when who started it is gone, however that came: nothing stays behind."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait(cluster: Cluster) -> None:

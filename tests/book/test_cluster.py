@@ -48,8 +48,8 @@ def on_cluster(monkeypatch, **variables):
 
 
 def test_a_profile_that_is_not_there_is_refused():
-    assert cluster.names() == ["slurm"]
-    with pytest.raises(InputError, match="no cluster 'slurn' in params/cluster; there are slurm"):
+    assert "slurm" in cluster.names(), "and those that a reader adds"
+    with pytest.raises(InputError, match="no cluster 'slurn' in params/cluster; there are .*slurm"):
         cluster.enter("slurn")
     assert not nodes.on_cluster()
 
@@ -58,7 +58,7 @@ def test_a_profile_that_is_not_there_is_refused():
 def test_a_profile_names_its_executor_and_no_machine(name):
     text = (cluster.profile(name) / cluster.CONFIG).read_text()
     settings = yaml.safe_load(text)
-    assert settings["executor"] == name and settings["jobs"] > 1 and "latency-wait" in settings
+    assert settings["executor"] and settings["jobs"] > 1 and "latency-wait" in settings
     assert "/home" not in text and "cores" not in settings, "those would be the cores of all jobs together"
 
 
