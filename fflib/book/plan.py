@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fflib.book import snake, workflow
+from fflib.book import execute, snake, workflow
 from fflib.files import shown
 from fflib.runs import params, provenance, records, sweep_plan, times
 from fflib.runs.params import Run
@@ -126,6 +126,8 @@ def main(arguments: list[str] | None = None) -> int:
         sweep = sweep_plan.load(options.sweep, *changes) if options.sweep else None
         runs = [*sweep.runs] if sweep else [params.load_run(options.run, *changes)]
         every = [*params.before(runs), *runs, *([sweep.closing] if sweep else [])]
+        for run in runs:
+            execute.keys(run)  # what snakemake would ask for: what is wrong with data is told here, and once
         status, said = snake.dry_run(workflow.config(options))
         nothing = [line for line in said.splitlines() if line.startswith("Nothing to be done")]
         mine = [run.folder.name for run in runs] if sweep else []
