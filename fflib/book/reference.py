@@ -22,7 +22,7 @@ import nbformat
 import pandas as pd
 from PIL import Image
 
-from fflib.book import redaction
+from fflib.book import glossary, redaction
 from fflib.book.redaction import IMAGE
 from fflib.data import registry
 from fflib.data import splits as data
@@ -191,6 +191,7 @@ def _contents(
             contents[f"{chapter}.ipynb"] = _notebook(_present(run_folder / f"{chapter}.ipynb"), without_paths)
     if notebooks:
         contents |= {f"figures/{name}.png": figure(run_folder, name) for name in FIGURES}
+        contents[glossary.FILE.name] = glossary.FILE.read_text(encoding="utf-8")  # which they link to
     return contents
 
 
