@@ -12,6 +12,9 @@ Beside the folders stand what all of them need: files, progress, where seconds g
 `environment`, which keeps the reader's own outside as soon as anything of this is imported.
 """
 
+import sys
+
 from fflib import environment
 
+environment.check_asserts("ipykernel" in sys.modules)
 environment.dropped += environment.settle()

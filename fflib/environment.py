@@ -17,6 +17,8 @@ from fflib.files import resolve
 BENDS = (
     *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "GOTO_", "BLIS_", "VECLIB_", "NUMEXPR_", "LIBOMP_"),  # threads
     *("DNNL_", "ONEDNN_", "ATEN_", "TORCH", "PYTORCH_", "ORT_", "ONNXRUNTIME_", "OV_", "NPY_", "SCIPY_", "SKLEARN_"),
+    *("CAFFE2_", "FBGEMM_", "OPENVINO_", "NNCF_", "LD_PRELOAD", "DYLD_INSERT_LIBRARIES"),
+    *("USE_TORCH", "USE_TF", "USE_JAX", "USE_FLAX", "TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY", "PYTHON_CPU_COUNT"),
     *("RAYON_", "TOKENIZERS_", "JOBLIB_", "LOKY_", "MALLOC_", "GLIBC_TUNABLES", "CUBLAS_", "NVIDIA_TF32"),
     *("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR", "TQDM_"),  # pictures and bars
     *("JUPYTER_", "IPYTHON", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "SNAKEMAKE_", "PAPERMILL_"),  # kernels and profiles
@@ -28,7 +30,8 @@ STRAY = (
     *("PYTHONPATH", "PYTHONHOME", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONDEVMODE"),
     *("PYTHONTRACEMALLOC", "PYTHONASYNCIODEBUG", "PYTHONVERBOSE", "PYTHONPROFILEIMPORTTIME", "PYTHONBREAKPOINT"),
     *("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"),  # images of containers set it: every start takes 10 s longer
-    *("PYTHONIOENCODING", "PYTHONDEBUG", "PYTHONCASEOK", "PYTHONEXECUTABLE", "PYTHONSAFEPATH"),
+    *("PYTHONIOENCODING", "PYTHONDEBUG", "PYTHONCASEOK", "PYTHONEXECUTABLE", "PYTHONSAFEPATH", "PYTHON_GIL"),
+    *("PYTHON_JIT", "PYTHON_PERF_JIT_SUPPORT", "PYTHONPERFSUPPORT", "PYTHONLEGACYWINDOWSSTDIO", "PYTHONNODEBUGRANGES"),
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "BASH_ENV", "CDPATH", "JPY_SESSION_NAME"),
 )
 # Nothing of the book is told to anybody. ONNX Runtime reads its variable once, when it is loaded.
@@ -42,6 +45,18 @@ QUIET = {
 INLINE = "module://matplotlib_inline.backend_inline"  # how a notebook shows its figures
 
 dropped: list[str] = []  # names of `BENDS` that this process found
+
+
+def check_asserts(in_notebook: bool, asserts: bool = __debug__) -> None:
+    """Refuse a notebook whose Python skips assertions, as with PYTHONOPTIMIZE: these are the checks before each timing.
+
+    SystemExit: with a sentence, for nothing of fflib is there to catch another error.
+    """
+    if in_notebook and not asserts:
+        sys.exit(
+            "error: this Python skips assertions (-O or PYTHONOPTIMIZE), which check each model before it is timed; "
+            "unset PYTHONOPTIMIZE and start the kernel again"
+        )
 
 
 def settle(environ: MutableMapping[str, str] = os.environ) -> list[str]:

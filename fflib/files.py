@@ -32,7 +32,12 @@ def check_known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
 
 def resolve(path: str | Path) -> Path:
     """Return ``path`` as an absolute path; a relative one is taken from the project's root, never from the cwd."""
-    path = Path(path).expanduser()
+    try:
+        path = Path(path).expanduser()
+    except RuntimeError as error:  # nobody of that name, or nobody knows where home is
+        raise InputError(
+            f"there is no home folder for {str(path)!r}; write '~/' in front of it, or all of it"
+        ) from error
     return path if path.is_absolute() else ROOT / path
 
 

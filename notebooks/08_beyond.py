@@ -138,11 +138,11 @@ def told_share(share):
 
 
 def kept_on(split, which=slice(None)):
-    """Return what share of the teacher's score logits keep on a split, or on some of its texts."""
+    """Return what says how much of the teacher's score logits keep on a split, or on some of its texts."""
     gold = bench.split(split).gold
     gold = gold.take(np.arange(len(gold.labels))[which])
-    teacher_score = bench.score(bench.teacher_logits(split)[which], gold)
-    return lambda logits: ladders.kept(bench.score(logits, gold), teacher_score)
+    of_teacher = bench.teacher_logits(split)[which]
+    return lambda logits: retention.retention(bench.task, logits, of_teacher, gold)
 
 
 show(display.source(cascade.first_places, Cascade.__call__))
@@ -317,7 +317,7 @@ measured = []
 for name, row in to_time.items():
     limits = row["first"], row["threshold"]
     on_test = thresholds.row(readings["test"], *limits, kept_on("test"), operations)
-    asked = thresholds.row(timed_on, *limits, lambda _: np.nan, operations)
+    asked = thresholds.row(timed_on, *limits, None, operations)
     told = {"system": name, "sent on test": on_test["sent"], "predicted": asked["factor"]}
     told |= {"measured": race.speedup(name, below), "agreement": on_test["agreement"]}
     measured.append(told | {"retention": on_test["retention"]})
@@ -419,7 +419,7 @@ for (reads, learnt_from), front in fronts.items():
             "learnt from": learnt_from,
             "alone, test %": 100 * bench.score(test_says, gold),
         }
-        | {"of the teacher's score": told_share(kept_on("test")(test_says))}
+        | {"of the teacher's score": told_share(kept_on("test")(test_says).value)}
         | {"may answer, % of the texts": 100 * most["share"] if most else 0.0}
     )
 bench.table(rows, decimals=1, keep="fronts")

@@ -9,6 +9,7 @@ import jupytext
 import links
 import pytest
 
+from fflib.book.reference import REFERENCES
 from fflib.files import ROOT
 from fflib.runs import params
 
@@ -48,3 +49,11 @@ def test_files_that_the_readme_links_to_are_there() -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
         if not re.match(r"[a-z]+:|#", link):
             assert (ROOT / link.partition("#")[0]).exists(), link
+
+
+@pytest.mark.parametrize("folder", sorted(REFERENCES.glob("*/about.json")), ids=lambda path: path.parent.name)
+def test_kept_notebooks_link_to_files_beside_them(folder: Path) -> None:
+    for path in folder.parent.glob("*.ipynb"):
+        for name, kind in CHAPTER_LINK.findall(path.read_text(encoding="utf-8")):
+            if name == "glossary":
+                assert (folder.parent / f"{name}.{kind}").is_file(), f"{path.name} links to {name}.{kind}"

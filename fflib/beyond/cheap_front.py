@@ -22,7 +22,7 @@ from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 from fflib import spent
 from fflib.beyond.cascade import margins
 from fflib.data import metrics
-from fflib.data.retention import ROUNDING
+from fflib.data.retention import Retention
 from fflib.data.splits import Split
 from fflib.data.task import Task
 from fflib.model import floor_features
@@ -97,7 +97,7 @@ def most_answered(
     front: np.ndarray,
     served: np.ndarray,
     gold: metrics.Gold,
-    holds: Callable[[np.ndarray], float],
+    keeps: Callable[[np.ndarray], Retention],
     min_retention: float,
     min_agreement: float,
     shares: Sequence[float] = tuple(np.arange(0.95, 0, -0.05)),
@@ -106,7 +106,7 @@ def most_answered(
 
     Args:
         front, served: logits [n, classes] on dev.
-        holds: the share of the teacher's score that logits keep.
+        keeps: what logits keep of the teacher's score.
 
     Returns:
         ``share``, the ``threshold`` of its margin, ``retention`` and ``agreement`` of the whole.
@@ -115,8 +115,8 @@ def most_answered(
     for share in shares:
         threshold = float(np.quantile(sure, 1 - share))
         answers = np.where((sure >= threshold)[:, None], front, served)
-        kept, agreement = holds(answers), metrics.kept(answers, served, gold)
-        if not kept < min_retention - ROUNDING and agreement >= min_agreement:
+        kept, agreement = keeps(answers), metrics.kept(answers, served, gold)
+        if kept.holds(min_retention) and agreement >= min_agreement:
             found = {"share": float((sure >= threshold).mean()), "threshold": threshold}
-            return found | {"retention": kept, "agreement": agreement}
+            return found | {"retention": kept.value, "agreement": agreement}
     return None

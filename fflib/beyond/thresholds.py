@@ -12,7 +12,7 @@ import numpy as np
 from fflib.beyond import cascade
 from fflib.data import metrics
 from fflib.data.metrics import Gold
-from fflib.data.retention import ROUNDING
+from fflib.data.retention import Retention, rule_holds
 
 NEAR = 0.1
 CASCADE, ALL_HARD = "cascade", "cascade, all hard"
@@ -48,35 +48,39 @@ def row(
     seen: Readings,
     first: int,
     threshold: float,
-    kept: Callable[[np.ndarray], float],
+    kept: Callable[[np.ndarray], Retention] | None,
     operations: Callable[[int], float],
 ) -> dict[str, Any]:
     """Say what a cascade does on a split.
 
     Args:
-        kept: the share of the teacher's score that logits [n, classes] keep.
+        kept: what logits [n, classes] keep of the teacher's score; None where that is not asked.
         operations: of a text of that many tokens, by which readings are priced.
 
     Returns:
         ``first`` and ``threshold``; ``sent``, the share that is read again; ``agreement``, the share of labels that
-        the whole reading gives too; ``retention``; ``factor``, the operations of whole readings over the cascade's.
+        the whole reading gives too; ``retention`` with the lower end of its interval, ``retention_low``, NaN where
+        there is none; ``n`` texts; ``factor``, the operations of whole readings over the cascade's.
     """
     logits, again = seen.answers(first, threshold)
     price = {length: operations(int(length)) for length in {*seen.lengths.tolist(), first}}
     whole = np.array([price[length] for length in seen.lengths.tolist()])
     little = np.minimum(whole, price[first])
+    keeps = kept(logits) if kept else None
     return {
         "first": first,
         "threshold": float(threshold),
         "sent": float(again.mean()),
         "agreement": metrics.kept(logits, seen.whole, seen.gold),
-        "retention": kept(logits),
+        "retention": keeps.value if keeps else math.nan,
+        "retention_low": keeps.low if keeps else math.nan,
+        "n": len(seen.lengths),
         "factor": float(whole.sum() / (little.sum() + whole[again].sum())),
     }
 
 
 def grid(
-    seen: Readings, shares: Sequence[float], kept: Callable[[np.ndarray], float], operations: Callable[[int], float]
+    seen: Readings, shares: Sequence[float], kept: Callable[[np.ndarray], Retention], operations: Callable[[int], float]
 ) -> list[dict[str, Any]]:
     """Return a `row` for each first reading and each of ``shares`` of the texts that it cuts, sent on.
 
@@ -100,9 +104,8 @@ def fit(rows: Sequence[Mapping[str, Any]], min_retention: float, min_agreement: 
     about as few operations (within `NEAR`) the one that sends the fewest texts on is taken: it depends least on its
     threshold, and the fewest requests are read twice.
     """
-    fitting = [
-        each for each in rows if not each["retention"] < min_retention - ROUNDING and each["agreement"] >= min_agreement
-    ]
+    keeping = [each for each in rows if rule_holds(each["retention"], each["retention_low"], each["n"], min_retention)]
+    fitting = [each for each in keeping if each["agreement"] >= min_agreement]
     best = max((each["factor"] for each in fitting), default=0.0)
     near = [each for each in fitting if each["factor"] >= (1 - NEAR) * best]
     return min(near, key=lambda each: (each["sent"], -each["factor"]), default=None)
@@ -166,12 +169,12 @@ class Confidence:
 def by_length(
     seen: Readings,
     chosen: Mapping[str, Any],
-    kept_of: Callable[[np.ndarray, np.ndarray], float],
+    kept_of: Callable[[np.ndarray, np.ndarray], Retention],
     operations: Callable[[int], float],
 ) -> list[dict[str, Any]]:
     """Say what a chosen cascade does where traffic drifts to short, middle or long texts alone: a `row` for each third.
 
-    ``kept_of`` is the share of the teacher's score that logits [m, classes] of the texts at indices [m] keep.
+    ``kept_of`` is what logits [m, classes] of the texts at indices [m] keep of the teacher's score.
     """  # fmt: skip
     order = np.argsort(seen.lengths, kind="stable")
     rows = []

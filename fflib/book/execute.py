@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from fflib import progress, spent
-from fflib.book import cluster, kernel, life, lifeline, lock
-from fflib.files import ROOT, InputError, atomic_path, remove_partial, shown
+from fflib.book import cluster, glossary, kernel, life, lifeline, lock
+from fflib.files import ROOT, InputError, atomic_path, remove_partial, shown, write_text
 from fflib.runs import cli, nodes, outlook, params, records, sweep_plan, times
 from fflib.runs.outlook import Outlook
 
@@ -84,6 +84,8 @@ def run_chapter(run: params.Run, chapter: str, ahead: Outlook | None = None) -> 
                 where = "" if error.code == EXIT_KERNEL_DIED else f" (see {shown(left)})"
                 raise ChapterFailed(f"{chapter} failed: {error}{where}", error.code) from error
         failed.unlink(missing_ok=True)
+        if glossary.FILE.is_file():  # the notebook's links to words lead to a file beside it
+            write_text(run.folder / glossary.FILE.name, glossary.FILE.read_text(encoding="utf-8"))
     return notebook
 
 

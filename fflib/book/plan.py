@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fflib.book import cluster, farm, scale, snake, workflow
+from fflib.book import cluster, execute, farm, scale, snake, workflow
 from fflib.files import InputError, shown
 from fflib.runs import params, records, sweep_plan, times
 from fflib.runs.params import Run
@@ -145,6 +145,8 @@ def main(arguments: list[str] | None = None) -> int:
         for run in runs:
             run.check_device()
         every = [*params.before(runs), *runs, *([sweep.closing] if sweep else [])]
+        for run in runs:
+            execute.keys(run)  # what snakemake would ask for: what is wrong with data is told here, and once
         status, said = snake.dry_run(workflow.config(options))
         nothing = [line for line in said.splitlines() if line.startswith("Nothing to be done")]
         mine = [run.folder.name for run in runs] if sweep else []

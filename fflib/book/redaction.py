@@ -77,7 +77,8 @@ def path_remover(run_folder: Path, sources: Iterable[str]) -> Callable[[str], st
     ``sources`` are folders of data; what is none changes nothing.
     """
     set_by_user = {os.environ.get(name) for name in ("FFLIB_SUPERGLUE", "FFLIB_CACHE", "HF_HOME")} - {None}
-    named = [run_folder, outputs_dir(), ROOT, Path.home(), tempfile.gettempdir(), sys.prefix, *sources, *set_by_user]
+    set_by_user |= {os.path.expanduser("~")}  # as it is where nobody knows where home is
+    named = [run_folder, outputs_dir(), ROOT, tempfile.gettempdir(), sys.prefix, *sources, *set_by_user]
     spelt = {str(way) for path in named for way in (path, resolve(path), resolve(path).resolve())}
     absolute = [path for path in spelt if path.startswith(("/", "~")) and len(Path(path).parts) > 1]
     longest_first = "|".join(re.escape(path) for path in sorted(absolute, key=len, reverse=True))

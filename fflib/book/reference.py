@@ -22,7 +22,7 @@ import nbformat
 import pandas as pd
 from PIL import Image
 
-from fflib.book import redaction
+from fflib.book import glossary, redaction
 from fflib.book.redaction import IMAGE
 from fflib.data import registry
 from fflib.data import splits as data
@@ -194,6 +194,7 @@ def _contents(
     if notebooks:
         told = FIGURES if records[-1]["chapter"] != params.CARD else CARD_FIGURES
         contents |= {f"figures/{name}.png": figure(run_folder, name) for name in told}
+        contents[glossary.FILE.name] = glossary.FILE.read_text(encoding="utf-8")  # which they link to
     return contents
 
 

@@ -34,8 +34,9 @@ CLUSTER_EVENTS = (LogEvent.JOB_INFO, LogEvent.JOB_FINISHED, LogEvent.JOB_ERROR)
 FOLLOWS = ("Exiting because a job execution failed", "WorkflowError: At least one job did not complete")
 STATUS = re.compile(r"returned non-zero exit status (\d+)|died with <Signals\.(SIG\w+)")
 
-HEAD = re.compile(r"^(?:\w*(?:Error|Exception)(?: in (?:file \"[^\"]*\"|rule \w+))?(?:, line \d+)?: ?)+")
-TAIL = re.compile(r"(?: File \"[^\"]*\", line \d+, in \S+)+$")
+IN = r"(?: in (?:file \"[^\"]*\"|rule \w+(?: in file \"[^\"]*\")?))?(?:, line \d+)?"
+HEAD = re.compile(rf"^(?:(?:Error|\w*(?:Error|Exception){IN}): ?)+")
+TAIL = re.compile(r"(?: Wildcards: .*? Traceback:)?(?: File \"[^\"]*\", line \d+, in \S+)+(?: \(rule [^()]*\))?$")
 
 
 def run(config: Mapping[str, str], *options: str, targets: tuple[str, ...] = ()) -> int:

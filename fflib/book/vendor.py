@@ -7,6 +7,7 @@ The slides and the book's page "try it" are made of them. Nothing else needs the
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import shutil
 import subprocess
@@ -154,8 +155,9 @@ def _member(archive: Path, path: str) -> bytes | None:
         return None
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Fetch what is missing; what fails is one sentence on stderr and status 2."""
+    argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").splitlines()[0]).parse_args(arguments)
     try:
         for package in PINS:
             if fetch(package):

@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 
-from fflib import environment
+from fflib import environment, hub
 from fflib.book import cluster, execute, lifeline, lock, snake
 from fflib.book import sweep as sweeps
 from fflib.files import ROOT, InputError, outputs_dir, remove_partial, resolve, shown
@@ -36,6 +36,7 @@ def book(chosen: argparse.Namespace) -> int:
     """Run what a run lacks, render it, and print its ladder."""
     run = params.run_of(chosen)
     check_machine(run)
+    check_teacher(run)
     with lock.of_book(f"make book RUN={run.name}"):
         check_room()
         clean(run)
@@ -79,6 +80,13 @@ def check_machine(run: params.Run) -> None:
     cores.resolve_threads(run.values.get("threads", 0))
     if instances := run.values.get("instances", 0):
         cores.divide(instances, run.values.get("instance_threads", 1))
+
+
+def check_teacher(run: params.Run) -> None:
+    """Raise InputError where the model that a run trains is nowhere; what another run leaves is there in its turn."""
+    teacher = run.chapter_values(params.BASELINE).get("teacher")
+    if teacher and not run.before:
+        hub.resolve(teacher)
 
 
 def check_room() -> None:

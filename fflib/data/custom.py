@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from fflib.data import own_checks, own_splits, text_files, text_lengths
-from fflib.data.metrics import METRICS
 from fflib.data.readers import Form, Placed, read_records
 from fflib.data.task import Example, Record, Task
 from fflib.files import InputError, check_known, content_hash, resolve
 
 KEYS = ("file", "hub", "config", "text", "label", "labels", "test_file", "apart_by", "max_length", "metric")
 KEYS += ("encoding", "quotes")
+OWN_METRICS = ("accuracy", "macro F1", "matthews")  # of `metrics.METRICS`: the others ask for questions with answers
 MIN_LENGTH, MAX_LENGTH = text_lengths.LEAST, text_lengths.MOST
 
 
@@ -94,6 +94,8 @@ def _described(path: Path, stamp: tuple) -> OwnData:
         apart_by=values.get("apart_by") or "",
         expand=_one,
     )
+    if task.apart_by == task.label_field:
+        raise InputError(f"{path.name}: apart_by names the label, and no split may lack a class; name another column")
     columns = tuple(dict.fromkeys(filter(None, (*task.text_fields, task.label_field, task.apart_by))))
     quotes = values.get("quotes") is not False
     form = Form(columns, values.get("encoding") or "", quotes)
@@ -113,10 +115,11 @@ def _checked(data: OwnData, values: Mapping[str, Any]) -> OwnData:
     seen, with_test = own_checks.Seen.of(data), "test" not in data.paths
     own_checks.check_train(data, seen)
     moved = own_splits.moved(seen.apart, seen.labels, with_test)
+    own_checks.check_divided(data, seen, moved)
     labels = data.task.labels or tuple(sorted(set(seen.labels)))
     length = values.get("max_length") or text_lengths.length_for(seen.texts, values.get("teacher") or "")
     data = replace(data, task=replace(data.task, labels=labels, max_length=length), moved=moved)
-    own_checks.check_test(data)
+    own_checks.check_test(data, seen)
     return data
 
 
@@ -153,9 +156,9 @@ def _check_kinds(name: str, values: Mapping[str, Any]) -> None:
         raise InputError(f"{name}: text names {columns[0]!r} twice; name one column, or two different ones")
     if (length := values.get("max_length")) and (type(length) is not int or not MIN_LENGTH <= length <= MAX_LENGTH):
         raise InputError(f"{name}: max_length is {length!r}; give a number of tokens from {MIN_LENGTH} to {MAX_LENGTH}")
-    if values.get("quotes") not in (None, True, False):
+    if not isinstance(values.get("quotes"), bool | None):  # 0 == False in Python
         raise InputError(f"{name}: quotes is {values['quotes']!r}; give true or false")
-    check_known("metric", [values.get("metric") or "accuracy"], METRICS)
+    check_known("metric", [values.get("metric") or "accuracy"], OWN_METRICS)
     _check_listed(name, values.get("labels") or [])
 
 

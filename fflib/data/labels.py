@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,19 @@ from typing import Any
 
 from fflib.files import InputError
 
-MISSING = {"nan", "null", "none", "na", "n/a", "#n/a", "<na>", "\\n", "nat"}  # as programs write that there is nothing
+MISSING = {  # as programs write that there is nothing, spreadsheets that they could not tell, and people either
+    *("nan", "-nan", "null", "none", "na", "n/a", "n.a.", "<na>", "nat", "nil", "(null)", "[null]", "<null>", "\\n"),
+    *("#n/a", "#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#error!", "(blank)", "(empty)"),
+    *("?", "??", "-", "--", "_", ".", "undefined", "unlabeled", "unlabelled", "not labeled", "not labelled"),
+}
+UNKNOWN, KNOWN = ("-1", "-1.0"), re.compile(r"\d+(\.0)?")  # as libraries write beside 0, 1, ... that there is none
+LETTERS = str.maketrans("асеіјѕорхуκονρτυχ", "aceijsopxykovptux")  # Cyrillic and Greek ones that look Latin
+DIGITS = str.maketrans("oil", "011")
+COMMAS = (  # a comma or a point may stand before decimals, and between thousands
+    (str.maketrans(",", "."), re.compile(r"[-+]?\d+,\d+")),
+    (str.maketrans("", "", ","), re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")),
+    (str.maketrans("", "", "."), re.compile(r"[-+]?\d{1,3}(\.\d{3})+")),
+)
 MANY = 12  # of so many classes a message names some
 
 
@@ -50,26 +63,43 @@ def check_not_listed(name: str, column: str, counts: Counter[str]) -> None:
         column: of the classes.
         counts: how many rows have each label.
     """
-    if nothing := [label for label in counts if label.casefold() in MISSING or not folded(label)]:
+    nothing = [label for label in counts if label.casefold() in MISSING or folded(label) == {""}]
+    nothing = [] if nothing == ["-"] and "+" in counts else nothing
+    others = [label for label in counts if label not in UNKNOWN]
+    if len(others) > 1 and all(map(KNOWN.fullmatch, others)):  # -1 and 1 alone are the two classes
+        nothing += [label for label in counts if label in UNKNOWN]
+    if nothing:
         raise InputError(
             f"{name}: {counts[nothing[0]]} rows have the {column} {nothing[0]!r}, which mostly means that there is "
             f"none; take them out, or list all classes under 'labels' if it is one ({named(sorted(counts))})"
         )
     seen: dict[str, str] = {}
     for label in counts:
-        other = seen.setdefault(folded(label), label)
-        if other != label:
+        for way in folded(label):
+            other = seen.setdefault(way, label)
+            if other == label:
+                continue
             raise InputError(
                 f"{name}: the {column} {ascii(other)} ({counts[other]} rows) and {ascii(label)} ({counts[label]} rows) "
                 "look alike; write them alike, or list both under 'labels' if they are two classes"
             )
 
 
-def folded(label: str) -> str:
-    """Return a label without what hardly shows: case, kinds of spaces and letters, signs without width, zeros."""
-    plain = unicodedata.normalize("NFKC", label).casefold()
+def folded(label: str) -> set[str]:
+    """Return a label without what hardly shows: case, kinds of spaces and letters, signs without width, zeros.
+
+    There are several where it is a number with a comma or a point, which means thousands here and decimals there.
+    """
+    plain = unicodedata.normalize("NFKC", label).casefold().translate(LETTERS)
     plain = " ".join("".join(letter for letter in plain if unicodedata.category(letter) != "Cf").split()).strip("\"'")
+    if plain == "o" or (any(letter.isdigit() for letter in plain) and not {*plain} - {*"0123456789oil"}):
+        plain = plain.translate(DIGITS)
+    ways = {plain} | {plain.translate(marks) for marks, written in COMMAS if written.fullmatch(plain)}
+    return {_number(way) for way in ways if len(ways) == 1 or "," not in way}
+
+
+def _number(text: str) -> str:
     try:
-        return repr(float(plain))
+        return repr(float(text))
     except ValueError:
-        return plain
+        return text

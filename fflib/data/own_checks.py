@@ -23,8 +23,9 @@ MAX_CHARACTERS = 100_000  # of one text: about fifty times what a model of 512 t
 
 def label_of(task: Task, record: Record) -> str:
     """Return the class of a row as text, see `labels.label_text`. InputError: no such column, or no class."""
+    value = task.column(record, task.label_field)
     try:
-        return classes.label_text(task.column(record, task.label_field), task.labels)
+        return classes.label_text(value, task.labels)
     except InputError as error:
         raise InputError(f"{task.name}: {task.label_field}: {error}") from error
 
@@ -39,10 +40,10 @@ class Seen:
     apart: list[Any] = field(default_factory=list)
 
     @classmethod
-    def of(cls, data: OwnData) -> Seen:
-        """Read the file. InputError: a row lacks a column or its text, or a text is endless."""
+    def of(cls, data: OwnData, which: str = "train") -> Seen:
+        """Read the file "train" or "test". InputError: a row lacks a column or its text, or a text is endless."""
         seen, task = cls(), data.task
-        for place, record in data.rows("train"):
+        for place, record in data.rows(which):
             try:
                 texts, label, apart = task.texts(record), label_of(task, record), told_apart(task, record)
             except InputError as error:
@@ -53,7 +54,7 @@ class Seen:
             for values, value in ((seen.texts, texts), (seen.labels, label), (seen.places, place), (seen.apart, apart)):
                 values.append(value)
         if not seen.texts:
-            raise InputError(f"{data.paths['train']} has no rows; name a file with examples")
+            raise InputError(f"{data.paths[which]} has no rows; name a file with examples")
         return seen
 
 
@@ -65,14 +66,29 @@ def check_train(data: OwnData, seen: Seen) -> None:
     _check_joined(data, counts)
     _check_labels(data, seen)
     _say_odd_texts(file, task, seen)
+    _say_contradictions(file, task, seen)
     own_splits.check_enough(file, task.label_field, counts, "test" not in data.paths)
 
 
-def check_test(data: OwnData) -> None:
+def check_divided(data: OwnData, seen: Seen, moved: Mapping[int, str]) -> None:
+    """Refuse rows of which too few differ in what tells them apart: a split would have next to nothing."""
+    with_test, file, column = "test" not in data.paths, data.paths["train"].name, data.task.apart_by
+    inside = Counter(own_splits.split_of(apart, with_test, moved) for apart in seen.apart)
+    if short := own_splits.bare(inside, with_test):
+        different = f"{len(set(seen.apart)):,} different {f'values of {column}' if column else 'texts'}"
+        cure = "name another 'apart_by', or leave it out" if column else "label more texts, or name another 'text'"
+        raise InputError(
+            f"{file}: {len(seen.apart):,} rows have only {different}, and equal ones stay together, so that "
+            f"{short[0]} would have {inside[short[0]]} rows; {cure}"
+        )
+
+
+def check_test(data: OwnData, known: Seen) -> None:
     """Refuse a test file, if there is one, with other labels than train's, or with what no two splits may share."""
     if "test" in data.paths:  # what belongs together in one file always comes to the same split
-        _check_test_labels(data)
-        _check_test_rows(data)
+        seen = Seen.of(data, "test")
+        _check_test_labels(data, seen)
+        _check_test_rows(data, seen, known)
 
 
 def _check_joined(data: OwnData, counts: Mapping[str, int]) -> None:
@@ -96,7 +112,8 @@ def _check_labels(data: OwnData, seen: Seen) -> None:
     if len(counts) < 2:
         raise InputError(f"{file}: every {column} is {seen.labels[0]!r}; two classes are needed")
     if len(labels) > max(50, sum(counts.values()) // 4):
-        raise InputError(f"{column} has {len(labels)} different values; is it the column of the classes?")
+        asked = "is it the column of the classes? Name as 'label' the one that is"
+        raise InputError(f"{file}: {column} has {len(labels)} different values; {asked}")
     for name in labels:
         if name not in counts:
             raise InputError(f"no row of {file} has the {column} {name!r}; correct 'labels': {there}")
@@ -110,11 +127,16 @@ def _check_labels(data: OwnData, seen: Seen) -> None:
         classes.check_not_listed(file, column, counts)
 
 
-def _check_test_labels(data: OwnData) -> None:
-    known, column = classes.named(data.task.labels), data.task.label_field
-    for place, record in data.rows("test"):
-        if (value := label_of(data.task, record)) not in data.task.labels:
-            raise InputError(f"{place}: {column}={value!r} is not among the labels of training, {known}")
+def _check_test_labels(data: OwnData, seen: Seen) -> None:
+    known, column, file = data.task.labels, data.task.label_field, data.paths["test"].name
+    for place, value in zip(seen.places, seen.labels, strict=True):
+        if value not in known:
+            named = classes.named(known)
+            raise InputError(f"{place}: {column}={value!r} is not among the labels of training, {named}; correct it")
+    if len(seen.labels) < (least := own_splits.LEAST["test"]):
+        raise InputError(f"{file} has {len(seen.labels)} rows, at least {least} are needed; label more")
+    if lacking := [label for label in known if label not in seen.labels]:
+        _warn(f"no row of {file} has the {column} {classes.named(lacking)}: nothing is reported of it")
 
 
 def _say_odd_texts(file: str, task: Task, seen: Seen) -> None:
@@ -129,19 +151,35 @@ def _say_odd_texts(file: str, task: Task, seen: Seen) -> None:
             )
 
 
-def _check_test_rows(data: OwnData) -> None:
-    """Refuse a test file that shares what rows are told apart by, and say on stderr how many of its rows are copies."""
+def _say_contradictions(file: str, task: Task, seen: Seen) -> None:
+    """Warn of equal texts of two classes: whoever learns from them can be right about one only."""
+    found: dict[tuple[str, ...], str] = {}
+    at = [i for i, texts in enumerate(seen.texts) if found.setdefault(texts, seen.labels[i]) != seen.labels[i]]
+    if at:
+        _warn(
+            f"{len(at)} rows of {file} have the text of an earlier row and another {task.label_field}, the first at "
+            f"{seen.places[at[0]]}; no classifier can be right about both"
+        )
+
+
+def _check_test_rows(data: OwnData, seen: Seen, known: Seen) -> None:
+    """Refuse a test file that shares what rows are told apart by, and say on stderr how many of its rows are copies.
+
+    InputError: it does, or it has nothing but copies.
+    """
     train, test = data.paths["train"], data.paths["test"]
     if column := data.task.apart_by:
-        both = {told_apart(data.task, record) for _, record in data.rows("train")}
-        for place, record in data.rows("test"):
-            if (value := told_apart(data.task, record)) in both:
+        both = set(known.apart)
+        for place, value in zip(seen.places, seen.apart, strict=True):
+            if value in both:
                 raise InputError(f"{place}: {column}={value!r} stands in {train.name} too; no two splits may share one")
-    known = {data.task.texts(record) for _, record in data.rows("train")}
-    seen = [place for place, record in data.rows("test") if data.task.texts(record) in known]
-    if seen:
+    texts = set(known.texts)
+    copies = [place for place, each in zip(seen.places, seen.texts, strict=True) if each in texts]
+    if len(copies) == len(seen.texts):
+        raise InputError(f"all rows of {test.name} stand in {train.name} too; name a test_file of other texts, or none")
+    if copies:
         _warn(
-            f"{len(seen)} rows of {test.name} stand in {train.name} too, the first at {seen[0]}: "
+            f"{len(copies)} rows of {test.name} stand in {train.name} too, the first at {copies[0]}: "
             "the accuracy on them flatters; take them out of one of the files"
         )
 

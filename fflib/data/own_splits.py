@@ -51,6 +51,12 @@ def check_enough(file: str, column: str, counts: Mapping[str, int], with_test: b
         )
 
 
+def bare(inside: Mapping[str, int], with_test: bool) -> list[str]:
+    """Name the splits that have so few rows, by ``inside``, that nothing can be made of them."""
+    wanted = ("train", "dev", "test") if with_test else ("train", "dev")
+    return [split for split in wanted if inside.get(split, 0) < LEAST[split] // 2]
+
+
 def moved(apart: Sequence[Any], labels: Sequence[str], with_test: bool) -> dict[int, str]:
     """Return the places whose rows come to another split than their hash says, and to which.
 

@@ -41,6 +41,20 @@ Fact = Mapping[str, Any]  # what `Retention.fact` returns
 Way = TypeVar("Way")
 
 
+def rule_holds(value: float, low: float, n: int, min_retention: float) -> bool:
+    """Say whether the rule holds: the value keeps it, and the examples can tell, see the top of the module.
+
+    Args:
+        value: the share that is kept; NaN: of a teacher that scores nothing, nothing can be lost.
+        low: the lower end of its interval.
+        n: examples that were asked.
+    """
+    if math.isnan(value):
+        return True
+    can_tell = n < ENOUGH or low >= min_retention - DOUBT
+    return can_tell and value >= min_retention - ROUNDING
+
+
 @dataclass(frozen=True)
 class Retention:
     """What share of its teacher's score a model keeps, with the paired 95 % interval; NaN: of a score of 0 or less.
@@ -61,14 +75,8 @@ class Retention:
         return not math.isnan(self.value)
 
     def holds(self, min_retention: float) -> bool:
-        """Say whether the rule holds: the value keeps it, and the examples can tell, see the top of the module.
-
-        Of a teacher that scores nothing, nothing can be lost.
-        """
-        if not self.is_known:
-            return True
-        can_tell = self.n < ENOUGH or self.low >= min_retention - DOUBT
-        return can_tell and self.value >= min_retention - ROUNDING
+        """Say whether the rule holds, see `rule_holds`."""
+        return rule_holds(self.value, self.low, self.n, min_retention)
 
     def verdict(self, min_retention: float) -> str:
         """Say what a split on which nothing was chosen tells about the rule; '' where there is nothing to keep.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fflib.data.task import no_column
 from fflib.data.text_files import read_text
 from fflib.files import InputError
 
@@ -66,22 +66,45 @@ class _Table:
         csv.field_size_limit(sys.maxsize)  # a long text is told of by its line, not by the reader
         self.path, self.form = path, form
         text = read_text(path, form.encoding)
-        told = re.match(r"sep=(.)[\r\n]", text, re.IGNORECASE)  # by a spreadsheet, to others of its kind
+        told = re.match(r'"?sep=(.)"?[\r\n]', text, re.IGNORECASE)  # by a spreadsheet, to others of its kind
         self.skipped = 1 if told else 0
         self.lines = list(io.StringIO(text, newline=""))
-        self.separator = told[1] if told else self._separator(text[:SHOWN])
-        _, end, self.names = next(self._every_row(), (0, 0, []))
-        self.ends_alone = end > 0 and self._ends_alone(end)
+        self.spaced = False
+        self.separator = told[1] if told else self._separator(text[:SHOWN].lstrip())
+        line, self.end, self.names = self._first()
+        if self._is_spaced():  # "a, b": the space belongs to the separator, and quotation marks follow it
+            self.spaced = True
+            line, self.end, self.names = self._first()
+        self.ends_alone = self.end > 0 and self._ends_alone(self.end)
+        self.width = 0  # of the first row: of the names, or with separators at the end that hold nothing
         named = [name for name in self.names if name.strip()]
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise InputError(f"{path.name}: two columns are named {twice[0]!r}; rename one of them")
+        if self.names and (lacking := [name for name in form.columns if name not in self.names]):
+            raise InputError(f"{path.name}, line {line}: {no_column(lacking[0], self.names)}")
+
+    def _first(self) -> tuple[int, int, list[str]]:
+        """Return the names of the columns with their lines, the first in which something stands."""
+        return next((each for each in self._every_row() if "".join(each[2]).strip()), (0, 0, []))
+
+    def _is_spaced(self) -> bool:
+        """Say whether a space follows each separator in the first line, and no column is looked for with its space."""
+        later = self.names[1:]
+        return bool(later) and all(name.startswith(" ") for name in later) and not {*later} & {*self.form.columns}
 
     def rows(self) -> Iterator[tuple[int, int, list[str]]]:
         """Yield (first line, last line, cells); lines with nothing in them are no rows."""
-        for begin, end, row in itertools.islice(self._every_row(), 1, None):
+        for begin, end, row in self._every_row():
+            if begin <= self.end:
+                continue
             self._check_end(end)
-            if row:
-                self._check_width(begin, row)
+            if len(row) > 1 or "".join(row).strip() or (row and len(self.names) == 1):
+                row = self._fitted(begin, row)
+                if row == self.names:
+                    raise InputError(
+                        f"{self.path.name}, line {begin}: the names of the columns stand there again, as where files "
+                        "were put together; take that line out"
+                    )
                 yield begin, end, row
 
     def _every_row(self) -> Iterator[tuple[int, int, list[str]]]:
@@ -99,7 +122,8 @@ class _Table:
 
     def _cells(self, lines: list[str] | io.StringIO, separator: str = "") -> Any:
         quoting = csv.QUOTE_MINIMAL if self.form.quotes else csv.QUOTE_NONE
-        return csv.reader(lines, delimiter=separator or self.separator, quoting=quoting, strict=True)
+        form = {"quoting": quoting, "strict": True, "skipinitialspace": self.spaced}
+        return csv.reader(lines, delimiter=separator or self.separator, **form)
 
     def _separator(self, start: str) -> str:
         """Return what separates the columns: it shows all that are looked for, else it makes the most of them."""
@@ -127,14 +151,24 @@ class _Table:
     def _ends_alone(self, line: int) -> bool:
         return self.lines[line - 1].endswith("\r")
 
-    def _check_width(self, line: int, row: list[str]) -> None:
-        wanted, place = len(self.names), f"{self.path.name}, line {line}"
-        if len(row) != wanted:
-            separator = NAMES.get(self.separator, self.separator)
-            raise InputError(
-                f"{place}: not as many columns as the first line ({len(row)} instead of {wanted}, between them "
-                f"{separator!r}); put texts with {separator!r} in quotes"
-            )
+    def _fitted(self, line: int, row: list[str]) -> list[str]:
+        """Return a row as long as the names; where all rows or the names alone end in separators, these hold nothing.
+
+        InputError: it is longer or shorter than the first row.
+        """
+        wanted, separator = len(self.names), NAMES.get(self.separator, self.separator)
+        if not self.width:
+            unnamed = not "".join(self.names[len(row) :]).strip()
+            self.width = len(row) if unnamed and not "".join(row[wanted:]).strip() else wanted
+        if len(row) == self.width and not "".join(row[wanted:]).strip():
+            return (row + [""] * (wanted - len(row)))[:wanted]
+        cure = f"put texts with {separator!r} in quotes, and give every column a name"
+        if len(row) < self.width:
+            cure = "complete it, or put a text that goes on in the next line in quotes"
+        raise InputError(
+            f"{self.path.name}, line {line}: not as many columns as the first line ({len(row)} instead of "
+            f"{self.width}, between them {separator!r}); {cure}"
+        )
 
     def _about_quotes(self, error: csv.Error) -> str:
         if "end of data" in str(error):

@@ -5,7 +5,8 @@ Everything downstream (tokenising, training, measuring) asks a `Task`, never its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 from fflib.files import InputError
 
 Record = Mapping[str, Any]
+LONG = 60  # characters of a column's name in a message
+UNSEEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # Unicode's categories of what does not show
 SEGMENTS = 2  # token types of a pair; the mark of a word adds a multiple of it to the types of its tokens
 
 
@@ -75,8 +78,9 @@ class Task:
     def text(self, record: Record, name: str) -> str:
         """Return the text in a column. InputError: it is missing, not text, or empty."""
         value = self.column(record, name)
-        if not isinstance(value, str) or not value.strip():
-            raise InputError(f"{self.name}: column {name!r} is {value!r}, but it must hold some text")
+        if not isinstance(value, str) or not shows(value):
+            wanted = "but it must hold some text; write it there, or take the row out"
+            raise InputError(f"{self.name}: column {name!r} is {value!r}, {wanted}")
         return value
 
     def label(self, record: Record) -> int:
@@ -92,7 +96,28 @@ class Task:
     def column(self, record: Record, name: str) -> Any:
         """Return what stands in a column. InputError: there is no such column."""
         if name not in record:
-            # A space at an end, or a sign without width, is why a column is missing that seems to be there.
-            shown = (each if each.isprintable() and each == each.strip() else ascii(each) for each in record)
-            raise InputError(f"{self.name}: there is no column {name!r}; the columns are {', '.join(shown) or 'none'}")
+            raise InputError(f"{self.name}: {no_column(name, record)}")
         return record[name]
+
+
+def shows(text: str) -> bool:
+    """Say whether there is anything to see in a text: a sign other than spaces, controls and what has no width."""
+    return any(unicodedata.category(letter) not in UNSEEN for letter in text)
+
+
+def no_column(name: str, there: Collection[str]) -> str:
+    """Say that a column is missing and which there are.
+
+    A space or a quotation mark at an end, a sign without width, or letters made of two, are why one is missing that
+    seems to be there: these are spelt out.
+    """
+    alike = unicodedata.normalize("NFKC", name)
+    plain = (
+        each.isprintable()
+        and not {" ", '"', "'"} & {*each[:1], *each[-1:]}
+        and unicodedata.normalize("NFKC", each) != alike
+        for each in there
+    )
+    shown = (each if is_plain else ascii(each) for each, is_plain in zip(there, plain, strict=True))
+    named = ", ".join(each if len(each) <= LONG else f"{each[:LONG]}..." for each in shown)
+    return f"there is no column {name!r}; the columns are {named or 'none'}"

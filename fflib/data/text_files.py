@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,16 @@ MARKS = {  # the longer ones first: UTF-32's begins as UTF-16's does
 }
 BINARY = {
     b"PK\x03\x04": "a spreadsheet or another zip archive; save its table as CSV, UTF-8",
-    b"\x1f\x8b": "compressed; unpack it",
+    **dict.fromkeys((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf"), "compressed; unpack it"),
     b"PAR1": "a parquet file; write it as CSV or JSON lines",
     b"\xd0\xcf\x11\xe0": "an old spreadsheet; save its table as CSV, UTF-8",
+    b"SQLite format 3": "a database; write the table as CSV, UTF-8",
+    b"%PDF": "a PDF; write its table as CSV, UTF-8",
+    b"\x80\x04\x95": "a pickle, which could run code; write what it holds as CSV or JSON lines",
 }
 ZEROS = 0.05  # of the bytes; text has none, but UTF-16 has one in every plain letter, space and comma
+AT_END = 3  # so many zeros at the end of a file are not a single character of it any more
+MANY_ZEROS = 0.6  # and UTF-32 two or three in every letter
 
 
 def read_text(path: Path, encoding: str | None = None) -> str:
@@ -40,15 +46,18 @@ def read_text(path: Path, encoding: str | None = None) -> str:
         raise InputError(f"{path} is {what}")
     found = next((name for mark, name in MARKS.items() if content.startswith(mark)), "") or _known(encoding or "utf-8")
     if found == "utf-8":
-        _check_not_utf16(path, content, encoding)
+        _check_no_zeros(path, content, encoding)
     else:
         _check_not_utf8(path, content, found)
     try:
-        return content.decode(found).removeprefix("\ufeff")
+        text = content.decode(found)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         name = found.upper() if found.startswith("utf") else found
         raise InputError(f"{path}: not {name} text (line {line}); {_remedy(encoding)}") from error
+    if "\u0a00" in text and "\n" not in text:  # no letter, but the end of a line with its bytes turned round
+        raise InputError(f"{path}: {found} has its bytes the wrong way round; {_remedy(encoding or found)}")
+    return text.lstrip("\ufeff")  # more than one where marked files were put together
 
 
 def _known(encoding: str) -> str:
@@ -63,12 +72,17 @@ def _known(encoding: str) -> str:
 
 def read_yaml(path: Path) -> Any:
     """Return what a YAML file says, None where it is empty. InputError: not to be read, no YAML, or a key twice."""
-    return _loaded(path, _EachKeyOnce)
+    return _loaded(path, _AsItLooks)
 
 
 def read_yaml_as_written(path: Path) -> Any:
     """Return what a YAML file says with every value as the text that stands there: no, 01 and 1.0 stay as they are."""
     return _loaded(path, yaml.BaseLoader)
+
+
+def parse_yaml(text: str) -> Any:
+    """Return what a YAML text says, as in a file of ``params/``. yaml.YAMLError, ValueError: it is none."""
+    return yaml.load(text, Loader=_AsItLooks)
 
 
 def _loaded(path: Path, loader: type) -> Any:
@@ -78,8 +92,20 @@ def _loaded(path: Path, loader: type) -> Any:
         raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
-class _EachKeyOnce(yaml.SafeLoader):
-    """YAML takes the last of two equal keys, and drops the first without a word."""
+_FLOAT = r"([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+][0-9]+)?"
+_NUMBERS = {  # what is read as one
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$"),
+    "tag:yaml.org,2002:float": re.compile(rf"([-+]?({_FLOAT}|\.(inf|Inf|INF))|\.(nan|NaN|NAN))$"),
+}
+
+
+class _AsItLooks(yaml.SafeLoader):
+    """YAML takes the last of two equal keys without a word, 8 for 010 and 90 for 1:30: the latter are texts here."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own)
+        first: [(tag, _NUMBERS.get(tag, pattern)) for tag, pattern in resolvers]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -98,17 +124,28 @@ def _remedy(encoding: str | None) -> str:
     return f"{saved}, or say what it has, as in 'encoding: cp1252' (of Windows in Western Europe)"
 
 
-def _check_not_utf16(path: Path, content: bytes, encoding: str | None) -> None:
-    """Refuse UTF-16 that has no mark at its start: plain letters would pass as UTF-8 with zeros between them."""
-    if content.count(0) > ZEROS * len(content):
-        name = "utf-16-le" if content[1::2].count(0) > content[::2].count(0) else "utf-16-be"
+def _check_no_zeros(path: Path, content: bytes, encoding: str | None) -> None:
+    """Refuse UTF-16 and UTF-32 without a mark at the start, where plain letters would pass as UTF-8 with zeros between.
+
+    Zeros at the end alone are what a full disk or a machine that stopped leaves of a file.
+    """
+    whole = content.rstrip(b"\0")
+    if whole.count(0) > ZEROS * len(whole):
+        width = 4 if content.count(0) > MANY_ZEROS * len(content) else 2
+        ends = content[width - 1 :: width].count(0) > content[::width].count(0)
+        name = f"utf-{8 * width}-{'le' if ends else 'be'}"
         told = "" if encoding is None else f", or say 'encoding: {name}'"
-        raise InputError(f"{path} has bytes of 0: UTF-16 without a mark? Save it again with the encoding UTF-8{told}")
+        marked = f"UTF-{8 * width} without a mark? Save it again with the encoding UTF-8{told}"
+        raise InputError(f"{path} has bytes of 0: {marked}")
+    if len(content) - len(whole) > AT_END:
+        line = whole.count(b"\n") + 1
+        raise InputError(f"{path}, line {line}: the file ends there in bytes of 0, damaged; fetch or write it again")
 
 
 def _check_not_utf8(path: Path, content: bytes, encoding: str) -> None:
     """Refuse to read UTF-8 as something else: every byte means something in cp1252, so no error would tell."""
-    if encoding.startswith(("utf-16", "utf-32")) or content.isascii():
+    wide = encoding.startswith(("utf-16", "utf-32"))
+    if 0 in content if wide else content.isascii():
         return
     try:
         content.decode("utf-8")

@@ -13,6 +13,7 @@ TEACHER = "sentence-transformers/all-MiniLM-L6-v2"  # chapter 1's default
 ROWS = 2000  # that are counted, of all lengths alike
 CHARACTERS = 8_000  # of a text: more than 512 tokens
 LEAST, MOST, SHARE = 16, 512, 0.99
+POSSIBLE = [LEAST << i for i in range(6)]
 
 
 def length_for(texts: Sequence[tuple[str, ...]], model: str = "") -> int:
@@ -29,8 +30,10 @@ def length_for(texts: Sequence[tuple[str, ...]], model: str = "") -> int:
     files = [path for name in hub.WANTED[2:] if (path := folder / name).is_file()]
     path = cache_dir("lengths") / f"{content_hash(ROWS, cut, *files)}.json"
     try:
-        return int(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # not there yet, or damaged
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept in POSSIBLE:
+            return kept
+    except (OSError, ValueError):  # not there yet, or damaged
         pass
     counts = _counted(cut, str(folder))
     wanted = np.quantile(counts, SHARE, method="inverted_cdf")

@@ -9,7 +9,7 @@ It learns from the teacher that comes with the book (`model.shipped`) alone, nev
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from dataclasses import asdict, replace
 from functools import partial
@@ -85,7 +85,8 @@ def make(name: str) -> Path:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in [[shape] for shape in ANSWER_EPOCHS]:
-        sys.exit(f"say which student to make: {' or '.join(ANSWER_EPOCHS)}")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("shape", choices=[*ANSWER_EPOCHS], help="which student to make")
+    chosen = parser.parse_args()
     began = time.perf_counter()
-    print(f"{make(sys.argv[1]).name}: {(time.perf_counter() - began) / 60:.0f} minutes")
+    print(f"{make(chosen.shape).name}: {(time.perf_counter() - began) / 60:.0f} minutes")

@@ -21,8 +21,8 @@ from fflib.data import batching
 from fflib.data.splits import TokenizedSplit
 from fflib.data.task import Task
 from fflib.distillation.objective import Feature, observe
-from fflib.files import InputError, atomic_path, check_known, content_hash
-from fflib.model import cache, floor_report
+from fflib.files import InputError, atomic_path, check_known, content_hash, write_text
+from fflib.model import cache, digests, floor_report
 from fflib.model.encoder import Classifier
 
 
@@ -49,10 +49,11 @@ class TeacherOutputs:
         """Compute what is not on disk yet, in one pass, unless it is too much for ``cache_gb``."""
         if sum(np.prod(self._shape(feature)) * 2 / 1e9 for feature in features) > self.cache_gb:
             return
-        missing = [feature for feature in sorted(features) if self._open(feature) is None]
+        opened = {feature: self._open(feature) for feature in sorted(features) if feature not in self._rows}
+        missing = [feature for feature, rows in opened.items() if rows is None]
         if missing:
             self._write(missing)
-        self._rows |= {feature: self._open(feature) for feature in features}
+        self._rows |= opened | {feature: self._open(feature) for feature in missing}
 
     def features(
         self, indices: np.ndarray, inputs: Mapping[str, Tensor], wanted: Collection[Feature]
@@ -106,10 +107,14 @@ class TeacherOutputs:
             _claim_space(temporary)
             yield rows
             rows.flush()
+            digest = digests.of(temporary)
+        write_text(self._digest(feature), digest)
 
     def _open(self, feature: Feature) -> np.ndarray | None:
-        """Map a feature's file into memory; None where it is missing or damaged."""
+        """Map a feature's file into memory; None where it is missing or damaged, as by a machine that stopped."""
         try:
+            if self._digest(feature).read_text(encoding="utf-8") != digests.of(self._path(feature)):
+                return None
             rows = np.load(self._path(feature), mmap_mode="r")
         except (OSError, ValueError, EOFError):
             return None
@@ -118,6 +123,9 @@ class TeacherOutputs:
     def _path(self, feature: Feature) -> Path:
         kind, layer = feature
         return self._folder / f"{kind}-{layer}.npy"
+
+    def _digest(self, feature: Feature) -> Path:
+        return self._path(feature).with_suffix(".sha256")
 
     def _shape(self, feature: Feature) -> tuple[int, int]:
         kind, layer = feature

@@ -23,7 +23,7 @@ from fflib.measure import device, hardware
 from fflib.model import checkpoints, encoder, training
 from fflib.model.encoder import Classifier
 
-LOGITS = "logits.npz"  # which, unlike a plain array, has a checksum
+LOGITS, ARRAY = "logits.npz", "logits"  # an .npz, unlike a plain array, has a checksum
 
 
 @spent.on("prediction")
@@ -33,19 +33,28 @@ def predict_cached(model: Classifier, examples: TokenizedSplit) -> np.ndarray:
     A teacher's outputs are asked for again and again, by later chapters and by every student.
     """
     path = outputs_folder(model, examples) / LOGITS
+    return array_of(path, lambda: training.predict(model, examples))
+
+
+def array_of(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return the array that is kept in ``path``, an .npz; where it is not there yet, or damaged, it is computed."""
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return kept["logits"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):  # not there yet, or damaged
-        logits = training.predict(model, examples)
-        keep_predictions(model, examples, logits)
-        return logits
+            return kept[ARRAY]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        array = compute()
+        _keep(path, array)
+        return array
 
 
 def keep_predictions(model: Classifier, examples: TokenizedSplit, logits: np.ndarray) -> None:
     """Put logits where `predict_cached` looks for them."""
-    with atomic_path(outputs_folder(model, examples) / LOGITS) as temporary:
-        np.savez(temporary, logits=logits)
+    _keep(outputs_folder(model, examples) / LOGITS, logits)
+
+
+def _keep(path: Path, array: np.ndarray) -> None:
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **{ARRAY: array})
 
 
 def outputs_folder(model: Classifier, examples: TokenizedSplit) -> Path:
@@ -93,7 +102,7 @@ def train_or_load(
             print(f"{error}: trained again", file=sys.stderr)
             torch.manual_seed(recipe.seed)
     state_file = folder.with_name(folder.name + ".state")
-    history = training.fit(model, train, dev, make_loss(model), score, recipe, state_file)
+    history = training.fit(model, train, dev, make_loss(model), score, recipe, state_file, key)
     checkpoints.save(model, folder, tokenizer)
     write_json(folder / "training.json", {"key": key, "recipe": asdict(recipe), "history": asdict(history)})
     return model, history
@@ -102,8 +111,10 @@ def train_or_load(
 def _saved_note(folder: Path) -> dict:
     """What `train_or_load` left beside the weights; it is written after them, so it vouches for them."""
     try:
-        return json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        note = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        training.History(**note["history"])
+        return note
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 

@@ -24,7 +24,9 @@ def damage(folder: Path) -> str:
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return f"{folder / CONFIG} is missing or damaged"
-    wanted = values.get(KEY) if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        return f"{folder / CONFIG} is missing or damaged"
+    wanted = values.get(KEY)
     try:
         return "" if not wanted or of(folder / WEIGHTS) == wanted else f"{folder / WEIGHTS} is not what was written"
     except OSError as error:

@@ -54,7 +54,7 @@ def fit_into(
         kept = json.loads(file.read_text(encoding="utf-8"))
         if kept.pop("key") == key:
             return Plan(**kept)
-    except (OSError, ValueError, KeyError, TypeError):  # not there yet, damaged, or of another form
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there yet, damaged, or of another form
         pass
     model = device.placed(checkpoints.load_classifier(name, task.num_labels, recipe.seed, task.spans))
     plan = _plan(minutes, train, recipe, *_timed(model, train, dev, recipe))

@@ -8,6 +8,7 @@ score on the way, and what it scores on dev and test before and after it was mad
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -179,5 +180,6 @@ def write_record(
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     start = time.perf_counter()
     print(f"{make().name}: {(time.perf_counter() - start) / 60:.0f} minutes")

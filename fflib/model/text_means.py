@@ -13,7 +13,6 @@ from fflib.data import batching, splits
 from fflib.data.metrics import Gold
 from fflib.data.splits import Split, TokenizedSplit
 from fflib.data.task import SEGMENTS, Span
-from fflib.files import atomic_path
 from fflib.measure import hardware
 from fflib.model import cache
 from fflib.model.encoder import Classifier
@@ -51,13 +50,9 @@ class TextMeans:
         different = list(dict.fromkeys(field))  # a passage has many questions, a function many parameters
         tokens = splits.tokenize(_split_of(different), self.tokenizer, ENCODED_TOKENS)
         fast = hardware.has_fast_bf16()
-        path = cache.outputs_folder(self.model, tokens) / f"means-{'bf16' if fast else 'fp32'}.npy"
-        try:
-            means = np.load(path)
-        except (OSError, ValueError, EOFError):  # not there yet, or damaged
-            means = mean_states(self.model, tokens, torch.autocast("cpu", torch.bfloat16) if fast else nullcontext())
-            with atomic_path(path) as temporary:
-                np.save(temporary, means)
+        path = cache.outputs_folder(self.model, tokens) / f"means-{'bf16' if fast else 'fp32'}.npz"
+        precision = torch.autocast("cpu", torch.bfloat16) if fast else nullcontext()
+        means = cache.array_of(path, lambda: mean_states(self.model, tokens, precision))
         return means[_places(field, different)]
 
     def _now(self, field: list[Text]) -> np.ndarray:

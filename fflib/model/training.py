@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -95,6 +96,7 @@ def fit(
     score: Score,
     recipe: Recipe,
     state_file: Path | None = None,
+    origin: str = "",
 ) -> History:
     """Train ``model`` in place and leave it with the weights that scored best on ``dev``.
 
@@ -103,6 +105,7 @@ def fit(
             module may have weights of its own (projections), which are trained along.
         score: called with (logits [n, classes], what is right) of dev; larger is better.
         state_file: where to keep the state for resuming; removed at the end. A state of other inputs is ignored.
+        origin: what else decides the weights, such as how ``loss`` was made: a state of another origin is ignored too.
     """
     torch.manual_seed(recipe.seed)
     _set_dropout(model, recipe.dropout)
@@ -110,9 +113,8 @@ def fit(
     plans = [_epoch_plan(train, recipe, epoch) for epoch in range(recipe.epochs)]
     batches = [group for plan in plans for group in plan]
     evaluate_at = _evaluation_steps([len(plan) for plan in plans], recipe.evaluations_per_epoch)
-    loop = _Loop(
-        model, loss, recipe, len(batches), state_file, content_hash(asdict(recipe), train.fingerprint, dev.fingerprint)
-    )
+    key = content_hash(asdict(recipe), train.fingerprint, dev.fingerprint, origin, torch.__version__)
+    loop = _Loop(model, loss, recipe, len(batches), state_file, key)
     bar = progress.bar(len(batches), "train", "step")
     bar.update(loop.step)
     while loop.step < len(batches) and not loop.stopped:
@@ -159,7 +161,7 @@ class _Loop:
     def __init__(
         self, model: nn.Module, loss: Loss, recipe: Recipe, steps: int, state_file: Path | None, key: str
     ) -> None:
-        self.model, self.recipe, self.state_file, self.key = model, recipe, state_file, key
+        self.model, self.recipe, self.state_file = model, recipe, state_file
         self.trained = nn.ModuleList([model, *([loss] if isinstance(loss, nn.Module) else [])])
         self.trained.to(next(model.parameters()).device)  # a loss has its projections where its model is
         self.optimizer = torch.optim.AdamW(
@@ -173,6 +175,8 @@ class _Loop:
         self.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         self._recent: list[float] = []
         self._saved_at = time.monotonic()
+        weights = self.trained.state_dict().values() if state_file else ()  # with which it begins
+        self._begun = content_hash(key, *map(_bytes, weights))
         self._resume()
 
     @property
@@ -205,7 +209,7 @@ class _Loop:
         if self.state_file is None or time.monotonic() - self._saved_at < SAVE_EVERY_S:
             return
         state = {
-            "key": self.key,
+            "key": self._begun,
             "step": self.step,
             "bad_evaluations": self.bad_evaluations,
             "recent": self._recent,
@@ -224,13 +228,16 @@ class _Loop:
         if self.state_file is None or not self.state_file.exists():
             return
         try:
+            with zipfile.ZipFile(self.state_file) as archive:  # PyTorch does not look at its checksums
+                if damaged := archive.testzip():
+                    raise zipfile.BadZipFile(damaged)
             state = torch.load(self.state_file, weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file; training anew is always right
             print(
                 f"{self.state_file.name} cannot be read ({type(error).__name__}); training starts anew", file=sys.stderr
             )
             return
-        if state["key"] != self.key:
+        if state.get("key") != self._begun:
             return
         self.trained.load_state_dict(state["trained"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -249,6 +256,10 @@ class _Loop:
         if self.state_file is not None:
             self.state_file.unlink(missing_ok=True)
         return self.history
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _epoch_plan(train: TokenizedSplit, recipe: Recipe, epoch: int) -> batching.Plan:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +68,12 @@ def section(name: str, values: dict[str, Any], size: str) -> dict[str, Any]:
 
 def read(kind: str, name: str) -> dict[str, Any]:
     """Return what a file says. InputError: there is none of that name, or it holds no lines 'name: value'."""
-    path = folder(kind) / f"{name}.yaml"
-    if not path.exists():
+    if kind == "run":
+        _check_name(name)
+    # By the names that are there: file systems take other cases and spellings for the same, and '../x' for a file too.
+    there = [each for each in [*names(kind), SHARED] if _composed(each) == _composed(name)]
+    path = folder(kind) / f"{there[0] if there else name}.yaml"
+    if not there or not path.exists():
         raise InputError(f"there is no {kind} '{name}' in params/; {_hint(kind, name)}there are {_known(kind)}")
     values = text_files.read_yaml(path)
     if values is None:
@@ -77,7 +83,23 @@ def read(kind: str, name: str) -> dict[str, Any]:
     return values
 
 
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _check_name(name: str) -> None:
+    """Refuse what cannot be the name of a folder of its own under outputs, on every system and in every shell."""
+    if not re.fullmatch(r"(?!reference$)\w[\w .+@-]*(?<![ .])", _composed(name)):
+        stem = Path(name.strip()).stem
+        hint = f"did you mean '{stem}'? " if stem != name and stem in names("run") else ""
+        raise InputError(
+            f"{name!r} cannot be the name of a run; {hint}it begins with a letter or a digit, holds these, spaces and "
+            "any of _ . + @ -, and is not 'reference'"
+        )
+
+
 def _hint(kind: str, name: str) -> str:
+    name = name.removesuffix(".yaml")
     close = difflib.get_close_matches(name, runs() if kind == "run" else names(kind), 1)
     return f"did you mean '{close[0]}'? " if close else ""
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from fflib.data import custom
+from fflib.data import custom, text_files
 from fflib.files import ROOT, InputError, outputs_dir, shown
 from fflib.measure import device
 from fflib.runs import param_files, ranges
@@ -133,6 +133,10 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
         InputError: no such file, unknown name, wrong type, or a list or number that YAML read as something else.
     """
     own = param_files.read_run(name)
+    _check_own_folder(name)
+    for key in RUN_KEYS:
+        if not isinstance(own.get(key, ""), str):
+            raise InputError(f"{name}.yaml: {key} is {own[key]!r}; give one text, in quotes if it looks like a number")
     for_sizes = _for_sizes(name, own)
     usual_hardware, usual_size = own.get("hardware", "cpu"), own.get("size", "standard")
     hardware, size = hardware or usual_hardware, size or usual_size
@@ -148,6 +152,8 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
     on_card = "device" in machine
     machine = {key: value for key, value in machine.items() if key not in of_sizes}
     values = machine | param_files.read("size", size) | of_sizes.get(size, {}) | values | for_sizes.get(size, {})
+    for section in for_sizes.values():  # those of other sizes too: a slip there would show only when one of them runs
+        _checked(section, on_card)
     values = _checked(values | dict(_override(text) for text in overrides), on_card)
     if before and values["teacher"] != _teacher_of(before):
         before = None  # a teacher set by hand
@@ -156,6 +162,22 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
         [name, *([hardware] if hardware != usual_hardware else []), *([size] if size != usual_size else [])]
     )
     return Run(name, hardware, size, outputs_dir() / folder, {**values, "size": size}, before, on_card)
+
+
+def _check_own_folder(name: str) -> None:
+    """Refuse a name that is that of another run with a size or hardware behind it: both would share a folder."""
+    hardware, sizes = ([f"-{each}" for each in param_files.names(kind)] for kind in ("hardware", "size"))
+    for suffix in [*hardware, *sizes, *(first + second for first in hardware for second in sizes)]:
+        other = name.removesuffix(suffix)
+        if other == name or other not in param_files.runs():
+            continue
+        own = param_files.read_run(other)
+        usual = f"-{own.get('hardware', 'cpu')}", f"-{own.get('size', 'standard')}"
+        if suffix not in (*usual, "".join(usual)):
+            raise InputError(
+                f"the run '{name}' would share a folder with '{other}' in another size or on other hardware; rename "
+                f"params/{name}.yaml"
+            )
 
 
 def before(runs: Iterable[Run]) -> list[Run]:
@@ -262,18 +284,22 @@ def check_value(parameter: Parameter, value: Any) -> Any:
         return float(value)
     if type(value).__name__ == wanted:
         return value
-    hint = _number_hint(value) if wanted in ("int", "float") else f"give a {wanted}"
+    hint = _number_hint(value, wanted) if wanted in ("int", "float") else f"give a {wanted}"
+    if wanted == "str" and not isinstance(value, list | dict):
+        hint += ", in quotes where YAML takes it for something else, as it does yes and no"
     raise InputError(
         f"parameter '{parameter.name}' is a {wanted}, but got the {type(value).__name__} {value!r}; {hint}"
     )
 
 
-def _number_hint(value: Any) -> str:
+def _number_hint(value: Any, wanted: str) -> str:
     """YAML 1.1 reads 1e-4 as text, since it wants a point in the mantissa: the commonest slip, so it is named."""
     try:
-        float(value)
+        number = float(value)
     except (TypeError, ValueError):
         return "give a number"
+    if wanted == "int" and isinstance(value, float | str) and number.is_integer():
+        return f"write {int(number)}"
     if isinstance(value, str) and "e" in value.lower():
         mantissa, exponent = value.lower().split("e")
         return f"YAML takes this for text: write {mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent):+d}"
@@ -291,8 +317,8 @@ def _override(text: str) -> tuple[str, Any]:
     if not equals or not name.strip():
         raise InputError(f"the override '{text}' is not of the form name=value")
     try:
-        return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return name.strip(), text_files.parse_yaml(value)
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(
             f"the override '{text}' has a value that is not whole, as in a list without its end"
         ) from error

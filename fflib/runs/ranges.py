@@ -6,6 +6,7 @@ A chapter that finds out itself does so after its old result was set aside, or m
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,12 @@ RANGES: dict[str, Range] = {
     "seed": Range(0, 2**32 - 1),
     "seeds": Range(0, 2**32 - 1),
 }
+RECIPES = (
+    *("dynamic", "paper", "one scale a matrix", "library's default", "always 8 bits", "embeddings too", "int4 weights"),
+    *("static, largest", "static, percentile", "static, entropy", "static, smoothed"),
+)
+INSIDE = ("embedding", "hidden", "attention", "attention_cosine", "relations")
+# As the modules have them that do what the words say, which take seconds to load, see tests/runs/test_words.py.
 WORDS = {
     "device": device.KINDS,
     "engine": ("onnxruntime", "pytorch"),
@@ -71,7 +78,33 @@ WORDS = {
     "instance_kinds": ("process", "thread"),
     "quantized_training": ("never", "when needed", "always"),
     "weak_teacher": ("warn", "refuse"),
+    "match": INSIDE,
+    "routes_tried": ("labels", "labels, teacher's layers", "one stage", "augmented", "recombined"),
+    "variants_tried": (
+        *(f"{way} {part}" for part in INSIDE for way in ("without", "with")),
+        *("without the inside", "labels for answers", "answers and labels", "temperature 2", "ReLU"),
+        *(f"{what} from {layers}" for layers in ("first", "last", "uniform") for what in ("start", "learn")),
+    ),
+    "tunings_tried": ("masks", "weights", "none"),
+    "recipes_tried": RECIPES,
+    "recipes_served": RECIPES,
+    "engines_tried": ("pytorch", "torch.compile", "onnxruntime", "onnxruntime int8", "openvino"),
+    "graphs_tried": (
+        *("no optimisation", "basic", "extended", "all", "all but these four"),
+        *("+ skip-LayerNorm", "+ embedding", "+ GELU", "+ attention"),
+        *("the paper's recipe", "the paper's, heads told", "this book's, all tokens", "this book's"),
+    ),
+    "left_out": (*("batching", "distillation", "pruning", "quantisation", "first token", "instances", "ONNX Runtime"),),
 }
+# Words that follow a pattern, and examples of them.
+PATTERNS = {
+    "students_tried": (
+        re.compile(r"teacher|[1-9]\d*x[1-9]\d*(@(kept|first|last|uniform|\d+(,\d+)*))?"),
+        "'teacher', '3x384', '2x384@2,5', '3x384@last' or '3x384@kept'",
+    ),
+    "uniform_tried": (re.compile(r"\d{1,2}/\d{1,2}"), "per cent of heads and of neurons, such as '33/50'"),
+}
+TWICE = ("stage_epochs", "stage_rates", "retrain_epochs", "retrain_rates")  # lists in which a value may stand twice
 LENGTHS = dict.fromkeys(("stage_epochs", "stage_rates", "retrain_epochs", "retrain_rates"), 2)  # of lists
 NOT_EMPTY = (
     *("seeds", "batch_sizes", "big_batch_sizes", "token_budgets", "offered_loads", "server_loads", "checked_loads"),
@@ -89,9 +122,21 @@ def check(name: str, value: Any) -> None:
     items = value if isinstance(value, list) else [value]
     if name in RANGES:
         _check_each(name, items, RANGES[name])
+    if isinstance(value, list) and name not in TWICE and len({*map(str, value)}) < len(value):
+        raise InputError(f"parameter '{name}' is {value}; give each value once")
+    for item in items if name in PATTERNS else ():
+        if not PATTERNS[name][0].fullmatch(item):
+            raise InputError(f"parameter '{name}' has {item!r}; give {PATTERNS[name][1]}")
     for item in items if name in WORDS else ():
         if item not in WORDS[name]:
-            raise InputError(f"parameter '{name}' is {item!r}; give {' or '.join(WORDS[name])}")
+            raise InputError(f"parameter '{name}' is {item!r}; give {_either(WORDS[name])}")
+
+
+def _either(words: Sequence[str]) -> str:
+    """Name words; where a comma stands within one, in quotes."""
+    if len(words) < 4:
+        return " or ".join(words)
+    return ", ".join(map(repr, words[:-1])) + f" or {words[-1]!r}"
 
 
 def _check_each(name: str, items: Sequence[float], allowed: Range) -> None:

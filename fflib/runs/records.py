@@ -66,13 +66,13 @@ def set_aside(folder: Path, chapter: str, key: str) -> bool:
 
 def is_stale(folder: str | Path, chapter: str, key: str) -> bool:
     """Whether there is a result that is not the one of ``key``, or is damaged, or left a model that is."""
-    try:
-        there = json.loads(path_of(folder, chapter).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    path = path_of(folder, chapter)
+    if not path.exists():
         return False
-    except ValueError:
+    try:
+        return read_file(path)["key"] != key or bool(damage(folder, chapter))
+    except InputError:
         return True
-    return there.get("key") != key or bool(damage(folder, chapter))
 
 
 def damage(folder: str | Path, chapter: str) -> str:

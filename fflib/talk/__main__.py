@@ -13,7 +13,7 @@ import webbrowser
 from fflib.book import execute, vendor
 from fflib.book.execute import ChapterFailed
 from fflib.files import InputError, shown
-from fflib.runs import params
+from fflib.runs import cli, params
 from fflib.talk import deck, preflight, stage
 from fflib.talk.preflight import RED, Finding, Talk
 
@@ -97,24 +97,23 @@ def _number(name: str, text: str) -> int:
 def main() -> int:
     """Run the command line; every failure is one sentence on stderr and a non-zero status."""
     arguments = _arguments()
-    try:
-        minutes = _number("MINUTES", arguments.minutes)
+
+    def act() -> int | None:
+        minutes, port = _number("MINUTES", arguments.minutes), _number("PORT", arguments.port)
         deck.check_choices(minutes, arguments.live)
+        stage.check_port(port)  # now, not when all is rehearsed
         run = params.run_of(arguments)
         run.refuse_card("make talk")
         talk = Talk(run, minutes, arguments.live)
-        if arguments.action == "check":
-            return check(talk)
-        show(talk, _number("PORT", arguments.port))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return execute.EXIT_INPUT
+        return check(talk) if arguments.action == "check" else show(talk, port)
+
+    try:
+        return cli.ended(act)
     except ChapterFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return error.code
     except KeyboardInterrupt:
         return execute.EXIT_INTERRUPTED
-    return 0
 
 
 if __name__ == "__main__":

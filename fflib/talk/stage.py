@@ -95,8 +95,7 @@ def serve(
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {shown(folder)}; make it: make talk")
-    if not 0 <= port < 65536:
-        raise InputError(f"the port is {port}; give a number from 1024 to 65535, or 0 for any that is free")
+    check_port(port)
     try:
         sockets = netutil.bind_sockets(port, HOST)
     except OSError as error:
@@ -108,6 +107,12 @@ def serve(
         pass
     finally:
         live.close()
+
+
+def check_port(port: int) -> None:
+    """Raise InputError where a number can be none of a port."""
+    if not 0 <= port < 65536:
+        raise InputError(f"the port is {port}; give a number from 1024 to 65535, or 0 for any that is free")
 
 
 async def _serve(folder: Path, sockets: list, live: Live, ready: Callable[[str], None] | None) -> None:

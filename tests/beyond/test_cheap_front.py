@@ -9,6 +9,7 @@ import pytest
 from fflib.beyond import cheap_front
 from fflib.data import splits
 from fflib.data.metrics import Gold
+from fflib.data.retention import Retention
 from fflib.data.task import Task
 from fflib.model import checkpoints
 from fflib.model.text_means import TextMeans
@@ -61,12 +62,25 @@ def test_one_class_alone_can_be_learnt(means):
     assert all((front(telling(10, 1)).argmax(1) == 0).all() for front in fronts.values())
 
 
+def keeps(doubt):
+    """Say what share is right, with an interval that reaches so far below it."""
+
+    def share(logits):
+        value = float((logits.argmax(1) == 1).mean())
+        return Retention(value, value - doubt, value, len(logits), 0, 0)
+
+    return share
+
+
 def test_the_surest_texts_are_answered_as_long_as_both_demands_are_kept():
     labels = np.ones(100, int)
     served = np.tile([0.0, 1.0], (100, 1))
     sure = np.arange(100) / 100
     front = np.stack([np.zeros(100), np.where(np.arange(100) < 40, -sure, 1 + sure)], 1)  # the unsure 40 are wrong
-    found = cheap_front.most_answered(front, served, Gold(labels), lambda z: (z.argmax(1) == 1).mean(), 0.98, 0.95)
+    found = cheap_front.most_answered(front, served, Gold(labels), keeps(0), 0.98, 0.95)
     assert found["share"] == pytest.approx(0.6, abs=0.05) and found["retention"] >= 0.98
-    hopeless = cheap_front.most_answered(-front, served, Gold(labels), lambda z: (z.argmax(1) == 1).mean(), 0.98, 0.98)
+    hopeless = cheap_front.most_answered(-front, served, Gold(labels), keeps(0), 0.98, 0.98)
     assert hopeless is None
+    unsure = np.repeat(front, 2, 0), np.repeat(served, 2, 0), Gold(np.ones(200, int))
+    assert cheap_front.most_answered(*unsure, keeps(0), 0.98, 0.95)
+    assert cheap_front.most_answered(*unsure, keeps(0.2), 0.98, 0.95) is None, "dev cannot tell"

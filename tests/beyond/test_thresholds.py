@@ -8,6 +8,7 @@ import pytest
 from fflib.beyond import thresholds
 from fflib.beyond.thresholds import Confidence, Readings
 from fflib.data.metrics import Gold
+from fflib.data.retention import Retention
 
 LABELS = np.array([1, 1, 1, 1])
 
@@ -23,7 +24,8 @@ def seen():
 
 
 def kept(answers):
-    return float((answers.argmax(1) == 1).mean())
+    share = float((answers.argmax(1) == 1).mean())
+    return Retention(share, share, share, len(answers), 0, 0)
 
 
 def cost(length):
@@ -49,8 +51,9 @@ def test_the_grid_has_the_shares_that_were_asked_for():
     assert only["sent"] == 0 and only["factor"] == 1, "nothing is cut"
 
 
-def row(retention, agreement, factor, sent=0.5):
-    return {"retention": retention, "agreement": agreement, "factor": factor, "sent": sent}
+def row(retention, agreement, factor, sent=0.5, low=None, n=400):
+    of_rule = {"retention": retention, "retention_low": retention if low is None else low, "n": n}
+    return of_rule | {"agreement": agreement, "factor": factor, "sent": sent}
 
 
 def test_the_cheapest_that_keeps_both_is_taken_and_none_where_none_does():
@@ -61,6 +64,12 @@ def test_the_cheapest_that_keeps_both_is_taken_and_none_where_none_does():
     assert thresholds.fit(rows, 1.0, 0.95) is None
     unknown = [row(float("nan"), 1.0, 1.0)]
     assert thresholds.fit(unknown, 0.98, 0.95) is unknown[0], "of a teacher that scores nothing, nothing is lost"
+
+
+def test_a_row_of_which_dev_cannot_tell_is_not_taken():
+    lucky = row(1.06, 0.99, 3.0, low=0.86)
+    assert thresholds.fit([lucky, row(0.99, 0.99, 1.5, low=0.96)], 0.98, 0.95)["factor"] == 1.5
+    assert thresholds.fit([row(1.06, 0.99, 3.0, low=0.86, n=100)], 0.98, 0.95), "so few examples are for trying"
 
 
 def test_of_rows_that_cost_about_the_same_the_one_that_sends_the_fewest_on_is_taken():

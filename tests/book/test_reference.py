@@ -105,6 +105,7 @@ def two(finished, kept) -> Path:
 def test_it_holds_the_run_and_nothing_else(run, kept):
     folder = reference.keep(run, "one", splits(), folder=kept)
     wanted = ["about.json", "ladder.csv", "ladder.md", *(f"figures/{name}.png" for name in reference.FIGURES)]
+    wanted += ["glossary.md"]  # to which the notebooks link
     wanted += [f"{name}.ipynb" for name in CHAPTERS] + [f"results/{name}.json" for name in CHAPTERS]
     assert folder == kept / "one" and sorted(files_of(folder)) == sorted(wanted)
     assert [path.name for path in kept.iterdir()] == ["one"]

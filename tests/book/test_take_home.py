@@ -321,7 +321,7 @@ def test_what_stands_beside_the_model(boolq):
 def test_the_script_is_short(boolq):
     """Lines of code; people copy it."""
     source = (take_home.build(boolq) / "classify.py").read_text()
-    assert len([line for line in source.splitlines() if line.strip() and '"""' not in line]) <= 64
+    assert len([line for line in source.splitlines() if line.strip() and '"""' not in line]) <= 75
 
 
 def test_the_model_card(boolq):

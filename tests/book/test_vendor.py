@@ -60,10 +60,10 @@ def npm(tmp_path, monkeypatch):
 
 def test_what_is_fetched_is_read_from_the_cache_ever_after(npm, capfd):
     assert not vendor.there("@some/thing")
-    assert vendor.main() == 0
+    assert vendor.main([]) == 0
     assert vendor.there("@some/thing") and vendor.file("@some/thing", "dist/thing.js").read_text() == "1 + 1"
     assert capfd.readouterr().out == "fetched @some/thing 1.0 from npm\n"  # and nothing that npm said
-    assert vendor.main() == 0 and npm.calls == ["pack @some/thing@1.0"] and capfd.readouterr().out == ""
+    assert vendor.main([]) == 0 and npm.calls == ["pack @some/thing@1.0"] and capfd.readouterr().out == ""
 
 
 def test_a_file_that_is_not_the_pinned_one_brings_nothing_in(npm):
@@ -91,14 +91,14 @@ def test_a_file_that_was_changed_in_the_cache_is_not_given_and_is_fetched_again(
 
 def test_what_npm_says_is_shown_where_it_fails(npm, capfd):
     npm.fails()
-    assert vendor.main() == 2
+    assert vendor.main([]) == 2
     said = capfd.readouterr().err
     assert "npm error: no such package" in said and "error: npm could not fetch @some/thing@1.0, see above" in said
 
 
 def test_without_npm_it_is_one_sentence(npm, capfd):
     os.remove(npm.folder / "npm")
-    assert vendor.main() == 2
+    assert vendor.main([]) == 2
     said = capfd.readouterr().err
     assert said.startswith("error: npm is not here") and said.count("\n") == 1
 
@@ -114,3 +114,10 @@ def test_the_cache_of_this_machine_holds_what_is_pinned():
     if not vendor.there(vendor.REVEAL):
         pytest.skip(f"the front-end files were not fetched: {vendor.COMMAND}")
     assert vendor.file(vendor.REVEAL, "dist/reveal.js").stat().st_size > 100_000
+
+
+def test_asked_for_help_it_fetches_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(vendor, "fetch", lambda package: pytest.fail("it fetches"))
+    with pytest.raises(SystemExit) as ended:
+        vendor.main(["--help"])
+    assert ended.value.code == 0 and "python -m fflib.book.vendor" in capsys.readouterr().out

@@ -125,7 +125,7 @@ def test_a_mark_at_the_start_of_the_file_and_line_breaks_in_texts_do_no_harm(des
     [
         (
             {"text": ["title", "boddy"]},
-            r"mine\.csv, line 2: mine: there is no column 'boddy'; the columns are title, body",
+            r"mine\.csv, line 1: there is no column 'boddy'; the columns are title, body",
         ),
         ({"label": "moood"}, "there is no column 'moood'"),
         ({"label": None}, "does not say which column holds the label; add a line 'label: COLUMN'"),
@@ -188,11 +188,11 @@ def test_a_label_that_is_nothing_is_no_class(describe, tmp_path):
 
 def test_what_no_two_splits_may_share_is_not_shared_with_a_test_file(describe, tmp_path):
     by = [row | {"author": f"author {i}"} for i, row in enumerate(ROWS)]
-    apart = [ROWS[i] | {"title": f"New {i}", "author": f"other {i}"} for i in range(2)]
+    apart = [ROWS[i] | {"title": f"New {i}", "author": f"other {i}"} for i in range(6)]
     fields = {"apart_by": "author", "test_file": str(write_csv(tmp_path / "test.csv", apart))}
-    assert len(load_split(describe(by, **fields), "test")) == 2
+    assert len(load_split(describe(by, **fields), "test")) == 6
     fields["test_file"] = str(write_csv(tmp_path / "other.csv", [*apart, apart[0] | {"author": "author 7"}]))
-    with pytest.raises(InputError, match=r"other\.csv, line 4: author='author 7' stands in mine\.csv too"):
+    with pytest.raises(InputError, match=r"other\.csv, line 8: author='author 7' stands in mine\.csv too"):
         get_task(describe(by, **fields))
 
 

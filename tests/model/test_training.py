@@ -25,9 +25,9 @@ def weights(model):
     return torch.cat([tensor.flatten() for tensor in model.state_dict().values()])
 
 
-def fit(recipe=RECIPE, **options):
-    model = tiny_classifier()
-    history = training.fit(model, TRAIN, DEV, training.label_loss(TRAIN), accuracy, recipe, **options)
+def fit(recipe=RECIPE, model=None, score=accuracy, **options):
+    model = model or tiny_classifier()
+    history = training.fit(model, TRAIN, DEV, training.label_loss(TRAIN), score, recipe, **options)
     return model, history
 
 
@@ -79,6 +79,35 @@ def test_a_damaged_state_is_ignored(tmp_path, content, capsys):
     model, history = fit(state_file=state)
     assert history.resumed == 0 and torch.equal(weights(model), weights(fit()[0]))
     assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.fixture
+def interrupted(tmp_path, monkeypatch):
+    """The state of a training that was interrupted."""
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0)
+    state = tmp_path / "state"
+    scores = [0.5, 0.6]
+    with pytest.raises(IndexError):
+        fit(state_file=state, score=lambda *_: scores.pop())
+    return state
+
+
+def test_a_state_with_zeros_inside_is_ignored(interrupted, capsys):
+    content = bytearray(interrupted.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 400] = bytes(400)
+    interrupted.write_bytes(content)
+    model, history = fit(state_file=interrupted)
+    assert history.resumed == 0 and torch.equal(weights(model), weights(fit()[0]))
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_the_state_of_another_model_or_loss_is_ignored(interrupted):
+    content = interrupted.read_bytes()
+    assert fit(state_file=interrupted)[1].resumed == 1
+    for other in ({"model": tiny_classifier(seed=7)}, {"origin": "another loss"}):
+        interrupted.write_bytes(content)
+        assert fit(state_file=interrupted, **other)[1].resumed == 0
 
 
 def test_the_state_of_another_recipe_is_ignored(tmp_path, monkeypatch):

@@ -13,8 +13,9 @@ import sys
 import pytest
 
 from fflib import environment
-from fflib.book import lifeline, snake, workflow
-from fflib.files import ROOT
+from fflib.book import lifeline, plan, snake, workflow
+from fflib.files import ROOT, InputError
+from fflib.runs import param_files, params
 
 VARIABLES = ("RUN", "SIZE", "HARDWARE", "SET", "SWEEP", "CLUSTER", "NODES", "WITH", "MINUTES", "LIVE", "PORT")
 PRINTS = "\nshow-what-counts:\n\t@echo $$RUN,$$SIZE,$$HARDWARE,$$SET,$$SWEEP,$$WITH\n"
@@ -98,3 +99,97 @@ def test_a_slip_is_one_sentence_and_status_2(arguments, tmp_path):
     done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "reference", "-x", "a*b", "a{b}", "a\nb", "", " a", "a ", ".a", "x.", "a;b"]
+)
+def test_a_name_that_is_none_of_a_folder_of_its_own_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(param_files, "PARAMS", tmp_path)
+    with pytest.raises(InputError, match="cannot be the name of a run"):
+        params.load_run(name)
+
+
+@pytest.fixture
+def two_runs(tmp_path, monkeypatch):
+    for folder in ("size", "hardware", "task", "model"):
+        (tmp_path / folder).symlink_to(param_files.PARAMS / folder)
+    monkeypatch.setattr(param_files, "PARAMS", tmp_path)
+    return lambda **said: [(tmp_path / f"{name}.yaml").write_text(text) for name, text in said.items()]
+
+
+@pytest.mark.parametrize("name", ["a run", "übung", "u\u0308bung", "a.b", "007", "mine_2"])
+def test_other_names_are_taken(name, two_runs):
+    two_runs(**{name: "epochs: 2\n"})
+    assert params.load_run(name).folder.name == name
+
+
+def test_two_runs_do_not_share_a_folder(two_runs):
+    two_runs(mine="epochs: 2\n", **{"mine-smoke": "epochs: 3\n", "mine-standard": "epochs: 4\n"})
+    with pytest.raises(InputError, match="'mine-smoke' would share a folder with 'mine' in another size"):
+        params.load_run("mine-smoke")
+    assert params.load_run("mine", "smoke").folder.name == "mine-smoke"
+    assert params.load_run("mine-standard").folder.name == "mine-standard", "no run of mine is called so"
+
+
+def test_the_path_of_a_runs_file_is_told_its_name(two_runs):
+    two_runs(mine="epochs: 2\n")
+    with pytest.raises(InputError, match="did you mean 'mine'"):
+        params.load_run("params/mine.yaml")
+    with pytest.raises(InputError, match="did you mean 'mine'"):
+        params.load_run("mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("engines_tried=['tensorrt']", "'engines_tried' is 'tensorrt'; give 'pytorch', 'torch.compile', 'onnxruntime'"),
+        ("routes_tried=[nope]", "'routes_tried' is 'nope'; give 'labels'"),
+        ("students_tried=['3x384@']", "'students_tried' has '3x384@'; give 'teacher', '3x384'"),
+        ("uniform_tried=['0.5']", "'uniform_tried' has '0.5'; give per cent"),
+        ("batch_sizes=[8, 8]", "give each value once"),
+        ("n_train=1e3", "write 1000"),
+        ("n_train=010", "write 10"),
+        ("minutes=1:30", "give a number"),
+    ],
+)
+def test_words_are_checked_before_anything_runs(setting, says):
+    with pytest.raises(InputError) as told:
+        params.load_run("docs-cpu", "smoke", overrides=params.split_overrides(setting))
+    assert says in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_teacher_that_is_nowhere_is_told_before_a_result_is_set_aside(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FFLIB_OUTPUTS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(workflow.execute, "check", lambda run: pytest.fail("results were looked at"))
+    assert workflow.main(["book", "--size", "smoke", "--set", "teacher=nobody/nothing"]) == 2
+    assert "cannot get the model nobody/nothing" in capsys.readouterr().err
+
+
+def test_a_plan_tells_what_is_wrong_with_the_task_once(monkeypatch, capsys):
+    monkeypatch.setattr(snake, "dry_run", lambda config: pytest.fail("snakemake was asked"))
+    assert plan.main(["--run", "docs-cpu", "--size", "smoke", "--set", "task=nope"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_goals_of_one_make_follow_one_another():
+    assert ".NOTPARALLEL:" in (ROOT / "Makefile").read_text().splitlines()
+
+
+def test_what_python_heeds_before_a_line_of_it_runs_never_reaches_it():
+    """By symptom: PYTHONHASHSEED=abc ends every command with a fatal error of Python."""
+    names = ["PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONPATH", "PYTHON_CPU_COUNT"]
+    text = (ROOT / "Makefile").read_text() + "\nshow:\n\t@env | grep -c " + " ".join(f"-e ^{name}=" for name in names)
+    environ = {name: value for name, value in os.environ.items() if name not in (*VARIABLES, "MAKEFLAGS", "MAKELEVEL")}
+    environ |= dict.fromkeys(names, "abc")
+    told = subprocess.run(
+        ["make", "-f", "-", "show"], input=text, env=environ, capture_output=True, text=True, cwd=ROOT
+    )
+    assert told.stdout == "0\n"
+
+
+@pytest.mark.parametrize("kind", ["size", "hardware", "sweep"])
+def test_a_path_is_no_name_of_a_file_in_params(kind):
+    with pytest.raises(InputError, match=f"there is no {kind} '../docs-cpu'"):
+        param_files.read(kind, "../docs-cpu")

@@ -11,6 +11,8 @@ from conftest import examples_of, tiny_classifier
 
 from fflib import hub
 from fflib.book import execute, plan, snake
+from fflib.data import text_lengths
+from fflib.distillation.teacher import TeacherOutputs
 from fflib.files import InputError, write_json
 from fflib.model import cache, checkpoints, training
 from fflib.runs import params, provenance, records
@@ -92,6 +94,42 @@ def test_answers_that_were_kept_and_changed_are_computed_again(folder, harm, tmp
     np.testing.assert_array_equal(cache.predict_cached(model, examples), first)
 
 
+@pytest.mark.parametrize("note", [b"", b"null", b"[]", b'{"key": "x"}', b'{"key": "x", "history": {"nonsense": 1}}'])
+def test_a_note_of_a_training_that_is_none_is_no_traceback(folder, note):
+    (folder / "training.json").write_bytes(note)
+    assert cache._saved_note(folder) == {}
+
+
+@pytest.mark.parametrize("harm", [cut_short, zeros_inside, gone])
+def test_hidden_states_that_were_kept_and_changed_are_computed_again(folder, harm, tmp_path):
+    examples, model = examples_of([9] * 60), checkpoints.load(folder)
+    feature = ("hidden", 1)
+
+    def states():
+        outputs = TeacherOutputs(model, examples)
+        outputs.prepare([feature])
+        return np.array(outputs._rows[feature])
+
+    first = states()
+    (path,) = (tmp_path / "cache" / "predictions").glob("*/hidden-1.npy")
+    written = path.stat().st_mtime_ns
+    np.testing.assert_array_equal(states(), first)
+    assert path.stat().st_mtime_ns == written, "it is read where it is whole"
+    harm(path)
+    np.testing.assert_array_equal(states(), first)
+
+
+@pytest.mark.parametrize("content", [b"3", b"null", b"true", b"", b"[32]"])
+def test_a_length_that_is_none_is_counted_again(content, tmp_path, monkeypatch):
+    monkeypatch.setenv("FFLIB_CACHE", str(tmp_path))
+    monkeypatch.setattr(text_lengths, "_counted", lambda *_: np.array([20]))
+    texts = [("a house by the sea",)]
+    assert text_lengths.length_for(texts) == 32
+    (path,) = (tmp_path / "lengths").iterdir()
+    path.write_bytes(content)
+    assert text_lengths.length_for(texts) == 32 and json.loads(path.read_bytes()) == 32
+
+
 @pytest.fixture
 def finished(tmp_path, monkeypatch) -> params.Run:
     """A run whose chapters have a record each, as this code would write it, and the first a teacher."""
@@ -128,6 +166,17 @@ def test_a_plan_names_what_a_book_will_make_again(finished, harm, monkeypatch, c
     names = [line.partition(",")[0].partition(" (")[0].rsplit("/", 1)[1] for line in lines if "/" in line]
     assert names == [*(f"{name}.json" for name in [*params.chapters()[1:], "00_introduction"]), "index.html"]
     assert "model.safetensors" in lines[0] and "Nothing" not in "".join(lines)
+
+
+@pytest.mark.parametrize("content", [b"null", b"[]", b"{}", bytes(900), b'{"chapter": "04_pruning", "facts": 3}'])
+def test_a_record_that_is_none_is_set_aside(finished, content):
+    (finished.folder / "results" / "04_pruning.json").write_bytes(content)
+    assert execute.check(finished) == ["04_pruning"]
+
+
+def test_a_config_that_is_none_is_damage(finished):
+    (finished.folder / "models" / "teacher-0" / hub.CONFIG).write_text("null")
+    assert "config.json is missing or damaged" in records.damage(finished.folder, params.BASELINE)
 
 
 def test_a_record_that_is_cut_short_is_planned_too(finished):

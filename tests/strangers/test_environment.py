@@ -134,7 +134,9 @@ def test_all_of_it_at_once_changes_nothing_and_home_cannot_be_written(home, host
 
 
 @pytest.mark.parametrize(
-    "name", [*HOSTILE, "JUPYTER_PATH", "IPYTHONDIR", "PYTHONSTARTUP", "KMP_AFFINITY", "MALLOC_CONF"]
+    "name",
+    [*HOSTILE, "JUPYTER_PATH", "IPYTHONDIR", "PYTHONSTARTUP", "KMP_AFFINITY", "MALLOC_CONF"]
+    + ["LD_PRELOAD", "DNNL_MAX_CPU_ISA", "ORT_LOG_LEVEL", "USE_TORCH", "TRANSFORMERS_VERBOSITY", "PYTHON_CPU_COUNT"],
 )
 def test_what_bends_results_is_dropped_and_told(name, monkeypatch):
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # in a notebook MPLBACKEND is set anew
@@ -143,6 +145,14 @@ def test_what_bends_results_is_dropped_and_told(name, monkeypatch):
     assert name not in environ
     assert told == ([] if name in ("PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE") else [name])
     assert {"PATH", "HF_HOME", "FFLIB_OUTPUTS", "HF_HUB_OFFLINE"} < {*environ}
+
+
+def test_a_notebook_whose_python_skips_the_checks_before_timing_is_refused():
+    code = "import sys, types; sys.modules['ipykernel'] = types.ModuleType('ipykernel'); import fflib; print('taken')"
+    for option, taken in (([], True), (["-O"], False)):
+        done = subprocess.run([sys.executable, *option, "-c", code], capture_output=True, text=True, cwd=ROOT)
+        assert (done.returncode == 0, done.stdout) == (taken, "taken\n" if taken else "")
+        assert taken or (done.stderr.startswith("error: this Python skips assertions") and done.stderr.count("\n") == 1)
 
 
 def test_what_is_ours_is_not_told_a_second_time():

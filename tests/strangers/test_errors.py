@@ -62,6 +62,13 @@ def test_one_that_the_system_killed_could_not_so_it_is_said_for_it(capsys, how):
             "there is no run 'x'",
         ),
         ("OSError: [Errno 28] No space left on device: '.snakemake/log'", "[Errno 28] No space left on device: '.sn"),
+        (
+            'InputFunctionException in rule chapter in file "/a b/Snakefile", line 112:\nError:\n  InputError: '
+            "unknown task 'x'; the tasks are a, or a file\nWildcards:\n  folder=outputs/a\n  chapter=09\nTraceback:\n"
+            '  File "/a b/Snakefile", line 118, in <lambda>\n  File "/a b/fflib/registry.py", line 40, in get_task '
+            "(rule chapter, line 147, /a b/Snakefile)",
+            "error: unknown task 'x'; the tasks are a, or a file\n",
+        ),
         ("MissingOutputException in rule chapter in file /a: Job 1 completed", "Job 1 completed"),
         ("WorkflowError:\nFailed to open source file.", "Failed to open source file."),
     ],

@@ -74,6 +74,23 @@ def test_the_line_that_spreadsheets_write_for_each_other_names_the_separator(des
     assert texts_of(describe("sep=|\r\n" + table(separator="|"))) == EXPECTED
 
 
+@pytest.mark.parametrize("start", ['"sep=;"\r\n', "\ufeffsep=;\n", "\n\n", "\ufeff\ufeff", "   \n"])
+def test_what_stands_before_the_names_of_the_columns_is_no_row(describe, start):
+    assert texts_of(describe(start + table(separator=";"))) == EXPECTED
+
+
+def test_a_space_behind_each_separator_belongs_to_it(describe):
+    rows = "".join(f'"{row["body"]}, yes", "{row["mood"]}"\n' for row in ROWS)
+    path = describe("body, mood\n" + rows)
+    assert texts_of(path) == sorted((f"{row['body']}, yes",) for row in ROWS)
+    assert get_task(path).labels == ("down", "up")
+
+
+@pytest.mark.parametrize("end", ["   \n", "\n\n", "\t\n"])
+def test_an_empty_last_line_is_no_row(describe, end):
+    assert texts_of(describe(table() + end)) == EXPECTED
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_marked_encodings_are_read(describe, encoding, kind):
@@ -90,6 +107,23 @@ def test_an_encoding_without_a_mark_is_asked_for_and_read_when_named(describe):
     with pytest.raises(InputError, match="UTF-16 without a mark.*'encoding: utf-16-le'"):
         get_task(describe(table(rows).encode("utf-16-le")))
     assert len(texts_of(describe(table(rows).encode("utf-16-le"), encoding="utf-16-le"))) == 60
+    with pytest.raises(InputError, match="UTF-32 without a mark.*'encoding: utf-32-be'"):
+        get_task(describe(table(rows).encode("utf-32-be")))
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "message"),
+    [
+        (table().encode(), "utf-16", "is UTF-8 text, so 'encoding: utf-16' would garble it"),
+        (table().encode("utf-16-le"), "utf-16-be", "utf-16-be has its bytes the wrong way round"),
+        (table().encode() + bytes(50), None, r"line 62: the file ends there in bytes of 0, damaged"),
+        (table().encode() + bytes(9000), None, r"line 62: the file ends there in bytes of 0, damaged"),
+        (table()[:-40].encode(), None, r"line 60: not as many .*; complete it, or put a text that goes on"),
+    ],
+)
+def test_bytes_that_are_not_what_is_said_are_no_empty_file(describe, content, encoding, message):
+    with pytest.raises(InputError, match=message):
+        get_task(describe(content, encoding=encoding))
 
 
 @pytest.mark.parametrize(
@@ -108,6 +142,12 @@ def test_a_wrong_encoding_is_not_obeyed(describe, encoding, message):
         (b"\x1f\x8b", "unpack it"),
         (b"PAR1", "parquet"),
         (b"\xd0\xcf\x11\xe0", "old spr"),
+        (b"BZh91AY&SY", "compressed; unpack it"),
+        (b"\xfd7zXZ\0", "compressed; unpack it"),
+        (b"\x28\xb5\x2f\xfd", "compressed; unpack it"),
+        (b"SQLite format 3\0", "a database"),
+        (b"\x80\x04\x95", "a pickle, which could run code"),
+        (b"%PDF-1.7", "a PDF"),
     ],
 )
 def test_what_is_no_text_is_told_what_it_is(describe, start, message):
@@ -183,6 +223,41 @@ def test_two_columns_of_one_name_are_refused(describe):
         get_task(describe('{"body": "a", "mood": "up", "mood": "down"}\n', "mine.jsonl"))
 
 
+@pytest.mark.parametrize(("names", "rows"), [("", ","), (",", ""), (",,", ""), ("", ",,"), (",,", ",,"), (",", ", ")])
+def test_separators_at_the_end_of_each_line_are_no_columns(describe, names, rows):
+    path = describe(f"body,mood{names}\n" + "".join(f"{row['body']},{row['mood']}{rows}\n" for row in ROWS))
+    assert texts_of(path) == EXPECTED and get_task(path).labels == ("down", "up")
+
+
+def test_a_separator_at_the_end_of_some_lines_is_one_of_a_text(describe):
+    rows = [{"mood": row["mood"], "body": row["body"] + "," * (i == 7)} for i, row in enumerate(ROWS)]
+    with pytest.raises(
+        InputError, match=r"line 9: not as many columns .*\(3 instead of 2.*put texts with ',' in quotes"
+    ):
+        get_task(describe(table(rows)))
+
+
+def test_names_of_the_columns_that_come_again_are_no_class(describe):
+    with pytest.raises(InputError, match=r"mine\.csv, line 62: the names of the columns stand there again"):
+        get_task(describe(table() * 3))
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("My reviews,,\nbody,mood,\n", "line 1: there is no column 'body'; the columns are My reviews"),
+        ("'body','mood'\n'a','up'\n", "the columns are \"'body'\", \"'mood'\""),
+        ("<!DOCTYPE html>\n<html>\n", "the columns are <!DOCTYPE html>"),
+        ("body^mood\n", "the columns are body^mood"),
+        ("x" * 5000 + "\n", f"the columns are {'x' * 60}..."),
+    ],
+)
+def test_a_first_line_that_names_other_columns_is_shown(describe, content, shown):
+    with pytest.raises(InputError) as told:
+        get_task(describe(content))
+    assert shown in str(told.value) and "mine.csv, line 1" in str(told.value)
+
+
 def test_columns_without_a_name_are_no_harm(describe):
     assert texts_of(describe("body,mood,,\n" + "".join(f"{r['body']},{r['mood']},,\n" for r in ROWS))) == EXPECTED
 
@@ -191,6 +266,19 @@ def test_a_column_that_is_missing_by_a_space_is_shown_with_it(describe):
     rows = [{"body ": row["body"], "mood": row["mood"]} for row in ROWS]
     with pytest.raises(InputError, match="there is no column 'body'; the columns are 'body ', mood"):
         get_task(describe(table(rows)))
+
+
+def test_a_column_that_is_missing_by_its_letters_is_shown_with_them(describe):
+    rows = [{"gru\u0308n": row["body"], "mood": row["mood"]} for row in ROWS]
+    with pytest.raises(InputError) as told:
+        get_task(describe(table(rows), text="gr\u00fcn"))
+    assert "the columns are 'gru\\u0308n', mood" in str(told.value)
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/mine.csv"])
+def test_a_home_that_is_nobodys_is_told(describe, path):
+    with pytest.raises(InputError, match="there is no home folder for '~nobody"):
+        get_task(describe(table(), file=path))
 
 
 @pytest.mark.parametrize(
@@ -268,10 +356,29 @@ def test_labels_that_are_listed_are_the_very_ones(describe, listed, labels):
     assert Counter(load_split(path, "train").labels.tolist()).keys() == {0, 1}
 
 
-@pytest.mark.parametrize("nothing", ["nan", "NaN", "NULL", "None", "N/A", "\\N", "#N/A", "\u200b"])
+@pytest.mark.parametrize(
+    "nothing", ["nan", "NaN", "NULL", "None", "N/A", "\\N", "#N/A", "\u200b", "?", "-", "#REF!", "(null)", "(blank)"]
+)
 def test_a_sign_for_nothing_becomes_no_class_in_silence(describe, nothing):
     with pytest.raises(InputError, match=r"mine\.csv: 20 rows have the mood .* mostly means that there is none; take "):
         get_task(describe(table(labelled("up", "down", nothing))))
+
+
+def test_minus_one_beside_numbers_is_no_class_in_silence_and_may_be_listed(describe):
+    rows = labelled("0", "1", "-1")
+    with pytest.raises(InputError, match=r"20 rows have the mood '-1', which mostly means that there is none"):
+        get_task(describe(table(rows)))
+    assert get_task(describe(table(rows), labels=[-1, 0, 1])).labels == ("-1", "0", "1")
+    for pair in (("-1", "1"), ("+", "-"), ("-1", "neutral")):
+        assert {*get_task(describe(table(labelled(*pair)))).labels} == {*pair}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [("1,0", "10,0"), ("1,000", "2,000"), ("0,5", "1,5"), ("I", "L"), ("A", "O"), ("нет", "да"), ("2.1", "2.10.1")],
+)
+def test_labels_that_only_resemble_each_other_are_classes(describe, labels):
+    assert {*get_task(describe(table(labelled(*labels), ";"))).labels} == {*labels}
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", "  "])
@@ -282,11 +389,22 @@ def test_rows_without_a_label_are_counted(describe, missing):
 
 @pytest.mark.parametrize(
     "alike",
-    [("up", "Up"), ("up", "up\u200b"), ("caf\u00e9", "cafe\u0301"), ("1", "1.0"), ("1", "01"), ("a b", "a\xa0b")],
+    [
+        *(("up", "Up"), ("up", "up\u200b"), ("caf\u00e9", "cafe\u0301"), ("1", "1.0"), ("1", "01"), ("a b", "a\xa0b")),
+        *(
+            ("1", "1,0"),
+            ("1000", "1,000"),
+            ("1000", "1.000"),
+            ("0", "O"),
+            ("10", "1O"),
+            ("up", "u\u0440"),
+            ("1", "\uff11"),
+        ),
+    ],
 )
 def test_labels_that_look_alike_are_not_two_classes_in_silence(describe, alike):
     with pytest.raises(InputError, match=r"mine\.csv: the mood .* rows\) look alike; write them alike, or list both"):
-        get_task(describe(table(labelled("down", *alike))))
+        get_task(describe(table(labelled("down", *alike), ";")))
 
 
 @pytest.mark.parametrize("value", [["up"], {"is": "up"}, float("inf")])
@@ -310,6 +428,82 @@ def test_texts_that_are_signs_for_nothing_are_told(describe, capfd):
     assert (
         "in 2 rows of mine.csv the body is a sign for nothing, the first at mine.csv, line 2" in capfd.readouterr().err
     )
+
+
+@pytest.mark.parametrize("text", ["\u200b\u200b", "\x01\x02", "\ufeff", "\u2028", "\xa0"])
+def test_a_text_in_which_nothing_shows_is_none(describe, text):
+    with pytest.raises(
+        InputError, match=r"mine\.csv, line 62: mine: column 'body' is .* must hold some text; write it"
+    ):
+        get_task(describe(table([*ROWS, {"body": f'"{text}"', "mood": "up"}])))
+
+
+@pytest.mark.parametrize("text", ["😀", "👩‍👩‍👧", "مرحبا", "؟", "🇩🇪"])
+def test_signs_alone_are_a_text(describe, text):
+    rows = [row | {"body": text * (i + 1)} for i, row in enumerate(ROWS)]
+    assert texts_of(describe(table(rows), max_length=64)) == sorted((row["body"],) for row in rows)
+
+
+def test_equal_texts_of_two_classes_are_told(describe, capfd):
+    rows = [{"body": f"text {i // 2}", "mood": ("up", "down")[i % 2]} for i in range(120)]
+    get_task(describe(table(rows), max_length=32))
+    told = "60 rows of mine.csv have the text of an earlier row and another mood, the first at mine.csv, line 3"
+    assert told in capfd.readouterr().err
+
+
+# ---- how rows are divided --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines", "message"),
+    [
+        ([{"body": "same", "mood": row["mood"]} for row in ROWS], {}, "mine.csv: 60 rows have only 1 different texts"),
+        (
+            [row | {"who": "x"} for row in ROWS],
+            {"apart_by": "who"},
+            "only 1 different values of who, and equal ones stay",
+        ),
+        (
+            [row | {"who": i if i < 5 else ""} for i, row in enumerate(ROWS)],
+            {"apart_by": "who"},
+            "only 6 different values of who, .* so that train would have 2 rows; name another 'apart_by'",
+        ),
+        (ROWS, {"apart_by": "mood"}, "mine.yaml: apart_by names the label"),
+        (ROWS, {"apart_by": "who"}, "mine.csv, line 1: there is no column 'who'"),
+        (ROWS, {"metric": "accuracy of the choice"}, "there is no metric .*; there are accuracy, macro F1, matthews"),
+        (ROWS, {"quotes": 0}, "quotes is 0; give true or false"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused_with_the_column(describe, rows, lines, message):
+    with pytest.raises(InputError, match=message):
+        get_task(describe(table(rows), max_length=32, **lines))
+
+
+NEW = [{"body": f"new {i}", "mood": ("up", "down")[i % 2]} for i in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (ROWS, r"all rows of test\.csv stand in mine\.csv too; name a test_file of other texts"),
+        (NEW[:5], r"test\.csv has 5 rows, at least 6 are needed"),
+        ([{"text": "a", "mood": "up"}], r"test\.csv, line 1: there is no column 'body'; the columns are text, mood"),
+        ([*NEW, {"body": "", "mood": "up"}], r"test\.csv, line 22: mine: column 'body' is ''"),
+        ([*NEW, {"body": "x" * 200_000, "mood": "up"}], r"test\.csv, line 22: a text of 200,000 characters"),
+        ([*NEW, {"body": "a", "mood": ""}], r"test\.csv, line 22: mood='' is not among the labels of training"),
+        ([*NEW, {"body": "a", "mood": "Up"}], r"test\.csv, line 22: mood='Up' is not among the labels .*'up'; correct"),
+    ],
+)
+def test_a_test_file_is_read_as_strictly_and_named(describe, tmp_path, rows, message):
+    (tmp_path / "test.csv").write_text(table(rows))
+    with pytest.raises(InputError, match=message):
+        get_task(describe(table(), test_file=str(tmp_path / "test.csv"), max_length=32))
+
+
+def test_a_test_file_without_a_class_of_train_is_told(describe, tmp_path, capfd):
+    (tmp_path / "test.csv").write_text(table(NEW[::2]))
+    get_task(describe(table(), test_file=str(tmp_path / "test.csv"), max_length=32))
+    assert "no row of test.csv has the mood 'down': nothing is reported of it" in capfd.readouterr().err
 
 
 # ---- lengths ---------------------------------------------------------------------------------------------------------
@@ -352,6 +546,15 @@ def test_the_tokenizer_is_that_of_the_teacher(describe):
         (b"- a\n- b\n", "mine.yaml must hold lines of the form 'name: value'"),
         (b"1: 2\n", "mine.yaml must hold lines of the form 'name: value'"),
         (None, r"mine\.yaml cannot be read \(Is a directory\)"),
+        (b"n_train: 010\n", "'n_train' is a int, but got the str '010'; write 10"),
+        (b"minutes: 1:30\n", "'minutes' is a float, but got the str '1:30'"),
+        (b"n_train: 1e3\n", "'n_train' is a int, but got the str '1e3'; write 1000"),
+        (b"weak_teacher: no\n", "'weak_teacher' is a str, but got the bool False; give a str, in quotes"),
+        (b"seeds: [0, 0]\n", r"'seeds' is \[0, 0\]; give each value once"),
+        (b"size: 1\n", "mine.yaml: size is 1; give one text"),
+        (b"hardware: [cpu]\n", r"mine.yaml: hardware is \['cpu'\]; give one text"),
+        (b"full:\n  epoch: 2\n", "no chapter has a parameter 'epoch'; did you mean 'epochs'"),
+        (b"standard:\n  epochs: many\n", "'epochs' is a int, but got the str 'many'"),
     ],
 )
 def test_a_file_in_params_that_says_nothing_is_refused(tmp_path, monkeypatch, content, message):

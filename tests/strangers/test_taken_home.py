@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -118,3 +119,52 @@ def test_a_damaged_file_is_one_sentence(whole, tmp_path, name, part):
     told = asked(folder, "a river")
     assert told.returncode == 2 and told.stderr.count(b"\n") == 1
     assert told.stderr.startswith(b"error: ") and b"is damaged" in told.stderr
+
+
+def shell(folder: Path, command: str) -> subprocess.CompletedProcess:
+    script = f"{sys.executable} {folder / 'classify.py'}"
+    return subprocess.run(command.format(script), shell=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("{} 'a river' > /dev/full", b"(No space left on device)"),
+        ("{} <&-", b"it needs a text, as an argument or on stdin"),
+        ("{} 'a river' >&-", b"and an open stdout"),
+        ("printf 'a river\\n\\n' | {}", b"text 2 ('') must be text, none of them empty"),
+        ("cd / && {} ''", b"text 1 ('') must be text"),
+    ],
+)
+def test_what_a_shell_can_do_to_it_is_one_sentence(whole, command, says):
+    told = shell(whole, command)
+    assert told.returncode == 2 and told.stderr.startswith(b"error: ") and says in told.stderr
+    assert told.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("command", ["printf 'a river' | {}", "printf 'a river\\r\\n' | {}", "cd / && {} 'a river'"])
+def test_ends_of_lines_and_folders_change_no_answer(whole, command):
+    assert shell(whole, command).stdout == asked(whole, "a river").stdout != b""
+    assert shell(whole, command.replace("{}", "PYTHONOPTIMIZE=2 {}")).stdout == asked(whole, "a river").stdout
+
+
+def test_help_is_no_text(whole):
+    told = asked(whole, "--help")
+    assert told.stdout.decode().splitlines()[-1] == "The fields here: text" and told.returncode == 0
+
+
+def test_packages_that_are_missing_are_named(whole):
+    command = [sys.executable, "-S", str(whole / "classify.py"), "a river"]
+    told = subprocess.run(command, capture_output=True, timeout=60)
+    assert told.returncode == 2 and told.stderr.count(b"\n") == 1
+    assert told.stderr.startswith(b"error: No module named 'numpy'; install what is missing with: ")
+
+
+def test_an_interrupt_ends_it_without_a_traceback(whole):
+    command = [sys.executable, str(whole / "classify.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdin.write(b"a river\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(60), process.stderr.read()) == (130, b"")

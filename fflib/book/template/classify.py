@@ -5,11 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read as the next lines load it: else it tells of model and machine
-import numpy as np  # noqa: E402
-import onnxruntime  # noqa: E402
-from tokenizers import Tokenizer  # noqa: E402
-
 HERE, FILES = Path(__file__).resolve().parent, ("config.json", "tokenizer.json", "model.onnx")
 
 
@@ -19,6 +14,13 @@ def stop(sentence):
     sys.exit(2)
 
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read as the next lines load it: else it tells of model and machine
+try:
+    import numpy as np
+    import onnxruntime
+    from tokenizers import Tokenizer
+except ImportError as lacking:
+    stop(f"{lacking}; install what is missing with: {sys.executable} -m pip install -r {HERE / 'requirements.txt'}")
 if missing := [name for name in FILES if not (HERE / name).is_file()]:
     stop(f"{HERE} lacks {' and '.join(missing)}; copy the whole folder")
 try:
@@ -75,14 +77,24 @@ def answer_all():
     for number, text in asked():
         fields = text.rstrip("\r\n").split("\t")
         if len(fields) != len(config["text_fields"]) or not all(field.strip() for field in fields):
-            stop(f"text {number} ({text[:60]!r}) must be {'<tab>'.join(config['text_fields'])}, none of them empty")
+            wanted = "<tab>".join(config["text_fields"])
+            stop(f"text {number} ({text.strip()[:60]!r}) must be {wanted}, none of them empty")
         scores = logits(*(unmarked(fields) if config["words_marked"] else (fields,)))
         print(config["labels"][scores.argmax()], f"{1 / np.exp(scores - scores.max()).sum():.4f}", sep="\t", flush=True)
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        sys.exit(print(f"{__doc__}\nThe fields here: {'<tab>'.join(config['text_fields'])}"))
+    if sys.stdout is None or not (sys.argv[1:] or sys.stdin):
+        stop("it needs a text, as an argument or on stdin, and an open stdout for the answer")
     sys.stdout.reconfigure(encoding="utf-8")
     try:
         answer_all()
     except BrokenPipeError:  # who reads has enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as failed:  # a full disk; what is left in the buffer could not be written either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stop(f"texts cannot be read or answers not be written ({failed.strerror}); mend that and start again")
