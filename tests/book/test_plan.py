@@ -67,7 +67,8 @@ def test_each_step_has_its_time_and_all_their_sum(home):
     ]
 
 
-def test_what_no_record_tells_is_said(home):
+def test_what_no_record_tells_is_said(home, monkeypatch):
+    monkeypatch.setattr(plan.scale, "estimate", lambda run, chapter: None)  # nor that of another size
     run = Run("a", "cpu", "standard", home / "outputs" / "a", {})
     assert "in all" not in plan.told(plan.steps(SAID), [run])
     record(home / "outputs" / "a", "01_baseline", 150)

@@ -230,7 +230,14 @@ def test_a_run_takes_the_teacher_of_the_one_it_begins_after_in_its_own_size(home
     assert params.before([run, params.load_run("a", "smoke")]) == [], "it is among them, and runs whole"
 
 
-@pytest.mark.parametrize("other", ["c", "b", 7, ["a"]])
+@pytest.mark.parametrize("other", [7, ["a"]])
+def test_what_a_run_begins_after_is_a_name(home, other):
+    after(home, "b", other)
+    with pytest.raises(InputError, match="after is .*; give one text"):
+        params.load_run("b")
+
+
+@pytest.mark.parametrize("other", ["c", "b"])
 def test_a_run_begins_after_none_that_begins_after_it(home, other):
     after(home, "c", "b")
     after(home, "b", other)

@@ -97,7 +97,7 @@ def test_nothing_is_overwritten_and_names_are_names(measured, capsys):
     for name in ("", "../x", ".hidden", "a/b"):
         assert core_split.main(["--write", name]) == 2
         assert "is no name for a file" in capsys.readouterr().err
-    assert sorted(path.name for path in (measured / "hardware").iterdir()) == ["cpu.yaml"]
+    assert sorted(path.name for path in (measured / "hardware").iterdir()) == ["cpu.yaml", "gpu.yaml"]
 
 
 def test_a_run_without_the_chapter(tmp_path, monkeypatch, capsys):

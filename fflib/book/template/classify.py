@@ -77,8 +77,8 @@ def answer_all():
     for number, text in asked():
         fields = text.rstrip("\r\n").split("\t")
         if len(fields) != len(config["text_fields"]) or not all(field.strip() for field in fields):
-            wanted = "<tab>".join(config["text_fields"])
-            stop(f"text {number} ({text.strip()[:60]!r}) must be {wanted}, none of them empty")
+            wanted, line = "<tab>".join(config["text_fields"]), text.rstrip("\r\n")
+            stop(f"text {number} ({line[:60]!r}) must be {wanted}, none of them empty")
         scores = logits(*(unmarked(fields) if config["words_marked"] else (fields,)))
         print(config["labels"][scores.argmax()], f"{1 / np.exp(scores - scores.max()).sum():.4f}", sep="\t", flush=True)
 
