@@ -1,10 +1,10 @@
-"""Make a student that comes with the book: taught on far more than train, for longer than a reader waits.
+"""Make a student that comes with the book: taught on all of train, for longer than a reader waits.
 
     python -m fflib.distillation.make_student 3x384@2,4,6        makes it anew, with its record (43 minutes, two cores)
     python -m fflib.distillation.make_student 2x384@3,6
 
-It learns from the teacher that comes with the book (`model.shipped`) alone, never from labels, on the texts of
-`data.docs_transfer`, and is kept as `shipped_student` reads it.
+It learns from the teacher that comes with the book (`model.shipped`) alone, never from labels, and is kept as
+`shipped_student` reads it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from fflib.data import docs_transfer, metrics, registry, splits
+from fflib.data import metrics, registry
 from fflib.distillation import losses, shipped_student
 from fflib.distillation import stages as learning
 from fflib.distillation.objective import Distillation, Objectives
@@ -38,7 +38,7 @@ AFTER_THE_CUT = DistillationStage("after the cut", Objectives(logits=1.0), repla
 
 
 def make(name: str) -> Path:
-    """Distil a student of a shape of `ANSWER_EPOCHS` on the transfer set; write the file and its record.
+    """Distil a student of a shape of `ANSWER_EPOCHS` on all of the task's train; write the file and its record.
 
     Interrupted, it goes on where it was. Dev chooses the weights; test is scored for the record alone.
     """
@@ -46,7 +46,6 @@ def make(name: str) -> Path:
     machine = hardware.card()  # now: the commit that the code is of, before a file changes
     task, tokenizer = registry.get_task(shipped.TASK), checkpoints.load_tokenizer(shipped.BASE)
     texts, folder = shipped.tokenized(task, tokenizer), cache_dir("shipped")
-    texts["train"] = splits.tokenize(docs_transfer.load(), tokenizer, shipped.LENGTH)
     teacher_file = shipped.file_for(task, shipped.BASE)
     teacher, _ = shipped.take(teacher_file, shipped.BASE, task, folder / "teacher", tokenizer)
 

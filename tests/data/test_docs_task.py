@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from fflib.data import docs_task, docs_transfer, docstrings
+from fflib.data import docs_task, docstrings
 from fflib.files import InputError
 
 NO_MINIMUM = {"train": 0, "dev": 0, "test": 0}
@@ -158,19 +158,6 @@ def test_those_that_share_most_words_are_partners_and_each_round_has_others():
     for one, other in zip(rounds[::2], rounds[1::2], strict=True):
         assert one.label == other.label  # both stay, or both change places
         assert {one.described, other.described} == {one.parameter, other.parameter}
-
-
-def test_the_transfer_set_is_larger_and_knows_train_alone(orchard):
-    """Its module has its test here: it pairs the same functions, made as this file makes them."""
-    splits = docs_task.build(["orchard"], NO_MINIMUM)
-    records = docs_transfer.records(["orchard"])
-    texts = [(each["parameter"], each["function"]) for each in records]
-    modules = {split: {each["module"] for each in splits[split]} for split in splits}
-    assert len(set(texts)) == len(texts) > len({(r["parameter"], r["function"]) for r in splits["train"]})
-    assert {each["module"] for each in records} == modules["train"], "dev and test stay unseen"
-    assert records == docs_transfer.records(["orchard"]), "the same each time"
-    split = docs_transfer.load(["orchard"])
-    assert split.texts == texts and set(split.labels) == {0, 1}
 
 
 def test_descriptions_that_may_both_be_right_are_no_partners():

@@ -24,7 +24,6 @@ def test_the_file_makes_the_student_that_the_record_scores(tmp_path, monkeypatch
     monkeypatch.setattr(shipped, "LENGTH", 16)
     monkeypatch.setattr(make_student.checkpoints, "load_tokenizer", lambda _: tokenizer)
     monkeypatch.setattr(splits, "load_split", lambda _, name: splits.text_split("docs", name, pairs, gold))
-    monkeypatch.setattr(make_student.docs_transfer, "load", lambda: splits.text_split("docs", "transfer", pairs, gold))
     monkeypatch.setattr(make_student, "ANSWER_EPOCHS", {"2x16@1,3": 2})
     monkeypatch.setattr(make_student, "RANK", 2)
     for name in ("INSIDE", "ANSWERS", "AFTER_THE_CUT"):
