@@ -323,10 +323,13 @@ for rung, way in zip(names, measured[1:], strict=False):
     bench.add_rung(rung, race[way], on=on, below=race[below], **shared | engine | batches)
     below, on = way, rung
 goes_on = on
+small_engine, small_batching = (
+    ("fflib, PyTorch eager", sorted_name) if no_way else ("fflib, nested tensors", no_blanks)
+)
 for way in sixteen:
     name = way.rpartition(",")[0]
     fields = {"model": reference if name == "reference" else name, "precision": kind}
-    fields |= {"engine": "fflib, nested tensors", "batching": no_blanks, "plan": in_length[name]}
+    fields |= {"engine": small_engine, "batching": small_batching, "plan": in_length[name]}
     fields |= {"model_mb": checkpoints.size_mb(models[name]) / 2}
     if not is_served[way]:
         kept_share = f"only {sixteen[way].checked.label_agreement:.1%} of the labels stay"

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from fflib.plotting import BLUE, GREY, LINES, NUMBER, PLAIN, finish, number, put_caption, styled
+from fflib.plotting import ABOVE_AXES, BLUE, GREY, LINES, NUMBER, PLAIN, finish, number, styled
+from fflib.story.figure_parts import log_axis
 
 
 @styled
@@ -25,12 +26,17 @@ def ladder(rows: Sequence[Mapping[str, Any]], caption: str = "") -> Figure:
     axes.barh(places, measured, color=BLUE, height=0.42, label="measured")
     for place, value in zip(places, measured, strict=True):
         axes.text(value, place, f" {number(value)}", va="center", fontsize=8.5, color="black")
-    axes.set(yticks=places, xscale="log", xlabel="requests per second (each line ten times the one before)")
-    axes.set_yticklabels([f"{row['way']}\n{row['in']}" for row in rows], fontsize=8.5)
-    axes.xaxis.set_major_formatter(NUMBER)
+    log_axis(axes, [0.6 * min(measured), *allowed, *measured])  # a bar has to begin somewhere
+    axes.set(yticks=places, xlabel="requests per second (log scale)")
+    axes.set_yticklabels([_name(row) for row in rows], fontsize=8.5)
     axes.invert_yaxis()
-    axes.legend(ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1), fontsize=8.5)
+    axes.legend(ncols=2, **ABOVE_AXES)
     return finish(figure, "Each way beside what the device's limits allow it", caption)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """Return a way with its precision, which some ways have in their name."""
+    return row["way"] if row["way"].endswith(row["in"]) else f"{row['way']}\n{row['in']}"
 
 
 @styled
@@ -40,12 +46,15 @@ def batches(per_s: Mapping[str, Mapping[int, float]], processor_per_s: float, ca
     for (name, points), (color, mark) in zip(per_s.items(), LINES, strict=False):
         axes.plot(list(points), list(points.values()), color=color, marker=mark, label=name)
     axes.axhline(processor_per_s, color=GREY, linestyle="--", label="the processor beside it, one by one")
-    axes.set(xscale="log", yscale="log", xlabel="requests in a batch", ylabel="requests per second")
+    axes.set(xscale="log", xlabel="requests in a batch", ylabel="requests per second")
+    axes.set_ylim(0, 1.1 * max([processor_per_s, *(value for points in per_s.values() for value in points.values())]))
     axes.set_xticks(sorted({batch for points in per_s.values() for batch in points}))
     axes.xaxis.set_major_formatter(NUMBER)
     axes.yaxis.set_major_formatter(NUMBER)
     axes.minorticks_off()
     axes.legend(fontsize=8.5)
-    axes.set_title("A card wants many requests at once")
-    put_caption(figure, caption)
-    return figure
+    ahead = {batch: value > processor_per_s for points in per_s.values() for batch, value in points.items()}
+    last_behind = max((batch for batch in ahead if not ahead[batch]), default=0)
+    first = min((batch for batch in ahead if batch > last_behind), default=None)
+    which = f"Batches of {first} and more are" if first else "No batch is"
+    return finish(figure, f"{which} ahead of the processor, one by one", caption)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawing import checked, title_of
 
 from fflib.card import figures, limits, ways
 from fflib.card.limits import Limits
@@ -37,7 +38,6 @@ def test_rows_set_what_was_measured_beside_what_is_allowed():
     took = Timing(np.full((2, 2), flop / 1e9), np.array([2, 2]))  # twice as long as allowed
     (row,) = ways.prediction_rows(asked, KNOWN, Race({"a": took}))
     assert row["share of it"] == pytest.approx(0.5) and row["limit"] == "operations"
-    assert figures.ladder([row], "a caption").axes[0].get_title(loc="left") is not None
     assert "measured, requests/s" not in ways.prediction_rows(asked, KNOWN)[0]
 
 
@@ -58,6 +58,23 @@ def test_each_batch_goes_where_it_costs_less_and_the_totals_add_up():
     assert divided["times as fast"] == pytest.approx(1.6)
 
 
-def test_the_figure_of_batches_is_drawn():
-    drawn = figures.batches({"student, fp16": {1: 100.0, 16: 900.0}}, 300.0, "a caption")
-    assert [line.get_label() for line in drawn.axes[0].lines][0] == "student, fp16"
+def test_each_bar_is_as_long_as_its_number_and_a_precision_is_written_once():
+    speed = {"at most, requests/s": 50.0, "measured, requests/s": 20.0}
+    rows = [{"way": "sorted, batches", "in": "fp32"} | speed, {"way": "student, fp16", "in": "fp16"} | speed]
+    (axes,) = checked(figures.ladder(rows, "a caption")).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["sorted, batches\nfp32", "student, fp16"]
+    assert [bar.get_width() for bar in axes.patches] == [50, 50, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("per_s", "title"),
+    [
+        ({1: 100.0, 16: 900.0, 64: 950.0}, "Batches of 16 and more are ahead of the processor, one by one"),
+        ({1: 400.0, 16: 200.0, 64: 950.0}, "Batches of 64 and more are ahead of the processor, one by one"),
+        ({1: 100.0, 16: 300.0}, "No batch is ahead of the processor, one by one"),
+    ],
+)
+def test_the_figure_of_batches_says_from_which_on_they_are_ahead(per_s, title):
+    drawn = checked(figures.batches({"student, fp16": per_s}, 300.0, "a caption"))
+    assert title_of(drawn) == title and drawn.axes[0].get_ylim()[0] == 0
+    assert list(drawn.axes[0].lines[0].get_ydata()) == list(per_s.values())
