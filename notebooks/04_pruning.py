@@ -774,6 +774,9 @@ Markdown(tables.kept_against_uniform(map(bench.kept, kept_runs)))
 
 
 # %% tags=["hide-input"]
+kept_by_name = {"unpruned": unpruned_kept} | {each.name: each.kept for each in candidates}
+
+
 def add_rung(rung, name, on, below=None):
     bench.add_rung(
         rung,
@@ -786,7 +789,7 @@ def add_rung(rung, name, on, below=None):
         plan=best_batches,
         model_mb=checkpoints.size_mb(models[name]),
         scored=on_test(models[name]),
-        kept=kept_on_dev(models[name]),
+        kept=kept_by_name[name],
     )
 
 

@@ -183,13 +183,16 @@ dev_rows = thresholds.grid(readings["dev"], shares_sent, kept_on("dev"), operati
 # ## 8.3 Do it: the threshold, chosen on dev
 #
 # A row of this grid is a first reading and a threshold. Two things are asked of it on [dev](glossary.md#dev-and-test). It keeps the
-# [rule](glossary.md#the-rule): so much of the [teacher's](glossary.md#teacher) score (`min_retention`). And it keeps the labels that the
-# same model gives to whole texts (`min_agreement`), as every other way to serve had to. The second demand guards against luck: on a few
-# hundred texts a cut text may *score* better than a whole one, and nothing says that it will again. Of the rows that keep both, the one
-# with the fewest operations is taken. Where several need about as few, it is the one that sends the fewest texts on: it depends least on
-# its threshold.
+# labels that the same model gives to whole texts (`min_agreement`), as every other way to serve had to. And it keeps the
+# [rule](glossary.md#the-rule): so much of the [teacher's](glossary.md#teacher) score (`min_retention`), *without luck*. What is that?
 #
-# Rows that fail are not hidden: the figure shows the whole grid.
+# On some texts the first tokens lead to the right answer and the whole text to a wrong one. But the beginning of a text holds
+# nothing that the whole text lacks, so this is chance. With one row it would not matter: chance takes as much as it gives. The grid
+# has many rows, though, and whoever takes the best of many takes the luckiest. On other texts the luck is gone. So for the
+# rule such answers count as the whole text has them, wrong. Answers that the first reading *loses* count in full.
+#
+# Of the rows that keep both, the one with the fewest operations is taken. Where several need about as few, it is the one that
+# sends the fewest texts on: it depends least on its threshold. Rows that fail are not hidden: the figure shows the whole grid.
 #
 # A margin says little to a reader, so it is *calibrated*: a sigmoid, fitted on dev, turns it into the probability that the whole text
 # would get the same label (Platt scaling). With that, dev predicts how many labels will be kept on test.
@@ -210,8 +213,8 @@ figure = figures.cascades(dev_rows, fitting, min_retention, min_agreement, capti
 show(bench.figure(figure, "cascades"))
 told = (
     f"Chosen: read **{first_tokens} tokens** first, and **{chosen['sent']:.0%}** of the texts again. On dev it keeps "
-    f"{told_share(chosen['retention']) or 'no share'} of the teacher's score and {chosen['agreement']:.1%} of the labels. Predicted by "
-    f"operations: **{chosen['factor']:.2f} times** as fast as *{below}*."
+    f"{told_share(chosen['retention']) or 'no share'} of the teacher's score ({told_share(chosen['without_luck']) or 'no share'} without "
+    f"luck) and {chosen['agreement']:.1%} of the labels. Predicted by operations: **{chosen['factor']:.2f} times** as fast as *{below}*."
 )
 if not fitting:
     told = (

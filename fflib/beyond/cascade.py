@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fflib.data import batching
+from fflib.data import batching, metrics
+from fflib.data.metrics import Gold
 from fflib.data.splits import TokenizedSplit
 from fflib.data.task import SEGMENTS
 from fflib.files import InputError
@@ -112,3 +113,14 @@ def combined(first: np.ndarray, whole: np.ndarray, was_cut: np.ndarray, threshol
     """Return the answers of a cascade [n, classes] from those of both readings, and which texts are read again [n]."""
     again = was_cut & (margins(first) < threshold)
     return np.where(again[:, None], whole, first), again
+
+
+def without_luck(answers: np.ndarray, whole: np.ndarray, gold: Gold) -> np.ndarray:
+    """Return the ``answers`` of a system where the served model, asked for ``whole`` texts, is right, and else its own.
+
+    All logits are [n, classes]. A part of a text holds nothing that the whole lacks. So where a system is right and the
+    model wrong, that is chance; and a threshold that is chosen among many is chosen for such chances. Other texts have
+    others. What is lost on the way counts in full.
+    """
+    model_is_right = metrics.answers(whole, gold) == gold.labels
+    return np.where(model_is_right[:, None], answers, whole)

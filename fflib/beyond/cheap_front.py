@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 
 from fflib import spent
-from fflib.beyond.cascade import margins
+from fflib.beyond.cascade import margins, without_luck
 from fflib.data import metrics
 from fflib.data.retention import Retention
 from fflib.data.splits import Split
@@ -109,13 +109,13 @@ def most_answered(
         keeps: what logits keep of the teacher's score.
 
     Returns:
-        ``share``, the ``threshold`` of its margin, ``retention`` and ``agreement`` of the whole.
+        ``share``, the ``threshold`` of its margin, ``retention`` (without luck) and ``agreement`` of the whole.
     """
     sure = margins(front)
     for share in shares:
         threshold = float(np.quantile(sure, 1 - share))
         answers = np.where((sure >= threshold)[:, None], front, served)
-        kept, agreement = keeps(answers), metrics.kept(answers, served, gold)
+        kept, agreement = keeps(without_luck(answers, served, gold)), metrics.kept(answers, served, gold)
         if kept.holds(min_retention) and agreement >= min_agreement:
             found = {"share": float((sure >= threshold).mean()), "threshold": threshold}
             return found | {"retention": kept.value, "agreement": agreement}

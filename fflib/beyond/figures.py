@@ -44,7 +44,7 @@ def cascades(
     """
     figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.6), sharex=True)
     sides = (
-        ("retention", min_retention, "of the teacher's score"),
+        ("without_luck", min_retention, "of the teacher's score, without luck"),
         ("agreement", min_agreement, "of the whole text's labels"),
     )
     for panel, (key, least, words) in zip(panels, sides, strict=True):

@@ -9,7 +9,7 @@ from drawing import checked, parts, texts
 from fflib.beyond import figures
 
 ROWS = [
-    {"first": first, "factor": factor, "retention": kept, "agreement": kept - 0.05}
+    {"first": first, "factor": factor, "without_luck": kept, "agreement": kept - 0.05}
     for first in (32, 64)
     for factor, kept in [(3.0, 0.93), (1.5, 0.99)]
 ]

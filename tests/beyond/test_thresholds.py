@@ -43,6 +43,15 @@ def test_a_row_is_what_can_be_counted_by_hand():
     assert everything["sent"] == 0.75 and everything["factor"] < 1, "what is not cut is not read twice"
 
 
+def test_right_answers_that_the_whole_text_does_not_give_are_luck():
+    lucky = Readings(logits(3, -3, -3, 3), {4: logits(3, 3, -3, -3)}, np.array([10, 10, 10, 10]), Gold(LABELS))
+    row = thresholds.row(lucky, 4, -np.inf, kept, cost)
+    assert row["retention"] == 0.5, "one is won and one is lost"
+    assert row["without_luck"] == row["without_luck_low"] == 0.25, "only the loss counts"
+    assert thresholds.fit([row | {"n": 400}], 0.5, 0.5) is None, "the model alone keeps 0.5, the cascade less"
+    assert np.isnan(thresholds.row(lucky, 4, -np.inf, None, cost)["without_luck"])
+
+
 def test_the_grid_has_the_shares_that_were_asked_for():
     rows = thresholds.grid(seen(), [0.5, 0.0], kept, cost)
     assert [row["sent"] for row in rows] == [0.0, 0.25] and rows[0]["threshold"] == -np.inf
@@ -52,7 +61,7 @@ def test_the_grid_has_the_shares_that_were_asked_for():
 
 
 def row(retention, agreement, factor, sent=0.5, low=None, n=400):
-    of_rule = {"retention": retention, "retention_low": retention if low is None else low, "n": n}
+    of_rule = {"without_luck": retention, "without_luck_low": retention if low is None else low, "n": n}
     return of_rule | {"agreement": agreement, "factor": factor, "sent": sent}
 
 
@@ -110,7 +119,8 @@ def test_each_third_of_the_lengths_is_told_apart():
         return kept(answers)
 
     rows = thresholds.by_length(longer, chosen, kept_of, cost)
-    assert asked == [[1, 2], [3, 4], [0, 5]] and [row["sent"] for row in rows] == [0, 1, 1]
+    assert asked == [[1, 2], [1, 2], [3, 4], [3, 4], [0, 5], [0, 5]], "as counted, and without luck"
+    assert [row["sent"] for row in rows] == [0, 1, 1]
     assert [row["mean tokens"] for row in rows] == [2.5, 7.5, 11.5]
 
 
