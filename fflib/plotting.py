@@ -19,6 +19,7 @@ from matplotlib import pyplot as plt
 from matplotlib import ticker
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox, ScaledTranslation, Transform
 
 STYLE = Path(__file__).with_name("book.mplstyle")
@@ -37,6 +38,8 @@ ABOVE = {"x": 0.01, "ha": "left", "weight": "bold", "fontsize": 11}  # where a t
 ABOVE_AXES = {"loc": "lower left", "bbox_to_anchor": (-0.01, 1), "columnspacing": 1.6}  # a legend
 BESIDE = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5, "gid": "words"}
 SMALL = {"fontsize": 9.5, "weight": "normal"}  # the title of one panel
+HALO = {"path_effects": [withStroke(linewidth=2.5, foreground="white")]}  # words below which lines may pass
+PER_INCH = 18  # characters of a caption
 FOLD = textwrap.TextWrapper(27, break_on_hyphens=False).fill
 
 
@@ -55,9 +58,11 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def put_caption(figure: Figure, caption: str) -> None:
-    """Write the small grey line under a figure that says where its numbers come from."""
+    """Write below a figure, small and grey, where its numbers come from; a line longer than the figure is folded."""
     if caption:
-        figure.supxlabel(caption, fontsize=7.5, color=GREY, x=0.01, ha="left")
+        width = int(PER_INCH * figure.get_figwidth())
+        lines = (textwrap.fill(line, width, break_on_hyphens=False) for line in caption.split("\n"))
+        figure.supxlabel("\n".join(lines), fontsize=7.5, color=GREY, x=0.01, ha="left")
 
 
 def fold(words: str, width: int) -> str:
@@ -123,7 +128,7 @@ def put_name(axes: plt.Axes, point: Point, look: tuple, marks: Sequence[Bbox], t
     name, xy, (color, _, beside) = FOLD(point["name"]), (point["x"], point["accuracy"]), look
     unit, at = axes.figure.dpi / 72, beside.transform(xy)
     ink, weight = [0.6 * part for part in to_rgb(color)], "bold" if point["chosen"] else "normal"
-    font = {"color": ink, "weight": weight, "fontsize": 9.5, "gid": "label", **CENTRED}
+    font = {"color": ink, "weight": weight, "fontsize": 9.5, "gid": "label", **CENTRED, **HALO}
     probe = axes.text(0, 0, name, **font)
     size = np.array(probe.get_window_extent().size) + np.array([6, 1]) * unit
     probe.remove()

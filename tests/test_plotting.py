@@ -3,6 +3,7 @@
 import textwrap
 
 import pytest
+from matplotlib import pyplot as plt
 
 from fflib import plotting
 
@@ -23,3 +24,17 @@ def test_folded_words_keep_to_the_width_in_as_few_lines_and_lose_nothing(width):
         assert len(lines) == len(textwrap.wrap(words, width))
     assert plotting.fold("", 9) == ""
     assert plotting.fold("wait at most 100 ms", 18) == "wait at\nmost 100\N{NO-BREAK SPACE}ms"
+
+
+@pytest.mark.parametrize("inches", [6.2, 8.4])
+def test_a_caption_longer_than_its_figure_is_folded_and_its_own_lines_stay(inches):
+    long = "100,000,000 requests a day, 2 times as many at the peak; " * 5
+    figure, _ = plt.subplots(figsize=(inches, 3))
+    plt.close(figure)
+    plotting.put_caption(figure, f"a line of its own\n{long}")
+    figure.draw_without_rendering()
+    (caption,) = [text for text in figure.findobj(plt.Text) if text.get_text().startswith("a line of its own\n")]
+    assert " ".join(caption.get_text().split()) == f"a line of its own {long.strip()}"
+    box = plt.Text.get_window_extent(caption)
+    assert figure.bbox.contains(*box.min) and figure.bbox.contains(*box.max)
+    assert box.width > 0.7 * figure.bbox.width, "folded no earlier than it must be"

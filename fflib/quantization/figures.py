@@ -22,6 +22,7 @@ from fflib.plotting import (
     BLUE,
     GREEN,
     GREY,
+    HALO,
     ORANGE,
     PALE,
     PURPLE,
@@ -242,7 +243,7 @@ def product_rates(rows: Sequence[Rates], limit: float, caption: str = "") -> plt
         first.set_ylim(0, max(1.2 * most, 1.06 * top))
     else:
         told = f"the most by instruction count,\n{words},\nis far above: {most:,.0f}"
-        first.annotate(told, (0, 1), (4, -2), xycoords="axes fraction", va="top", **place)
+        first.annotate(told, (0, 1), (4, -2), xycoords="axes fraction", va="top", **place, **HALO)
         first.set_ylim(0, 1.45 * top)
     gains = [b / a for _, _, fp32, int8 in rows for a, b in zip(fp32, int8, strict=True)]
     return _done(figure, f"int8 products run at {span(*gains)} times the rate of fp32", caption)

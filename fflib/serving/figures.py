@@ -172,8 +172,9 @@ def load(
     low.yaxis.set_major_formatter(NUMBER)
     keys, words = top.get_legend_handles_labels()
     if intervals:
-        keys.append(plt.Line2D([], [], color=PERCENTILES["p95_ms"][1], lw=6, alpha=0.35))
-        words.append("its 95% interval")
+        after = words.index(PERCENTILES["p95_ms"][0]) + 1  # "its" is that of the entry above
+        keys.insert(after, plt.Line2D([], [], color=PERCENTILES["p95_ms"][1], lw=6, alpha=0.35))
+        words.insert(after, "its 95% interval")
     keys += [top.lines[-1], plt.Rectangle((0, 0), 1, 1, color=SHADE)]
     words += [f"knee: {number(at)} per second", f"beyond capacity: {number(capacity_per_s)} per second"]
     if simulated:

@@ -18,6 +18,7 @@ from fflib.plotting import (
     BLUE,
     DARK,
     GREY,
+    HALO,
     PALE,
     PLAIN,
     TIMES,
@@ -69,6 +70,7 @@ def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "", measure
     widest = max(plt.Text.get_window_extent(name).width for name in axes.get_yticklabels()) / figure.dpi
     log_axis(axes, rows["speedup_vs_padded"], inches=figure.get_figwidth() - widest - 0.4)
     axes.xaxis.set_major_formatter(TIMES)
+    axes.grid(axis="y", visible=False)  # it would run through the words beside the bars
     pale = "\n(pale: alternatives and floors)" if PALE in colors else ""
     axes.set_title(f"Each rung against the padded reference{pale}")
     put_caption(figure, caption)
@@ -140,7 +142,7 @@ def latency_ladder(rows: Sequence[Row], caption: str = "") -> plt.Figure:
             axes.plot([row["p50_ms"], end], [i, i], color=color, lw=2, marker="|", markevery=[1], gid="to p95")
         axes.plot(row["p50_ms"], i, "o", color=color, ms=8, gid="p50")
         if known(row, "times"):
-            axes.annotate(times(row["times"]), (max(row["p50_ms"], end), i), **BESIDE | {"weight": weight})
+            axes.annotate(times(row["times"]), (max(row["p50_ms"], end), i), **BESIDE | HALO | {"weight": weight})
     axes.set_yticks(range(len(rows)), [row["rung"] for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     log_axis(axes, [*(row["p50_ms"] for row in rows), *ends])

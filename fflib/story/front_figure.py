@@ -12,7 +12,6 @@ from itertools import pairwise
 
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
 from fflib.plotting import (
@@ -75,7 +74,8 @@ def accuracy_against_speed(
     if any(row.get("below", False) for row in rows):
         keys.append(plt.Line2D([], [], mfc="white", mec=GREY, mew=1.3, **look | {"marker": CROSS, "ms": 8.5}))
         words.append(BELOW)
-    axes.legend(keys, words, ncols=len(words), handletextpad=0.4, **ABOVE_AXES | {"columnspacing": 1})
+    # Two columns: the layout narrows the axes until their legend ends where the key of the rungs begins.
+    axes.legend(keys, words, ncols=2, handletextpad=0.4, **ABOVE_AXES | {"columnspacing": 1})
     finish(figure, _keeps(rows, teacher if teacher_is_clear else 0), caption)
     _number_rungs(axes, rows, best, front)
     return figure
@@ -107,8 +107,6 @@ def _number_rungs(axes: plt.Axes, rows: Sequence[Row], best: set[str], front: pl
     for i, (rung, row) in enumerate(named.items(), 1):
         point = {"name": str(i), "x": row[SPEED], "accuracy": 100 * row["accuracy"], "chosen": rung in best}
         taken += put_name(axes, point, (BLUE if row["on_the_way"] else GREY, "o", axes.transData), marks, taken)
-    for text in axes.texts:
-        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])  # so that intervals may pass below
 
 
 def _keeps(rows: Sequence[Row], teacher: float) -> str:

@@ -60,6 +60,17 @@ def test_rungs_stand_at_their_speed_and_accuracy_and_those_named_have_a_number(w
     assert axes.get_xscale() == "log" and "caption" in texts(figure)
 
 
+@pytest.mark.parametrize("way", STACKS.values(), ids=STACKS)
+def test_the_key_of_the_rungs_stands_right_beside_the_words_at_the_axes(way):
+    figure = whole(way)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    words_end = max(plt.Text.get_window_extent(text).x1 for text in axes.texts)
+    key_starts = min(plt.Text.get_window_extent(text).x0 for text in parts(figure, "key", plt.Text))
+    assert 0 < key_starts - words_end < 0.4 * figure.dpi, "no empty strip"
+    assert axes.get_window_extent().width > 0.5 * figure.bbox.width
+
+
 def test_the_front_is_a_step_line_through_its_rungs_and_the_title_is_counted_from_the_way():
     figure = whole(WAY)
     assert title_of(figure) == "From teacher padded to instances: 96.8x as fast, with 99.8% of the teacher's accuracy"
