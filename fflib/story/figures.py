@@ -45,7 +45,7 @@ def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "", measure
     steps: a line goes to where its own steps lead.
     """
     rows = table[table["speedup_vs_padded"].notna()].reset_index(drop=True)
-    figure, axes = plt.subplots(figsize=(8, 1 + 0.5 * len(rows)))
+    figure, axes = plt.subplots(figsize=(8, 1.3 + 0.36 * len(rows)))
     color_of = {name: GREY if name.startswith("reference") else BLUE for name in rows["rung"]}
     colors = [color if name in stack or color == GREY else PALE for name, color in color_of.items()]
     below = rows["keeps_rule"] == "no"
