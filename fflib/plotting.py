@@ -39,7 +39,7 @@ ABOVE_AXES = {"loc": "lower left", "bbox_to_anchor": (-0.01, 1), "columnspacing"
 BESIDE = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5, "gid": "words"}
 SMALL = {"fontsize": 9.5, "weight": "normal"}  # the title of one panel
 HALO = {"path_effects": [withStroke(linewidth=2.5, foreground="white")]}  # words below which lines may pass
-PER_INCH = 18  # characters of a caption
+PER_INCH = 17.5  # characters of a caption
 FOLD = textwrap.TextWrapper(27, break_on_hyphens=False).fill
 
 

@@ -45,7 +45,9 @@ def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "", measure
     steps: a line goes to where its own steps lead.
     """
     rows = table[table["speedup_vs_padded"].notna()].reset_index(drop=True)
-    figure, axes = plt.subplots(figsize=(8, 1.3 + 0.36 * len(rows)))
+    names = [fold(name, 32) for name in rows["rung"]]
+    inches = max(0.36, 0.1 + 0.16 * max(name.count("\n") + 1 for name in names))  # of a rung
+    figure, axes = plt.subplots(figsize=(8, 1.3 + inches * len(rows)))
     color_of = {name: GREY if name.startswith("reference") else BLUE for name in rows["rung"]}
     colors = [color if name in stack or color == GREY else PALE for name, color in color_of.items()]
     below = rows["keeps_rule"] == "no"
@@ -66,7 +68,7 @@ def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "", measure
     if measured_rung:
         unit += f"\nsteps multiplied; {measured_rung}: measured, with a line to the product of its steps"
     axes.set(xlabel=unit, ylim=(len(rows) - 0.4, -0.6))
-    axes.set_yticks(rows.index, [fold(name, 32) for name in rows["rung"]])
+    axes.set_yticks(rows.index, names)
     widest = max(plt.Text.get_window_extent(name).width for name in axes.get_yticklabels()) / figure.dpi
     log_axis(axes, rows["speedup_vs_padded"], inches=figure.get_figwidth() - widest - 0.4)
     axes.xaxis.set_major_formatter(TIMES)
