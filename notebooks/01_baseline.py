@@ -265,7 +265,10 @@ begun = None
 if kept_file:
     begun, folder = history, models_folder / f"teacher-{best_seed}"
     teacher_model, history = shipped.take(kept_file, teacher, bench.task, folder, tokenizer)
-training_figures.training(history, metrics.chance(bench.task, dev.gold), begun)
+figure = training_figures.training(
+    history, metrics.chance(bench.task, dev.gold), begun, bench.caption
+)
+bench.figure(figure, "teacher_training")
 
 # %% [markdown]
 # On the left the loss on *train*, which the training lowers. On the right the score on *dev*: it counts only as far as it rises above

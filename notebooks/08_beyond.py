@@ -574,7 +574,8 @@ show(bench.table(told, decimals=3))
 middle = plans[below][len(plans[below]) // 2]
 found = request_budget.budget(path, busy, middle, threads_each, bool(recipe))
 bench.facts["budget"] = found | {"texts": len(middle), "tokens": int(busy.lengths[middle].max())}
-caption = f"{bench.caption}; {len(middle)} texts of up to {busy.lengths[middle].max()} tokens, {threads_each} threads"
+caption = f"{bench.caption}; {len(middle)} texts of up to {busy.lengths[middle].max()} tokens"
+caption += f", on {threads_each} thread" + "s" * (threads_each != 1)
 show(bench.figure(figures.budget(found, caption), "budget"))
 show(bench.table(request_budget.budget_rows(found)))
 Markdown(

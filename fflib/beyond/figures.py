@@ -60,8 +60,9 @@ def cascades(
         panel.xaxis.set_major_formatter(TIMES)
         panel.yaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=1))
     panels[0].legend(fontsize=8)
-    what = "the ring is what dev chooses" if chosen else "nothing keeps what has to be kept"
-    return finish(figure, f"Less reading against what it keeps, on dev: {what}", caption)
+    what = "the ring is what dev chooses" if chosen else "nothing keeps enough"
+    title = f"Less reading against what it keeps, on dev: {what}; dashed: what has to be kept"
+    return finish(figure, title, caption)
 
 
 @styled

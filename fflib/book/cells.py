@@ -59,6 +59,8 @@ def prepared(notebook: NotebookNode, chapter: str, links: Links) -> NotebookNode
     for cell in page.cells:
         if cell.cell_type == "markdown":
             cell.source = links.resolved(cell.source)
+        if cell.cell_type == "code":  # a sentence that has nothing to say would show as the name of its Python object
+            cell.outputs = [each for each in cell.outputs if each.get("data", {}).get("text/markdown", "-").strip()]
         for output in cell.get("outputs", []):
             if "text/markdown" in output.get("data", {}):
                 output.data["text/markdown"] = links.resolved(output.data["text/markdown"])

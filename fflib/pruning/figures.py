@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain, cycle, pairwise, zip_longest
 
@@ -171,7 +172,8 @@ def pareto(
     axes.plot(times[-1], unpruned["accuracy"], "*", color=BLUE, ms=15, label=name)
     axes.set(xscale="log", xlim=(min(times) / 1.5, max(times) * 1.5), xlabel=xlabel)
     axes.xaxis.set(major_locator=ticker.LogLocator(subs=TICKS), major_formatter="{x:,g}")
-    taken, busy_lines, front = [], list(axes.lines), pareto_front([*points, unpruned])
+    points, taken, busy_lines = _told_apart(points), [], list(axes.lines)
+    front = pareto_front([*points, unpruned])
     best = np.array([[point["x"], point["accuracy"]] for point in (*points, unpruned)])[front]
     steps = np.column_stack([[*np.repeat(best[:, 0], 2)[1:], axes.get_xlim()[1]], np.repeat(best[:, 1], 2)])
     axes.plot(*steps.T, color="0.7", lw=2.6, zorder=1, label="Pareto front: none is faster and better", gid="front")
@@ -190,6 +192,14 @@ def pareto(
         else:
             axes.texts[-1].remove()
     return figure
+
+
+def _told_apart(points: Points) -> list[Point]:
+    """Say beside a name that two points have, since a shape is there with and without retraining, which one it is."""
+    names = Counter(point["name"] for point in points)
+    how = {False: "tuned only", True: "retrained"}
+    own = [f"{point['name']}, {how[point['retrained']]}" * (names[point["name"]] > 1) for point in points]
+    return [{**point, "name": name or point["name"]} for point, name in zip(points, own, strict=True)]
 
 
 @styled

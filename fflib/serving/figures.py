@@ -240,7 +240,8 @@ def fleet(rows: Sequence[Row], bound_ms: float, caption: str = "") -> plt.Figure
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
     title = f"From {_machines(most['machines'])} ({most['way']}) to {fewest['machines']:,} ({fewest['way']})"
     if fewest["machines"] == most["machines"]:
-        title = f"{'Each way' if len(in_time) > 1 else fewest['way']} needs {_machines(fewest['machines'])}"
+        ways = "with each way of serving" if len(in_time) > 1 else f"the one way in time: {fewest['way']}"
+        title = f"{_machines(fewest['machines'])} for 99% of the answers in time ({ways})"
     if len(in_time) < len(rows):
         title += "; red: too late"
     return finish(figure, title if in_time else f"No way answers 99% within {number(bound_ms)} ms", caption)

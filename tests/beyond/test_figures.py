@@ -20,7 +20,7 @@ def test_cascades_have_a_line_a_reading_and_a_ring_around_the_chosen():
     figure = checked(figures.cascades(ROWS, ROWS[1], 0.98, 0.9, "here"))
     assert [line.get_xdata().tolist() for line in parts(figure, "reading")[:2]] == [[1.5, 3.0]] * 2
     assert [line.get_ydata()[0] for line in parts(figure, "chosen")] == [0.99, pytest.approx(0.94)]
-    assert "the ring is what dev chooses" in texts(figure)
+    assert "the ring is what dev chooses; dashed: what has to be kept" in texts(figure)
     none = checked(figures.cascades(ROWS, None, 0.98, 0.9))
     assert not parts(none, "chosen") and "nothing keeps" in texts(none)
 

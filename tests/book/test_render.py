@@ -196,6 +196,12 @@ def test_a_chapter_with_few_parameters_shows_all(tmp_path: Path) -> None:
     assert cells.prepared(new_notebook(cells=[cell]), "01_baseline", cells.Links({})).cells[0].source == cell.source
 
 
+def test_a_sentence_with_nothing_to_say_leaves_no_box() -> None:
+    told = new_notebook(cells=[code("Markdown(words)", said(""), said("So."), tags=("hide-input",))])
+    (shown,) = cells.prepared(told, "01_baseline", cells.Links({})).cells
+    assert [output.data["text/markdown"] for output in shown.outputs] == ["So."]
+
+
 def test_what_libraries_write_to_stderr_is_left_out(run_folder: Path) -> None:
     assert "a warning of a library" not in page(run_folder, "01_baseline")
 

@@ -99,12 +99,19 @@ def test_the_front_and_the_chosen_are_named_others_where_there_is_room(shown):
     names = parts(figure, "label", plt.Text)
     named = [texts(name) for name in names]
     front = drawn.pareto_front([*points, UNPRUNED])
-    assert {p["name"] for i, p in enumerate(points) if p["chosen"] or i in front} <= set(named)
-    assert len(named) == len(set(named)) and set(named) <= {p["name"] for p in points}
+    shapes = {name.removesuffix(", tuned only").removesuffix(", retrained") for name in named}
+    assert {p["name"] for i, p in enumerate(points) if p["chosen"] or i in front} <= shapes
+    assert len(named) == len(set(named)) and shapes <= {p["name"] for p in points}
     boxes = [plt.Text.get_window_extent(name) for name in names]  # without the line that ties it to its point
     assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
     inside = figure.axes[0].bbox
     assert all(inside.contains(*box.min) and inside.contains(*box.max) for box in boxes)
+
+
+def test_a_shape_with_and_without_retraining_has_two_names():
+    pair = [model("uniform", 4, 0.88), model("uniform", 4, 0.8, retrained=False), model("searched", 6, 0.7)]
+    names = {text.get_text().replace("\n", " ") for text in parts(show(pair), "label", plt.Text)}
+    assert names == {"uniform, retrained", "uniform, tuned only", "searched"}
 
 
 def test_the_rule_is_a_dashed_line_with_its_name_and_may_be_left_out():

@@ -178,8 +178,9 @@ def test_the_fleet_is_praised_only_for_what_is_in_time():
     four, two, late = machines("four", 4, 90), machines("two", 2, 99), machines("late", 1, 101)
     assert title(four, two) == "From 4 machines (four) to 2 (two)"
     assert title(late, four, two) == "From 4 machines (four) to 2 (two); red: too late"
-    assert title(four, four | {"way": "five"}) == "Each way needs 4 machines"
-    assert title(late, two) == "Two needs 2 machines; red: too late"
+    assert title(four, four | {"way": "five"}) == "4 machines for 99% of the answers in time (with each way of serving)"
+    assert title(late, two) == "2 machines for 99% of the answers in time (the one way in time: two); red: too late"
+    assert title(machines("one", 1, 9)) == "1 machine for 99% of the answers in time (the one way in time: one)"
     assert title(late) == "No way answers 99% within 100 ms"
 
 
