@@ -154,6 +154,7 @@ def pareto(
 
     A step line is the front of all points and the unpruned model; it and the chosen are named, others if there is room.
     """
+    points = _told_apart(points)
     figure, axes = plt.subplots(figsize=(8.4, 5 + 0.05 * len(points)))
     axes.axhspan(unpruned["low"], unpruned["high"], color=BLUE, alpha=0.1, lw=0)
     axes.axhline(unpruned["accuracy"], color=BLUE, lw=1)
@@ -170,10 +171,10 @@ def pareto(
             axes.plot(x, y, "o", ms=19, mfc="none", mec=BLACK, mew=1.8, gid="ring")
     name, times = f"{unpruned['name']} (interval shaded)", [point["x"] for point in (*points, unpruned)]
     axes.plot(times[-1], unpruned["accuracy"], "*", color=BLUE, ms=15, label=name)
-    axes.set(xscale="log", xlim=(min(times) / 1.5, max(times) * 1.5), xlabel=xlabel)
+    room = 2.2 if any(len(point["name"]) > 20 for point in points) else 1.5  # for the names of the fastest
+    axes.set(xscale="log", xlim=(min(times) / room, max(times) * 1.5), xlabel=xlabel)
     axes.xaxis.set(major_locator=ticker.LogLocator(subs=TICKS), major_formatter="{x:,g}")
-    points, taken, busy_lines = _told_apart(points), [], list(axes.lines)
-    front = pareto_front([*points, unpruned])
+    taken, busy_lines, front = [], list(axes.lines), pareto_front([*points, unpruned])
     best = np.array([[point["x"], point["accuracy"]] for point in (*points, unpruned)])[front]
     steps = np.column_stack([[*np.repeat(best[:, 0], 2)[1:], axes.get_xlim()[1]], np.repeat(best[:, 1], 2)])
     axes.plot(*steps.T, color="0.7", lw=2.6, zorder=1, label="Pareto front: none is faster and better", gid="front")
