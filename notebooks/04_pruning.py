@@ -33,6 +33,7 @@ n_importance: int = 32  # training examples to choose and tune on; half as many 
 uniform_tried: list[str] = ["25/25", "33/50"]  # per cent of heads/neurons removed in every layer
 speedups_wanted: list[float] = [1.5, 1.25]  # targets of the search; the fastest is tried first
 depths_tried: list[int] = [1]  # how many whole layers to keep
+tokens_tried: list[float] = [0.5]  # shares of the tokens that go on after the first layer
 retrained_too: bool = True  # retrain the pruned models as well
 min_retention: float = 0.98  # the rule: what goes on keeps this share of the teacher's score on dev
 elastic_widths: list[float] = [1.0, 0.5]  # cut from one set of weights; empty leaves it out
@@ -82,10 +83,11 @@ from fflib.engine import predictors
 from fflib.files import InputError, check_known, shown
 from fflib.measure import timing
 from fflib.measure.timing import Variant
-from fflib.model import cache, checkpoints, importance, slicing, training
+from fflib.model import cache, checkpoints, encoder, importance, slicing, training
 from fflib.pruning import (
     controls,
     dynabert,
+    fewer_tokens,
     figures,
     latency_table,
     mask_search,
@@ -137,6 +139,7 @@ if not len(retrain_epochs) == len(retrain_rates) == 2 or not any(retrain_epochs)
 # | a head | its rows of the query, key and value matrices, its columns of the output matrix | from 4.3 on |
 # | a neuron | one row of the first matrix, one column of the second | from 4.3 on |
 # | a layer | all that is in it; the next layer reads what the layer before it wrote | from 4.6 on |
+# | a token | none: but the layers above compute nothing for it | from 4.6 on |
 # | an entry of the vocabulary | its row of the embeddings | 4.15 |
 #
 # Whole rows and columns leave smaller matrices without any holes, which every [engine](glossary.md#engine) can multiply.
@@ -427,6 +430,25 @@ def search(budget_ms):
 # After the two tables the chapter goes on with the searched shapes, the uniform ones of the same time, the uniform ones
 # that the paper uses (`uniform_tried`), and, if `depths_tried` names any, models of fewer layers. The names *searched for ...*
 # and *uniform for ...* end in the speed-up that the shape was made for; the two are companions of the same predicted time.
+#
+# ### Fewer tokens
+#
+# All of these make the model thinner or shorter and leave the *text* as it is. The last kind of candidate does the opposite:
+#
+# ```text
+# layer 1, attention       every token looks at every other one
+#         │                a share of the tokens goes on, those that were looked at most; the rest end here
+# layer 1, feed-forward    for the tokens that went on
+# layer 2 ...              for these alone, among themselves
+# ```
+#
+# So every word is read, but only some are thought about further. Tokens that end were keys and values in the first layer, and
+# what they said lives on in the states of the others. How much a token is looked at, summed over all heads and over all tokens
+# that look, is its *significance* in [PoWER-BERT](https://arxiv.org/abs/2001.08950). There the number of tokens
+# falls from layer to layer. A student has few layers, so here it falls once, and `tokens_tried` says to which shares.
+#
+# The head reads the first token, so that one always goes on. The table of 4.5 tells what it saves
+# beforehand: (4.4) with shorter texts from the first feed-forward half on. It does not know what choosing the tokens costs.
 
 
 # %%
@@ -445,10 +467,15 @@ def shapes_for(budget_ms):
 with bench.clocked("the search"):
     shapes_by_target = {target: shapes_for(unpruned_ms / target) for target in speedups_wanted}
 
-candidates = study.collect(shapes, uniform_tried, shapes_by_target, depths_tried, losses.removed)
+goes_on = [] if bench.task.spans else tokens_tried  # a head that reads marked words needs them
+candidates = study.collect(
+    shapes, uniform_tried, shapes_by_target, depths_tried, losses.removed, goes_on
+)
 for candidate in candidates:
     with bench.clocked("the tuning"):
-        candidate.tuned = cut(candidate.counts)
+        whole = candidate.kind == study.TOKENS
+        thinner = unpruned if whole else cut(candidate.counts)
+        candidate.tuned = fewer_tokens.let_go_on(thinner, candidate.goes_on)
     small_shapes = candidate.tuned.encoder.config.layers
     candidate.predicted_ms = table.model_ms(small_shapes, dev.lengths)
 
@@ -458,11 +485,13 @@ bench.facts["depth"] = reports.depth_rows(table, dev.lengths, shapes, loss_of)
 show(bench.table(tables.plain(bench.facts["ways"])))
 show(bench.table(tables.plain(bench.facts["depth"])))
 bench.facts["shapes"] = {candidate.name: candidate.counts for candidate in candidates}
+thinned = [candidate for candidate in candidates if candidate.kind != study.TOKENS]
 panels = {
     f"{candidate.name}\n(predicted {unpruned_ms / candidate.predicted_ms:.1f}x)": candidate.counts
-    for candidate in candidates
+    for candidate in thinned
 }
 full = [(shape.num_heads, shape.intermediate_size) for shape in shapes]
+show(display.source(encoder.go_on))
 bench.figure(figures.shapes(panels, full, caption), "shapes")
 
 # %% [markdown]
@@ -473,7 +502,8 @@ bench.figure(figures.shapes(panels, full, caption), "shapes")
 # *Reading the second table.* The third column is the divergence of the model without the layer, the last one that of a
 # narrow model of the same time. (Layers of one size take the same time, so the narrow model is the same for all of them.)
 # If the narrow model diverges less, then at equal time it is better to make all layers thinner than to have fewer of them.
-# *The figure* shows the shapes themselves. Look at which layers a searched shape spares.
+# *The figure* shows the shapes themselves. Look at which layers a searched shape spares. The function above it chooses the
+# tokens that go on.
 #
 # ## 4.7 Do it, without training
 #
@@ -553,7 +583,7 @@ bench.table(tables.plain(rows))
 # (FastFormers' code also replaces the activation function GELU by the cheaper ReLU when it saves a pruned model. Here the
 # activation stays, so that only the shape changes; [chapter 3](03_distillation.ipynb) tries ReLU on a student.)
 #
-# The uniform shapes of the paper and those of fewer layers are always trained, for comparison. Of the speed-ups that are
+# The uniform shapes of the paper, and the models of fewer layers or tokens, are always trained, for comparison. Of the speed-ups that are
 # wanted **the fastest is tried first**, then the next one, until a shape keeps the rule. The slower targets are then neither
 # trained nor timed, which saves minutes; so the tables from here on may have fewer shapes than the figure above.
 
@@ -580,10 +610,8 @@ def stages(seed):
 # %%
 def retrain(candidate, seed):
     folder = bench.folder / "models" / "pruned" / f"{candidate.file_name}, seed {seed}"
-    counts = candidate.counts
-    return retraining.retrain(
-        unpruned, counts, texts, stages(seed), outputs, dev, bench.score, folder, retrain_rounds
-    )
+    learnt_from = texts, stages(seed), outputs, dev, bench.score, folder, retrain_rounds
+    return retraining.retrain(unpruned, candidate.counts, *learnt_from, goes_on=candidate.goes_on)
 
 
 def keep_the_rule(group):
@@ -902,6 +930,7 @@ bench.facts["pruned"] = {
     "folder": shown(folder),
     "met_the_rule": met_the_rule,
     "counts": chosen.counts,
+    "goes_on": chosen.goes_on,
     "retrained": chosen.is_retrained,
     "accuracy": accuracy,
     "kept_of_unpruned": ladder.kept(accuracy, unpruned_test.value) if unpruned_test.value else None,

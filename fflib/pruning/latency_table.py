@@ -53,11 +53,17 @@ class LatencyTable:
         return float(np.interp(count, levels, [self._mean_ms(row, lengths) for row in cells]))
 
     def model_ms(self, shapes: Sequence[LayerShape], lengths: np.ndarray) -> float:
-        """Predict the mean latency of a request of a model whose layers have ``shapes``."""
-        halves = [
-            half for shape in shapes for half in zip(KINDS, (shape.num_heads, shape.intermediate_size), strict=True)
-        ]
-        return self._mean_ms(self.rest_ms, lengths) + sum(self.half_ms(*half, lengths) for half in halves)
+        """Predict the mean latency of a request of a model whose layers have ``shapes``.
+
+        Where some tokens end in a layer, all that follows sees shorter texts; choosing them is not counted.
+        """
+        ms = self._mean_ms(self.rest_ms, lengths)
+        for shape in shapes:
+            for kind, count in zip(KINDS, (shape.num_heads, shape.intermediate_size), strict=True):
+                ms += self.half_ms(kind, count, lengths)
+                if kind == "attention":
+                    lengths = np.ceil(np.asarray(lengths) * shape.tokens)  # of those that go on
+        return ms
 
     def _mean_ms(self, row: np.ndarray, lengths: np.ndarray) -> float:
         """Mean over requests of ``row`` [lengths], on the line through two buckets, also beyond the outer ones."""
