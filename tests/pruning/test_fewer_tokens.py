@@ -67,10 +67,8 @@ def test_the_operations_of_a_layer_are_of_the_tokens_that_are_there():
     layer = 2 * (4 * tokens * hidden * width + 2 * left * hidden * first.intermediate_size) + 4 * tokens**2 * width
     last = 2 * left * (4 * hidden * narrow + 2 * hidden * second.intermediate_size) + 4 * left**2 * narrow
     assert flops.forward_flop(config, tokens) == layer + last
-    of_one = 2 * (4 * hidden * narrow + 2 * hidden * second.intermediate_size)
-    of_one += (
-        4 * second.num_heads * hidden * (left + second.head_size)
-    )  # scores and means, and a key and value for each
+    of_one = 2 * (2 * hidden * narrow + 2 * hidden * second.intermediate_size)  # the question, and the answer
+    of_one += 2 * 2 * second.num_heads * hidden * (left + second.head_size)  # scores and means, by keys and values
     assert flops.first_token_flop(config, tokens) == layer + of_one
 
 
