@@ -102,6 +102,7 @@ from fflib.pruning import (
 )
 from fflib.runs import ladder
 from fflib.runtime import engines, served
+from fflib.runtime.first_token import FirstTokenClassifier
 
 bench = Bench.open("04_pruning", globals())
 threads, caption = bench.threads, f"{bench.caption}; {engine} fp32"
@@ -303,10 +304,17 @@ bench.figure(figure, "controls")
 # resulting [latency table](glossary.md#latency-table) is measured once on a machine and then kept. From it the
 # [latency](glossary.md#latency) $T$ of any shape can be predicted as a sum:
 #
-# $$T(h, n) = t_0 + \sum_{l=1}^{N} \left( t_{\mathrm{attention}}(h_l) + t_{\mathrm{feed}}(n_l) \right) \qquad (4.4)$$
+# $$T(h, n) = t_0 + \sum_{l=1}^{N-1} \left( t_{\mathrm{attention}}(h_l) + t_{\mathrm{feed}}(n_l) \right) + t_{\mathrm{last}}
+# \qquad (4.4)$$
 #
 # Layer $l$ of the $N$ layers keeps $h_l$ heads and $n_l$ neurons; $t_0$ is the time of everything that is not in a layer, such
-# as the embeddings. All times are means over the lengths of the dev texts. The idea of such a table is
+# as the embeddings. Why does the last layer have a price of its own? The head reads nothing but the first token. So in the last
+# layer that token alone asks, and the others are only looked at. [Chapter 6](06_runtime.ipynb) writes a graph that computes
+# no more than this, and that graph is what will be served. In it the last layer takes next to no time, *whatever it keeps*: to
+# cut it saves nothing and loses accuracy. **Price the model that will be served, not the one that was trained.** (Where PyTorch
+# serves, or a head reads marked words, the last layer is priced as the others are.)
+#
+# All times are means over the lengths of the dev texts. The idea of such a table is
 # [ZipLM's](https://arxiv.org/abs/2302.04089). Whether half layers timed alone add up to the whole model is an assumption.
 # Section 4.10 puts it to the test.
 
@@ -397,9 +405,10 @@ loss_of = sensitivity.remembered(lambda counts: divergence(cut(counts)))
 # %%
 trial_texts = texts.take(range((len(texts) + 1) // 2))  # few, for there are many trials
 with bench.clocked("the search"):
-    losses = sensitivity.measure(unpruned, scores, trial_texts, heads, neurons)
+    priced = table.priced(len(shapes))  # all layers, or all but the last
+    losses = sensitivity.measure(unpruned, scores, trial_texts, heads, neurons, priced)
 choices = shape_search.options(table, dev.lengths, *losses)
-rest_ms = table.model_ms([], dev.lengths)  # the time of a model without layers
+fixed_ms = table.fixed_ms(dev.lengths)  # the time that no cut saves
 
 
 def search(budget_ms):
@@ -409,7 +418,7 @@ def search(budget_ms):
         lambda shape: loss_of(shape_search.counts(shape)),
         n_candidates,
         seeds[0],
-        rest_ms,
+        fixed_ms,
     )
     return shape_search.counts(best)
 
@@ -422,7 +431,7 @@ def search(budget_ms):
 # | searched | the least divergence as a whole, of several candidates |
 # | least estimated loss by time | the first candidate alone: what trusting the sum of (4.6) gives |
 # | least estimated loss by operations | the same, but the prices are operations instead of times: does the clock matter? |
-# | uniform | the same share of every layer: does the search matter? |
+# | uniform | the same share of every layer, the last one too: does the search matter? |
 #
 # And what does depth buy against width? For that, each layer is taken out in turn while the others are repaired, beside a
 # model that keeps all layers but is narrow enough to be as fast.
@@ -453,12 +462,12 @@ def search(budget_ms):
 
 # %%
 def shapes_for(budget_ms):
-    by_time = shape_search.solve(choices, budget_ms, rest_ms)
+    by_time = shape_search.solve(choices, budget_ms, fixed_ms)
     return {
         "searched": search(budget_ms),
         "least estimated loss by time": shape_search.counts(by_time),
         "least estimated loss by operations": shape_search.by_operations(
-            choices, unpruned.encoder.config, dev.lengths, budget_ms, rest_ms
+            choices, unpruned.encoder.config, dev.lengths, budget_ms, fixed_ms
         ),
         "uniform": shape_search.uniform_at(table, dev.lengths, shapes, budget_ms),
     }
@@ -502,8 +511,8 @@ bench.figure(figures.shapes(panels, full, caption), "shapes")
 # *Reading the second table.* The third column is the divergence of the model without the layer, the last one that of a
 # narrow model of the same time. (Layers of one size take the same time, so the narrow model is the same for all of them.)
 # If the narrow model diverges less, then at equal time it is better to make all layers thinner than to have fewer of them.
-# *The figure* shows the shapes themselves. Look at which layers a searched shape spares. The function above it chooses the
-# tokens that go on.
+# *The figure* shows the shapes themselves. Look at which layers a searched shape spares: the last one stays whole
+# wherever it has no price. The function above the figure chooses the tokens that go on.
 #
 # ## 4.7 Do it, without training
 #
@@ -643,8 +652,8 @@ bench.table(tables.plain([candidate.row(unpruned_ms) for candidate in candidates
 #
 # ## 4.10 Measure
 #
-# All shapes run in the same rounds, one after the other, so that a slow moment of the machine hits all of them. The rung
-# below, the unpruned student in PyTorch, runs among them. They answer requests in three ways:
+# All shapes run in the same rounds, one after the other, so that a slow moment of the machine hits all of them. They run in the
+# graph that will be served, the one for the first token. They answer requests in three ways:
 #
 # - **one request at a time**, where latency counts (the table has the median, the [p50](glossary.md#p50-and-p95));
 # - **in the best batches** that chapter 2 found, where [throughput](glossary.md#throughput) counts;
@@ -661,22 +670,27 @@ models = {"unpruned": unpruned} | {candidate.name: candidate.model for candidate
 expected = {name: training.predict(model, requests) for name, model in models.items()}
 
 
-def serve(name, threads):
+def serve(name, threads, all_tokens=False):
     if engine == "pytorch":  # one class for all, so that its own cost is not taken for the shape's
         return predictors.torch_predictor(models[name]), "fflib, PyTorch eager"
     folder = bench.folder / "models" / "onnx" / name.replace("/", "-")
-    return engines.serve(models[name], engine, threads, folder)
+    if all_tokens:
+        return engines.serve(models[name], engine, threads, folder)
+    return engines.serve(
+        FirstTokenClassifier(models[name]), engine, threads, folder / "first token"
+    )
 
 
 one_by_one = batching.in_order(requests.lengths, 1)
 best_batches = bench.best_plan(requests.lengths)
-ways = {}
+ways = {name: serve(name, threads)[0] for name in models}
+rung_ways = {"rung below": predictors.torch_predictor(predictors.eager(unpruned)[0])}
 for name in models:
-    ways[name], engine_name = serve(name, threads)
-ways["rung below"] = predictors.torch_predictor(predictors.eager(unpruned)[0])
+    rung_ways[f"{name}, all tokens"], engine_name = serve(name, threads, all_tokens=True)
+expected |= {f"{name}, all tokens": expected[name] for name in models}
 expected["rung below"] = expected["unpruned"]
 alone = bench.compare(ways, requests, expected, plan=one_by_one)
-batched = bench.compare(ways, requests, expected, plan=best_batches)
+batched = bench.compare(ways | rung_ways, requests, expected, plan=best_batches)
 
 # %% tags=["hide-input"]
 on_two_instances = None
@@ -797,7 +811,9 @@ Markdown(tables.kept_against_uniform(map(bench.kept, kept_runs)))
 #
 # The first rung changes only the engine, from PyTorch to ONNX Runtime, so that its gain is not taken for one of pruning. The
 # pruned shapes stand on it side by side. All are timed in the batches that chapter 2 found best; the latencies there are those
-# of a request that waits for its whole batch. On the ladder *pruned 33/50* is the shape *uniform 33/50* of the tables above, and
+# of a request that waits for its whole batch. On these rungs the graphs still compute all tokens of the last layer, for the
+# graph of the first token is a rung of its own, in chapter 6. A shape whose last layer is whole shows a part of its gain
+# only there. On the ladder *pruned 33/50* is the shape *uniform 33/50* of the tables above, and
 # *pruned for latency* is the fastest searched shape that keeps the rule, or the fastest of all where none does.
 
 
@@ -808,7 +824,7 @@ kept_by_name = {"unpruned": unpruned_kept} | {each.name: each.kept for each in c
 def add_rung(rung, name, on, below=None):
     bench.add_rung(
         rung,
-        batched[name],
+        batched[f"{name}, all tokens"],
         on=on,
         below=below,
         like="best batching",
@@ -954,7 +970,7 @@ bench.save()
 #
 # Importance costs one backward pass and is far cheaper than trying every part; the controls of 4.4 say whether it is worth
 # anything. A latency table turns "how many milliseconds does this head cost?" into a look-up, and 4.10 checks it. The search
-# then is a knapsack. Solving least squares repairs a good part of what a moderate cut breaks, in seconds and without labels.
+# then is a knapsack, and its first answer needs no search: what is free stays whole. Solving least squares repairs a good part of what a moderate cut breaks, in seconds and without labels.
 # Whether the searched shape beats a uniform one of the same time is a close question; do not trust one run with one seed on it.
 #
 # **Next:** [chapter 5](05_quantization.ipynb) rounds what is left to eight bits.
@@ -966,7 +982,8 @@ bench.save()
 # `make book SIZE=smoke SET="speedups_wanted=[1000.0]"` and read the message with which the run stops.
 
 # %% tags=["answer"]
-emptied_ms = rest_ms
+rest_ms = table.model_ms([], dev.lengths)
+emptied_ms = fixed_ms
 for choice in choices:
     emptied_ms += min(option.cost for option in choice if option.counts is not None)
 answer = (
