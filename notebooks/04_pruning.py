@@ -32,7 +32,6 @@ threads: int = 0  # threads of every engine; 0 takes all cores
 n_importance: int = 32  # training examples to choose and tune on; half as many more check
 uniform_tried: list[str] = ["25/25", "33/50"]  # per cent of heads/neurons removed in every layer
 speedups_wanted: list[float] = [1.5, 1.25]  # targets of the search; the fastest is tried first
-depths_tried: list[int] = [1]  # how many whole layers to keep
 tokens_tried: list[float] = [0.5]  # shares of the tokens that go on after the first layer
 retrained_too: bool = True  # retrain the pruned models as well
 min_retention: float = 0.98  # the rule: what goes on keeps this share of the teacher's score on dev
@@ -46,6 +45,7 @@ device: str = "cpu"  # cpu or cuda; the file of params/hardware says which
 usd_per_hour: float = 0.677  # price of this machine, for the cost column
 n_dev: int = 64  # dev examples, for every choice; 0 takes all
 n_test: int = 96  # test examples, for every reported accuracy; 0 takes all
+depths_tried: list[int] = [1]  # how many whole layers to keep
 n_retrain: int = 64  # training examples of the retraining; 0 takes all
 distil_length: int = 32  # training texts are cut to this many tokens
 batch_size: int = 16  # of training
@@ -476,15 +476,12 @@ def shapes_for(budget_ms):
 with bench.clocked("the search"):
     shapes_by_target = {target: shapes_for(unpruned_ms / target) for target in speedups_wanted}
 
-goes_on = [] if bench.task.spans else tokens_tried  # a head that reads marked words needs them
-candidates = study.collect(
-    shapes, uniform_tried, shapes_by_target, depths_tried, losses.removed, goes_on
-)
+by_tokens = [] if bench.task.spans else tokens_tried  # a head that reads marked words needs them
+others = depths_tried, losses.removed, by_tokens
+candidates = study.collect(shapes, uniform_tried, shapes_by_target, *others)
 for candidate in candidates:
     with bench.clocked("the tuning"):
-        whole = candidate.kind == study.TOKENS
-        thinner = unpruned if whole else cut(candidate.counts)
-        candidate.tuned = fewer_tokens.let_go_on(thinner, candidate.goes_on)
+        candidate.tuned = fewer_tokens.let_go_on(cut(candidate.counts), candidate.goes_on)
     small_shapes = candidate.tuned.encoder.config.layers
     candidate.predicted_ms = table.model_ms(small_shapes, dev.lengths)
 

@@ -58,10 +58,9 @@ def retrain(
         if k > 1:
             wanted = [count for count in wanted if count is not None]  # these layers are gone already
         model = fewer_tokens.let_go_on(model, 1.0)
-        if wanted != [(shape.num_heads, shape.intermediate_size) for shape in model.encoder.config.layers]:
-            scores = importance.first_order(importance.gradients(model, texts))
-            kept = slicing.keep_top(scores.heads, scores.neurons, wanted)
-            model = mask_search.tune(model, kept, texts, tuning)
+        scores = importance.first_order(importance.gradients(model, texts))
+        kept = slicing.keep_top(scores.heads, scores.neurons, wanted)
+        model = mask_search.tune(model, kept, texts, tuning)
         for share, some in in_turn:
             model = fewer_tokens.let_go_on(model, share)
             if some:
