@@ -667,27 +667,22 @@ models = {"unpruned": unpruned} | {candidate.name: candidate.model for candidate
 expected = {name: training.predict(model, requests) for name, model in models.items()}
 
 
-def serve(name, threads, all_tokens=False):
+def serve(name, threads, form=FirstTokenClassifier):
     if engine == "pytorch":  # one class for all, so that its own cost is not taken for the shape's
         return predictors.torch_predictor(models[name]), "fflib, PyTorch eager"
-    folder = bench.folder / "models" / "onnx" / name.replace("/", "-")
-    if all_tokens:
-        return engines.serve(models[name], engine, threads, folder)
-    return engines.serve(
-        FirstTokenClassifier(models[name]), engine, threads, folder / "first token"
-    )
+    folder = bench.folder / "models" / "onnx" / name.replace("/", "-") / form.__name__
+    return engines.serve(form(models[name]), engine, threads, folder)
+
+
+def all_tokens(model):
+    return model
 
 
 one_by_one = batching.in_order(requests.lengths, 1)
 best_batches = bench.best_plan(requests.lengths)
 ways = {name: serve(name, threads)[0] for name in models}
-rung_ways = {"rung below": predictors.torch_predictor(predictors.eager(unpruned)[0])}
-for name in models:
-    rung_ways[f"{name}, all tokens"], engine_name = serve(name, threads, all_tokens=True)
-expected |= {f"{name}, all tokens": expected[name] for name in models}
-expected["rung below"] = expected["unpruned"]
 alone = bench.compare(ways, requests, expected, plan=one_by_one)
-batched = bench.compare(ways | rung_ways, requests, expected, plan=best_batches)
+batched = bench.compare(ways, requests, expected, plan=best_batches)
 
 # %% tags=["hide-input"]
 on_two_instances = None
@@ -815,13 +810,18 @@ Markdown(tables.kept_against_uniform(map(bench.kept, kept_runs)))
 
 
 # %% tags=["hide-input"]
+rung_ways = {"rung below": predictors.torch_predictor(predictors.eager(unpruned)[0])}
+for name in models:
+    rung_ways[name], engine_name = serve(name, threads, all_tokens)
+right = expected | {"rung below": expected["unpruned"]}
+rung_times = bench.compare(rung_ways, requests, right, plan=best_batches)
 kept_by_name = {"unpruned": unpruned_kept} | {each.name: each.kept for each in candidates}
 
 
 def add_rung(rung, name, on, below=None):
     bench.add_rung(
         rung,
-        batched[f"{name}, all tokens"],
+        rung_times[name],
         on=on,
         below=below,
         like="best batching",
@@ -835,7 +835,7 @@ def add_rung(rung, name, on, below=None):
 
 
 base = "ONNX Runtime" if engine == "onnxruntime" else "student again"
-add_rung(base, "unpruned", on=student_rung, below=batched["rung below"])
+add_rung(base, "unpruned", on=student_rung, below=rung_times["rung below"])
 rungs = study.rungs(candidates, measured_ms, min_retention, chosen)
 for rung, candidate in rungs.items():
     add_rung(rung, candidate.name, on=base)
