@@ -753,6 +753,7 @@ def difference(first, second, examples):
 unpruned_test = on_test(unpruned)
 rows = reports.against_uniform(candidates, seeds, lambda a, b: difference(a, b, test))
 bench.facts["against_uniform"] = rows
+bench.facts["fewer_tokens"] = reports.token_rows(candidates, alone, min_retention)
 is_faster = measured_ms[chosen.name] < measured_ms["unpruned"]
 met_the_rule = chosen.kept.holds(min_retention) and is_faster
 bench.facts["chosen_again"] = gain = {
