@@ -56,7 +56,7 @@ class SmallRun:
         self.run = type("Run", (), {"name": "docs-cpu"})
         floor = {"rung": "floor: words", "throughput_per_s": 200.0, "accuracy": 0.5}
         machine = {"written": "2026-01-02T03:04:05+00:00", "machine": {"commit": "abc1234"}}
-        self.records = {"01_baseline": {"rungs": [floor, floor | {"throughput_per_s": None}]}, "06_runtime": machine}
+        self.records = {"01_baseline": {"rungs": [floor, floor | {"throughput_per_s": None}]}, "07_serving": machine}
 
     def plan(self, lengths: np.ndarray) -> batching.Plan:
         return batching.token_budget(lengths, 24)

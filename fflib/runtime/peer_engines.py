@@ -72,11 +72,15 @@ def pytorch(field: Field) -> Iterator[Way]:
 
 
 def compiled(field: Field) -> Iterator[Way]:
-    """The compiler of PyTorch, with weights as constants and products that are tuned for this machine."""
-    for kind, model in _by_precision(FirstTokenClassifier(field.final.model)):
-        program = torch.compile(model.eval(), dynamic=True, options={"freezing": True, "max_autotune": True})
-        settings = "dynamic shapes, freezing, max_autotune"
-        yield _torch(field, f"torch.compile {kind}", settings, field.final, predictors.torch_predictor(program))
+    """The compiler of PyTorch, with weights as constants and products that are tuned for this machine.
+
+    One model alone: PyTorch keeps eight programs of the same code at most, then computes eagerly without a word, and
+    this one needs a program for one text and one for several, each for all threads and for one.
+    """
+    model = FirstTokenClassifier(field.final.model).eval()
+    program = torch.compile(model, dynamic=True, options={"freezing": True, "max_autotune": True})
+    settings = "last layer for the first token, dynamic shapes, freezing, max_autotune"
+    yield _torch(field, "torch.compile fp32", settings, field.final, predictors.torch_predictor(program))
 
 
 def open_vino(field: Field) -> Iterator[Way]:

@@ -44,7 +44,7 @@ def race(run: FinishedRun, rounds: int, n_requests: int, n_checked: int, engines
     """
     check_known("engine", engines, ENGINES)
     n_requests = n_requests or run.values["n_busy_requests"]
-    if min(rounds, n_requests - LEAST_REQUESTS + 1, n_checked) < 1:
+    if rounds < 1 or n_requests < LEAST_REQUESTS or n_checked < 1:
         raise InputError(f"give at least 1 round, {LEAST_REQUESTS} requests and 1 text to check")
     load, threads = os.getloadavg()[0], hardware.set_threads(run.values["threads"])
     with tempfile.TemporaryDirectory() as folder:
@@ -52,13 +52,13 @@ def race(run: FinishedRun, rounds: int, n_requests: int, n_checked: int, engines
         ways, missing = _ready(run, field, engines)
         together, alone = peer_race.timed(run, ways, rounds)
     rows = [peer_race.row(way, check, together, alone, run) for way, check in ways]
-    baseline, graphs = run.records["01_baseline"], run.records["06_runtime"]
+    baseline, serving = run.records["01_baseline"], run.records[peers_table.CHAPTER]
     return {
         "schema_version": peers_table.SCHEMA_VERSION,
         "run": run.run.name,
         "task": str(Path(run.values["task"]).name),
-        "run_written": graphs["written"],
-        "run_commit": graphs["machine"].get("commit", ""),
+        "run_written": serving["written"],
+        "run_commit": serving["machine"].get("commit", ""),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": hardware.card(),
         "versions": list(dict.fromkeys(way.version for way, _ in ways)),

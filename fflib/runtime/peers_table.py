@@ -15,13 +15,14 @@ from fflib.files import InputError, shown
 from fflib.runs import times
 
 FILE, SCHEMA_VERSION = "peers.json", 1
+CHAPTER = "07_serving"  # says what is served; ``run_written`` is when it ran
 COMMAND = "python -m fflib.runtime.peers --run {run}"
 Record = Mapping[str, Any]
 Row = dict[str, Any]
 # Engines that nobody who asks "why not ..." finds above, in a sentence each.
 LEFT_OUT = {
-    "sentence-transformers, backend onnx": "needs optimum-onnx, which wants transformers below 4.58, while "
-    "sentence-transformers 6 itself wants at least 5; the row *all by default* does nearly the same by hand",
+    "sentence-transformers, backend onnx": "needs optimum-onnx, whose newest version wants transformers below 4.58, "
+    "while sentence-transformers 6 wants at least 5; the row *all by default* does nearly the same by hand",
     "sentence-transformers, backend openvino": "needs optimum-intel, which wants transformers below 5.6; "
     "the rows of OpenVINO run that engine on this book's graph",
     "model2vec": "averages static vectors of words, as the last of the floors does: no engine for a transformer",
