@@ -1,7 +1,7 @@
 """ExecuTorch with XNNPACK: a program compiled ahead of time from PyTorch, with dynamic int8; an optional extra, a peer.
 
-Its int8 is dynamic: scales of the inputs are found as they come, and each output of a weight has a scale of its own. The
-steps are those of docs.pytorch.org/executorch, "XNNPACK backend: quantization".
+Its int8 is dynamic: scales of the inputs are found as they come, and each output of a weight has a scale of its own.
+The steps are those of docs.pytorch.org/executorch, "XNNPACK backend: quantization".
 """
 
 from __future__ import annotations
