@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +54,7 @@ def convert(model: Classifier, folder: Path) -> Path:
         raise InputError(why)
     from ctranslate2.converters import TransformersConverter
 
-    with tempfile.TemporaryDirectory() as stock:
+    with tempfile.TemporaryDirectory() as stock, _quiet():
         checkpoints.to_transformers(model).save_pretrained(stock)
         _write_words(Path(stock), model.encoder.config.vocab_size)
         _name_positions(Path(stock) / "config.json")
@@ -82,6 +84,21 @@ def predictor(folder: Path, model: Classifier, precision: str, threads: int, ins
         return pooled.astype(np.float32, copy=False) @ weight.T + bias
 
     return predict
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep bars and what transformers reports of the linear layer on top, which the converter has no use for."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _lists(rows: np.ndarray, lengths: np.ndarray) -> list[list[int]]:

