@@ -64,11 +64,14 @@ def predictor(program: bytes, threads: int) -> Predictor:
 
     with _quiet():
         _unsafe_reset_threadpool(cores.resolve_threads(threads))
-        forward = Runtime.get().load_program(program).load_method("forward")
+        loaded = Runtime.get().load_program(program)
+        loaded.load_method("forward")
 
     def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
         tensors = [torch.from_numpy(inputs[name]) for name in export.INPUTS]
-        return forward.execute(tensors)[0].numpy()
+        # Asked of the program each time, which keeps it: a method alone does not hold the bytes it runs from, and the
+        # process would die once they are gone.
+        return loaded.load_method("forward").execute(tensors)[0].numpy()
 
     return predict
 
