@@ -24,6 +24,8 @@ COMMAS = (  # a comma or a point may stand before decimals, and between thousand
     (str.maketrans("", "", ","), re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")),
     (str.maketrans("", "", "."), re.compile(r"[-+]?\d{1,3}(\.\d{3})+")),
 )
+LONG = 60  # characters of a label in a message
+EXACT = 2**53  # from here on a float is not every whole number, and far on none at all
 MANY = 12  # of so many classes a message names some
 
 
@@ -40,19 +42,24 @@ def label_text(value: Any, listed: Sequence[str] = ()) -> str:
     if isinstance(value, bool):
         ways = [str(value).lower(), str(value), str(value).upper()]
     elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        ways = [str(int(value)), str(float(value))]
+        ways = [str(int(value)), *([str(float(value))] if abs(value) < EXACT else [])]
     elif isinstance(value, float) and math.isfinite(value):
         ways = [str(value)]
     else:
-        raise InputError(f"{value!r} is no class; a class is a text, a number, or true and false")
+        raise InputError(f"{short(repr(value))} is no class; a class is a text, a number, or true and false")
     return next((way for way in ways if way in listed), ways[0])
 
 
 def named(labels: Iterable[str]) -> str:
     """Name labels in a message: all of a few, some of many."""
-    labels = list(labels)
+    labels = [short(label) for label in labels]
     more = f" and {len(labels) - MANY} more" if len(labels) > MANY else ""
     return ", ".join(map(repr, labels[:MANY])) + more
+
+
+def short(label: str) -> str:
+    """Return a label as a message can hold it."""
+    return label if len(label) <= LONG else f"{label[:LONG]}..."
 
 
 def check_not_listed(name: str, column: str, counts: Counter[str]) -> None:
@@ -79,9 +86,10 @@ def check_not_listed(name: str, column: str, counts: Counter[str]) -> None:
             other = seen.setdefault(way, label)
             if other == label:
                 continue
+            first, second = (f"{ascii(short(each))} ({counts[each]} rows)" for each in (other, label))
             raise InputError(
-                f"{name}: the {column} {ascii(other)} ({counts[other]} rows) and {ascii(label)} ({counts[label]} rows) "
-                "look alike; write them alike, or list both under 'labels' if they are two classes"
+                f"{name}: the {column} {first} and {second} look alike; write them alike, or list both under 'labels' "
+                "if they are two classes"
             )
 
 

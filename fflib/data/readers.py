@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fflib.data.tables import Form, Placed, read_table
+from fflib.data.task import shows
 from fflib.data.text_files import read_text
 from fflib.files import InputError
 
-__all__ = ["Form", "Placed", "read_json_lines", "read_records"]
+__all__ = ["Form", "Placed", "is_blank", "is_nothing", "read_json_lines", "read_records"]
 
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson")
 
@@ -37,7 +39,7 @@ def read_json_lines(
             continue
         place = f"{path}, line {number}"
         try:
-            record = json.loads(line, object_pairs_hook=_each_once)
+            record = json.loads(line.lstrip("\ufeff"), object_pairs_hook=_each_once)  # of a marked file that was added
         except (ValueError, RecursionError) as error:
             raise InputError(f"{place}: not JSON ({error}); {remedy}") from error
         if not isinstance(record, dict):
@@ -45,6 +47,18 @@ def read_json_lines(
         if "\\ud" in line.lower():
             _check_whole_characters(place, record)
         yield place, record
+
+
+def is_blank(record: Mapping[str, Any]) -> bool:
+    """Say whether a record has nothing in any column with a name, as the rows that a spreadsheet has at its end."""
+    return bool(record) and all(is_nothing(value) for name, value in record.items() if name.strip())
+
+
+def is_nothing(value: Any) -> bool:
+    """Say whether a value stands for an empty cell: none, no number, or a text in which nothing shows."""
+    if isinstance(value, str):
+        return not shows(value)
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

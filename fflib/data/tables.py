@@ -93,14 +93,16 @@ class _Table:
         return bool(later) and all(name.startswith(" ") for name in later) and not {*later} & {*self.form.columns}
 
     def rows(self) -> Iterator[tuple[int, int, list[str]]]:
-        """Yield (first line, last line, cells); lines with nothing in them are no rows."""
+        """Yield (first line, last line, cells); lines with nothing in them, not even a separator, are no rows."""
         for begin, end, row in self._every_row():
             if begin <= self.end:
                 continue
-            self._check_end(end)
-            if len(row) > 1 or "".join(row).strip() or (row and len(self.names) == 1):
+            if len(row) > 1 and len(row) != len(self.names) and not "".join(row).strip():  # separators alone
+                yield begin, end, [""] * len(self.names)
+            elif "".join(row).strip() or (row and len(self.names) == 1):
+                self._check_end(end)
                 row = self._fitted(begin, row)
-                if row == self.names:
+                if [row[0].lstrip("\ufeff"), *row[1:]] == self.names:  # with a mark where a marked file was added
                     raise InputError(
                         f"{self.path.name}, line {begin}: the names of the columns stand there again, as where files "
                         "were put together; take that line out"
