@@ -66,7 +66,7 @@ class _Table:
         csv.field_size_limit(sys.maxsize)  # a long text is told of by its line, not by the reader
         self.path, self.form = path, form
         text = read_text(path, form.encoding)
-        told = re.match(r'"?sep=(.)"?[\r\n]', text, re.IGNORECASE)  # by a spreadsheet, to others of its kind
+        told = re.match(r'"?sep=(.)"?\1*[\r\n]', text, re.IGNORECASE)  # by a spreadsheet, to others of its kind
         self.skipped = 1 if told else 0
         self.lines = list(io.StringIO(text, newline=""))
         self.spaced = False
@@ -99,7 +99,7 @@ class _Table:
                 continue
             if len(row) > 1 and len(row) != len(self.names) and not "".join(row).strip():  # separators alone
                 yield begin, end, [""] * len(self.names)
-            elif "".join(row).strip() or (row and len(self.names) == 1):
+            elif len(row) > 1 or "".join(row).strip() or (row and len(self.names) == 1):
                 self._check_end(end)
                 row = self._fitted(begin, row)
                 if [row[0].lstrip("\ufeff"), *row[1:]] == self.names:  # with a mark where a marked file was added
