@@ -97,10 +97,12 @@ class _Table:
         for begin, end, row in self._every_row():
             if begin <= self.end:
                 continue
-            if len(row) > 1 and len(row) != len(self.names) and not "".join(row).strip():  # separators alone
-                yield begin, end, [""] * len(self.names)
-            elif len(row) > 1 or "".join(row).strip() or (row and len(self.names) == 1):
+            is_blank = not "".join(row).strip()
+            if not (is_blank and self.ends_alone):  # where lines end in "\r\r\n" half of it is a line by itself
                 self._check_end(end)
+            if is_blank and len(row) > 1 and len(row) != len(self.names):  # separators alone
+                yield begin, end, [""] * len(self.names)
+            elif len(row) > 1 or not is_blank or (row and len(self.names) == 1):
                 row = self._fitted(begin, row)
                 if [row[0].lstrip("\ufeff"), *row[1:]] == self.names:  # with a mark where a marked file was added
                     raise InputError(
