@@ -150,6 +150,9 @@ def _check_kinds(name: str, values: Mapping[str, Any]) -> None:
     for key in set(values) - {"text", "labels", "max_length", "quotes"}:
         if not isinstance(values[key], str | None):  # 0 and no are values too
             raise InputError(f"{name}: {key} is {values[key]!r}; give one text, in quotes if it looks like a number")
+    for key in ("file", "test_file"):
+        if "://" in (values.get(key) or ""):
+            raise InputError(f"{name}: {key} is an address, {values[key]!r}; fetch it, and name the file")
     text = values["text"]
     columns = text if isinstance(text, list) else [text]
     if not 1 <= len(columns) <= 2 or not all(isinstance(column, str) for column in columns):

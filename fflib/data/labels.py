@@ -17,6 +17,7 @@ MISSING = {  # as programs write that there is nothing, spreadsheets that they c
     *("?", "??", "-", "--", "_", ".", "undefined", "unlabeled", "unlabelled", "not labeled", "not labelled"),
 }
 UNKNOWN, KNOWN = ("-1", "-1.0"), re.compile(r"\d+(\.0)?")  # as libraries write beside 0, 1, ... that there is none
+BETWEEN = re.compile(r"(?<=[^\W\d_])[-_](?=[^\W\d_])")  # two words: not_spam, not-spam
 LETTERS = str.maketrans("асеіјѕорхуκονρτυχ", "aceijsopxykovptux")  # Cyrillic and Greek ones that look Latin
 DIGITS = str.maketrans("oil", "011")
 COMMAS = (  # a comma or a point may stand before decimals, and between thousands
@@ -94,12 +95,13 @@ def check_not_listed(name: str, column: str, counts: Counter[str]) -> None:
 
 
 def folded(label: str) -> set[str]:
-    """Return a label without what hardly shows: case, kinds of spaces and letters, signs without width, zeros.
+    """Return a label without what hardly shows: case, spaces and what joins words, letters, a full stop, zeros.
 
     There are several where it is a number with a comma or a point, which means thousands here and decimals there.
     """
     plain = unicodedata.normalize("NFKC", label).casefold().translate(LETTERS)
     plain = " ".join("".join(letter for letter in plain if unicodedata.category(letter) != "Cf").split()).strip("\"'")
+    plain = BETWEEN.sub(" ", plain.rstrip(".,;:") or plain)
     if plain == "o" or (any(letter.isdigit() for letter in plain) and not {*plain} - {*"0123456789oil"}):
         plain = plain.translate(DIGITS)
     ways = {plain} | {plain.translate(marks) for marks, written in COMMAS if written.fullmatch(plain)}

@@ -16,12 +16,21 @@ from fflib.files import InputError
 __all__ = ["Form", "Placed", "is_blank", "is_nothing", "read_json_lines", "read_records"]
 
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson")
+CURES = {
+    ".json": "write one object on each line, as pandas does with lines=True, and call it .jsonl",
+    **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz"), "unpack it"),
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), "save its table as CSV, UTF-8"),
+    **dict.fromkeys((".txt", ".tab", ".dat"), "if it is a table, call it .csv or .tsv"),
+}
 
 
 def read_records(path: Path, form: Form | None = None) -> Iterable[Placed]:
     """Return the records of a table or of JSON lines. InputError: names the file and the line that cannot be read."""
     if path.suffix.lower() not in KINDS:
-        raise InputError(f"{path.name} is none of {', '.join(KINDS)}; save it as one of these")
+        cure = CURES.get(path.suffix.lower(), "save it as one of these")
+        raise InputError(f"{path.name} is none of {', '.join(KINDS)}; {cure}")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it")
     if not path.is_file():
         raise InputError(f"there is no file {path}; correct the path (a relative one starts at the project's root)")
     form = form or Form()

@@ -77,7 +77,7 @@ class _Table:
             line, self.end, self.names = self._first()
         self.ends_alone = self.end > 0 and self._ends_alone(self.end)
         self.width = 0  # of the first row: of the names, or with separators at the end that hold nothing
-        named = [name for name in self.names if name.strip()]
+        named = [name for name in self.names if name.strip() and (name in form.columns or not form.columns)]
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise InputError(f"{path.name}: two columns are named {twice[0]!r}; rename one of them")
         if self.names and (lacking := [name for name in form.columns if name not in self.names]):

@@ -126,4 +126,6 @@ def no_column(name: str, there: Collection[str]) -> str:
     )
     shown = (each if is_plain else ascii(each) for each, is_plain in zip(there, plain, strict=True))
     named = ", ".join(each if len(each) <= LONG else f"{each[:LONG]}..." for each in shown)
-    return f"there is no column {name!r}; the columns are {named or 'none'}"
+    several = [part.strip() for part in name.split(",")]
+    hint = f"; for two columns write [{', '.join(several)}]" if len(several) > 1 and {*several} <= {*there} else ""
+    return f"there is no column {name!r}; the columns are {named or 'none'}{hint}"

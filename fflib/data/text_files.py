@@ -64,7 +64,8 @@ def read_text(path: Path, encoding: str | None = None) -> str:
         raise InputError(f"{path}: not {name} text (line {line}); {_remedy(encoding)}") from error
     if is_told:
         _check_not_garbled(path, text, found, encoding)
-    return text.lstrip("\ufeff")  # more than one where marked files were put together
+    # More than one mark where marked files were put together; at the end what DOS wrote there.
+    return text.lstrip("\ufeff").removesuffix("\x1a")
 
 
 def _known(encoding: str) -> str:

@@ -87,7 +87,7 @@ def test_a_space_behind_each_separator_belongs_to_it(describe):
     assert get_task(path).labels == ("down", "up")
 
 
-@pytest.mark.parametrize("end", ["   \n", "\n\n", "\t\n"])
+@pytest.mark.parametrize("end", ["   \n", "\n\n", "\t\n", "\x1a"])
 def test_an_empty_last_line_is_no_row(describe, end):
     assert texts_of(describe(table() + end)) == EXPECTED
 
@@ -359,6 +359,39 @@ def test_a_separator_at_the_end_of_some_lines_is_one_of_a_text(describe):
         get_task(describe(table(rows)))
 
 
+def test_two_columns_of_one_name_that_nobody_asks_for_are_no_harm(describe):
+    assert texts_of(describe("body,n,mood,n\n" + "".join(f"{r['body']},1,{r['mood']},2\n" for r in ROWS))) == EXPECTED
+
+
+def test_two_columns_without_brackets_are_told_how_to_be_written(describe):
+    rows = [row | {"title": "A day"} for row in ROWS]
+    with pytest.raises(InputError, match=r"no column 'title, body'; .*; for two columns write \[title, body\]"):
+        get_task(describe(table(rows), text="title, body"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ({"file": "mine.json"}, "mine.json is none of .*; write one object on each line, .* and call it .jsonl"),
+        ({"file": "mine.csv.gz"}, "mine.csv.gz is none of .*; unpack it"),
+        ({"file": "mine.xlsx"}, "mine.xlsx is none of .*; save its table as CSV, UTF-8"),
+        ({"file": "mine.txt"}, "mine.txt is none of .*; if it is a table, call it .csv or .tsv"),
+        ({"file": "mine.parquet"}, "mine.parquet is none of .*; save it as one of these"),
+        ({"file": "https://example.org/a.csv"}, "mine.yaml: file is an address, .*; fetch it, and name the file"),
+        ({"test_file": "s3://a/b.csv"}, "mine.yaml: test_file is an address"),
+    ],
+)
+def test_what_is_no_table_is_told_what_to_do_with_it(describe, lines, message):
+    with pytest.raises(InputError, match=message):
+        get_task(describe(table(), **lines))
+
+
+def test_a_folder_is_no_file(describe, tmp_path):
+    (tmp_path / "all.csv").mkdir()
+    with pytest.raises(InputError, match=r"all\.csv is a folder; name a file in it"):
+        get_task(describe(table(), file=str(tmp_path / "all.csv")))
+
+
 def test_names_of_the_columns_that_come_again_are_no_class(describe):
     with pytest.raises(InputError, match=r"mine\.csv, line 62: the names of the columns stand there again"):
         get_task(describe(table() * 3))
@@ -497,7 +530,20 @@ def test_minus_one_beside_numbers_is_no_class_in_silence_and_may_be_listed(descr
 
 @pytest.mark.parametrize(
     "labels",
-    [("1,0", "10,0"), ("1,000", "2,000"), ("0,5", "1,5"), ("I", "L"), ("A", "O"), ("нет", "да"), ("2.1", "2.10.1")],
+    [
+        ("1-2", "1 2"),
+        ("A", "A-"),
+        ("resign", "re-sign"),
+        ("wow", "wow!"),
+        (":", ";"),
+        ("1,0", "10,0"),
+        ("1,000", "2,000"),
+        ("0,5", "1,5"),
+        ("I", "L"),
+        ("A", "O"),
+        ("нет", "да"),
+        ("2.1", "2.10.1"),
+    ],
 )
 def test_labels_that_only_resemble_each_other_are_classes(describe, labels):
     assert {*get_task(describe(table(labelled(*labels), ";"))).labels} == {*labels}
@@ -520,6 +566,9 @@ def test_rows_without_a_label_are_counted(describe, missing):
             ("0", "O"),
             ("10", "1O"),
             ("up", "u\u0440"),
+            ("up", "up."),
+            ("not_up", "not up"),
+            ("not-up", "Not up:"),
             ("1", "\uff11"),
         ),
     ],
