@@ -147,11 +147,11 @@ def _usable(own: OwnData, rows: Iterator[Placed], said: bool = True) -> Iterator
     A data set on the hub has such rows, and its reader cannot mend them. Such a label is -1, or nothing; -1 is a class
     all the same where the reader lists it. How many they are is ``said`` on stderr.
     """
-    secret, column = (None,) if "-1" in own.task.labels else (None, -1, "-1"), own.task.label_field
+    secret, column = () if "-1" in own.task.labels else (-1, "-1"), own.task.label_field
     left_out: dict[str, list[str]] = {}
     for place, row in rows:
         lacking = next((name for name in own.task.text_fields if name in row and is_nothing(row[name])), "")
-        if row.get(column, "") in secret:
+        if column in row and (row[column] in secret or is_nothing(row[column])):
             left_out.setdefault(f"a {column}", []).append(place)
         elif lacking:
             left_out.setdefault(f"text in {lacking}", []).append(place)
