@@ -102,7 +102,8 @@ def _hint(kind: str, name: str) -> str:
     name = name.removesuffix(".yaml")
     if name.isprintable() and (folder(kind) / f"{name}.yml").is_file():
         return f"call {name}.yml there {name}.yaml; "
-    close = difflib.get_close_matches(name.lower(), runs() if kind == "run" else names(kind), 1)
+    there = runs() if kind == "run" else names(kind)
+    close = difflib.get_close_matches(name, there, 1) or difflib.get_close_matches(name.lower(), there, 1)
     return f"did you mean '{close[0]}'? " if close else ""
 
 
