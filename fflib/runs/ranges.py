@@ -142,5 +142,5 @@ def _either(words: Sequence[str]) -> str:
 def _check_each(name: str, items: Sequence[float], allowed: Range) -> None:
     for item in items:
         if not allowed.holds(item):
-            told = allowed if math.isfinite(item) else f"a number, {allowed}"
+            told = allowed if math.isfinite(item) else f"{allowed}, a finite number"
             raise InputError(f"parameter '{name}' is {item}, but takes {told}")
