@@ -142,4 +142,5 @@ def _either(words: Sequence[str]) -> str:
 def _check_each(name: str, items: Sequence[float], allowed: Range) -> None:
     for item in items:
         if not allowed.holds(item):
-            raise InputError(f"parameter '{name}' is {item}, but takes {allowed}")
+            told = allowed if math.isfinite(item) else f"{allowed}, a finite number"
+            raise InputError(f"parameter '{name}' is {item}, but takes {told}")
