@@ -535,9 +535,7 @@ display.source(packing.first_fit, packing.PackedClassifier.forward)
 is_short = test.lengths <= np.median(test.lengths)
 short = test.take(np.flatnonzero(is_short)[:n_busy_requests])
 short_logits = training.predict(model, short)
-all_go_on = fewer_tokens.let_go_on(
-    model, 1.0
-)  # a packed row has no room for a choice in each request
+all_go_on = fewer_tokens.let_go_on(model, 1.0)  # a packed row cannot choose for each request
 to_be_packed = training.predict(all_go_on, short)
 packed_rows = packing.first_fit(short.lengths, packed_tokens)
 packed_path = folder.with_name("packed") / "model.onnx"
