@@ -127,8 +127,4 @@ sync: setup ## write notebooks/*.ipynb from notebooks/*.py
 	@python -m fflib.book.fold notebooks/*.ipynb
 
 clean: ## remove the outputs of RUN (with its HARDWARE, SIZE) and all caches; never outputs/reference
-	@folder="$$RUN$${HARDWARE:+-$$HARDWARE}$${SIZE:+-$$SIZE}"; \
-	case "$$folder" in ""|.*|-*|*/*|reference) echo "make: '$$folder' is no folder of a run" >&2; exit 1;; esac; \
-	echo "removing the outputs of $$folder, and the caches"; rm -rf "$${FFLIB_OUTPUTS:-outputs}/$$folder"
-	@rm -rf .cache .snakemake .hypothesis .pytest_cache .ruff_cache notebooks/.ipynb_checkpoints
-	@find fflib tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+	@sh .ci/clean "$$RUN" "$$HARDWARE" "$$SIZE"

@@ -32,8 +32,11 @@ STRAY = (
     *("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"),  # images of containers set it: every start takes 10 s longer
     *("PYTHONIOENCODING", "PYTHONDEBUG", "PYTHONCASEOK", "PYTHONEXECUTABLE", "PYTHONSAFEPATH", "PYTHON_GIL"),
     *("PYTHON_JIT", "PYTHON_PERF_JIT_SUPPORT", "PYTHONPERFSUPPORT", "PYTHONLEGACYWINDOWSSTDIO", "PYTHONNODEBUGRANGES"),
+    *("SOURCE_DATE_EPOCH", "READTHEDOCS"),  # of those who build other people's packages and pages
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "BASH_ENV", "CDPATH", "JPY_SESSION_NAME"),
 )
+# Dropped and told where they are no numbers: a library ends in a traceback over them as it is imported.
+NUMBERS = ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT", "HF_DATASETS_IN_MEMORY_MAX_SIZE")
 # Nothing of the book is told to anybody. ONNX Runtime reads its variable once, when it is loaded.
 QUIET = {
     "ORT_DISABLE_TELEMETRY": "1",
@@ -66,6 +69,7 @@ def settle(environ: MutableMapping[str, str] = os.environ) -> list[str]:
     if "ipykernel" in sys.modules:  # in a notebook
         ours["MPLBACKEND"] = INLINE
     bends = [name for name in environ if name.startswith(BENDS) and name not in KEPT]
+    bends += [name for name in NUMBERS if not environ.get(name, "0").replace(".", "", 1).isdecimal()]
     told = sorted(name for name in bends if environ[name] not in ("", ours.get(name)))
     for name in [*bends, *(name for name in STRAY if name in environ)]:
         del environ[name]

@@ -32,7 +32,7 @@ threads: int = 0  # threads of every engine; 0 takes all cores
 n_importance: int = 32  # training examples to choose and tune on; half as many more check
 uniform_tried: list[str] = ["25/25", "33/50"]  # per cent of heads/neurons removed in every layer
 speedups_wanted: list[float] = [1.5, 1.25]  # targets of the search; the fastest is tried first
-depths_tried: list[int] = [1]  # how many whole layers to keep
+tokens_tried: list[float] = [0.5]  # shares of the tokens that go on after the first layer
 retrained_too: bool = True  # retrain the pruned models as well
 min_retention: float = 0.98  # the rule: what goes on keeps this share of the teacher's score on dev
 elastic_widths: list[float] = [1.0, 0.5]  # cut from one set of weights; empty leaves it out
@@ -45,6 +45,7 @@ device: str = "cpu"  # cpu or cuda; the file of params/hardware says which
 usd_per_hour: float = 0.677  # price of this machine, for the cost column
 n_dev: int = 64  # dev examples, for every choice; 0 takes all
 n_test: int = 96  # test examples, for every reported accuracy; 0 takes all
+depths_tried: list[int] = [1]  # how many whole layers to keep
 n_retrain: int = 64  # training examples of the retraining; 0 takes all
 distil_length: int = 32  # training texts are cut to this many tokens
 batch_size: int = 16  # of training
@@ -82,10 +83,11 @@ from fflib.engine import predictors
 from fflib.files import InputError, check_known, shown
 from fflib.measure import timing
 from fflib.measure.timing import Variant
-from fflib.model import cache, checkpoints, importance, slicing, training
+from fflib.model import cache, checkpoints, encoder, importance, slicing, training
 from fflib.pruning import (
     controls,
     dynabert,
+    fewer_tokens,
     figures,
     latency_table,
     mask_search,
@@ -100,6 +102,7 @@ from fflib.pruning import (
 )
 from fflib.runs import ladder
 from fflib.runtime import engines, served
+from fflib.runtime.first_token import FirstTokenClassifier
 
 bench = Bench.open("04_pruning", globals())
 threads, caption = bench.threads, f"{bench.caption}; {engine} fp32"
@@ -137,6 +140,7 @@ if not len(retrain_epochs) == len(retrain_rates) == 2 or not any(retrain_epochs)
 # | a head | its rows of the query, key and value matrices, its columns of the output matrix | from 4.3 on |
 # | a neuron | one row of the first matrix, one column of the second | from 4.3 on |
 # | a layer | all that is in it; the next layer reads what the layer before it wrote | from 4.6 on |
+# | a token | none: but the layers above compute nothing for it | from 4.6 on |
 # | an entry of the vocabulary | its row of the embeddings | 4.15 |
 #
 # Whole rows and columns leave smaller matrices without any holes, which every [engine](glossary.md#engine) can multiply.
@@ -300,10 +304,17 @@ bench.figure(figure, "controls")
 # resulting [latency table](glossary.md#latency-table) is measured once on a machine and then kept. From it the
 # [latency](glossary.md#latency) $T$ of any shape can be predicted as a sum:
 #
-# $$T(h, n) = t_0 + \sum_{l=1}^{N} \left( t_{\mathrm{attention}}(h_l) + t_{\mathrm{feed}}(n_l) \right) \qquad (4.4)$$
+# $$T(h, n) = t_0 + \sum_{l=1}^{N-1} \left( t_{\mathrm{attention}}(h_l) + t_{\mathrm{feed}}(n_l) \right) + t_{\mathrm{last}}
+# \qquad (4.4)$$
 #
 # Layer $l$ of the $N$ layers keeps $h_l$ heads and $n_l$ neurons; $t_0$ is the time of everything that is not in a layer, such
-# as the embeddings. All times are means over the lengths of the dev texts. The idea of such a table is
+# as the embeddings. Why does the last layer have a price of its own? The head reads nothing but the first token. So in the last
+# layer that token alone asks, and the others are only looked at. [Chapter 6](06_runtime.ipynb) writes a graph that computes
+# no more than this, and that graph is what will be served. In it the last layer takes next to no time, *whatever it keeps*: to
+# cut it saves nothing and loses accuracy. **Price the model that will be served, not the one that was trained.** (Where PyTorch
+# serves, or a head reads marked words, the last layer is priced as the others are.)
+#
+# All times are means over the lengths of the dev texts. The idea of such a table is
 # [ZipLM's](https://arxiv.org/abs/2302.04089). Whether half layers timed alone add up to the whole model is an assumption.
 # Section 4.10 puts it to the test.
 
@@ -394,9 +405,10 @@ loss_of = sensitivity.remembered(lambda counts: divergence(cut(counts)))
 # %%
 trial_texts = texts.take(range((len(texts) + 1) // 2))  # few, for there are many trials
 with bench.clocked("the search"):
-    losses = sensitivity.measure(unpruned, scores, trial_texts, heads, neurons)
+    priced = table.priced(len(shapes))  # all layers, or all but the last
+    losses = sensitivity.measure(unpruned, scores, trial_texts, heads, neurons, priced)
 choices = shape_search.options(table, dev.lengths, *losses)
-rest_ms = table.model_ms([], dev.lengths)  # the time of a model without layers
+fixed_ms = table.fixed_ms(dev.lengths)  # the time that no cut saves
 
 
 def search(budget_ms):
@@ -406,7 +418,7 @@ def search(budget_ms):
         lambda shape: loss_of(shape_search.counts(shape)),
         n_candidates,
         seeds[0],
-        rest_ms,
+        fixed_ms,
     )
     return shape_search.counts(best)
 
@@ -419,7 +431,7 @@ def search(budget_ms):
 # | searched | the least divergence as a whole, of several candidates |
 # | least estimated loss by time | the first candidate alone: what trusting the sum of (4.6) gives |
 # | least estimated loss by operations | the same, but the prices are operations instead of times: does the clock matter? |
-# | uniform | the same share of every layer: does the search matter? |
+# | uniform | the same share of every layer, the last one too: does the search matter? |
 #
 # And what does depth buy against width? For that, each layer is taken out in turn while the others are repaired, beside a
 # model that keeps all layers but is narrow enough to be as fast.
@@ -427,16 +439,35 @@ def search(budget_ms):
 # After the two tables the chapter goes on with the searched shapes, the uniform ones of the same time, the uniform ones
 # that the paper uses (`uniform_tried`), and, if `depths_tried` names any, models of fewer layers. The names *searched for ...*
 # and *uniform for ...* end in the speed-up that the shape was made for; the two are companions of the same predicted time.
+#
+# ### Fewer tokens
+#
+# All of these make the model thinner or shorter and leave the *text* as it is. The last kind of candidate does the opposite:
+#
+# ```text
+# layer 1, attention       every token looks at every other one
+#         │                a share of the tokens goes on, those that were looked at most; the rest end here
+# layer 1, feed-forward    for the tokens that went on
+# layer 2 ...              for these alone, among themselves
+# ```
+#
+# So every word is read, but only some are thought about further. Tokens that end were keys and values in the first layer, and
+# what they said lives on in the states of the others. How much a token is looked at, summed over all heads and over all tokens
+# that look, is its *significance* in [PoWER-BERT](https://arxiv.org/abs/2001.08950). There the number of tokens
+# falls from layer to layer. A student has few layers, so here it falls once, and `tokens_tried` says to which shares.
+#
+# The head reads the first token, so that one always goes on. The table of 4.5 tells what it saves
+# beforehand: (4.4) with shorter texts from the first feed-forward half on. It does not know what choosing the tokens costs.
 
 
 # %%
 def shapes_for(budget_ms):
-    by_time = shape_search.solve(choices, budget_ms, rest_ms)
+    by_time = shape_search.solve(choices, budget_ms, fixed_ms)
     return {
         "searched": search(budget_ms),
         "least estimated loss by time": shape_search.counts(by_time),
         "least estimated loss by operations": shape_search.by_operations(
-            choices, unpruned.encoder.config, dev.lengths, budget_ms, rest_ms
+            choices, unpruned.encoder.config, dev.lengths, budget_ms, fixed_ms
         ),
         "uniform": shape_search.uniform_at(table, dev.lengths, shapes, budget_ms),
     }
@@ -445,10 +476,12 @@ def shapes_for(budget_ms):
 with bench.clocked("the search"):
     shapes_by_target = {target: shapes_for(unpruned_ms / target) for target in speedups_wanted}
 
-candidates = study.collect(shapes, uniform_tried, shapes_by_target, depths_tried, losses.removed)
+by_tokens = [] if bench.task.spans else tokens_tried  # a head that reads marked words needs them
+others = depths_tried, losses.removed, by_tokens
+candidates = study.collect(shapes, uniform_tried, shapes_by_target, *others)
 for candidate in candidates:
     with bench.clocked("the tuning"):
-        candidate.tuned = cut(candidate.counts)
+        candidate.tuned = fewer_tokens.let_go_on(cut(candidate.counts), candidate.goes_on)
     small_shapes = candidate.tuned.encoder.config.layers
     candidate.predicted_ms = table.model_ms(small_shapes, dev.lengths)
 
@@ -458,11 +491,13 @@ bench.facts["depth"] = reports.depth_rows(table, dev.lengths, shapes, loss_of)
 show(bench.table(tables.plain(bench.facts["ways"])))
 show(bench.table(tables.plain(bench.facts["depth"])))
 bench.facts["shapes"] = {candidate.name: candidate.counts for candidate in candidates}
+thinned = [candidate for candidate in candidates if candidate.kind != study.TOKENS]
 panels = {
     f"{candidate.name}\n(predicted {unpruned_ms / candidate.predicted_ms:.1f}x)": candidate.counts
-    for candidate in candidates
+    for candidate in thinned
 }
 full = [(shape.num_heads, shape.intermediate_size) for shape in shapes]
+show(display.source(encoder.go_on))
 bench.figure(figures.shapes(panels, full, caption), "shapes")
 
 # %% [markdown]
@@ -473,7 +508,8 @@ bench.figure(figures.shapes(panels, full, caption), "shapes")
 # *Reading the second table.* The third column is the divergence of the model without the layer, the last one that of a
 # narrow model of the same time. (Layers of one size take the same time, so the narrow model is the same for all of them.)
 # If the narrow model diverges less, then at equal time it is better to make all layers thinner than to have fewer of them.
-# *The figure* shows the shapes themselves. Look at which layers a searched shape spares.
+# *The figure* shows the shapes themselves. Look at which layers a searched shape spares: the last one stays whole
+# wherever it has no price. The function above the figure chooses the tokens that go on.
 #
 # ## 4.7 Do it, without training
 #
@@ -553,7 +589,7 @@ bench.table(tables.plain(rows))
 # (FastFormers' code also replaces the activation function GELU by the cheaper ReLU when it saves a pruned model. Here the
 # activation stays, so that only the shape changes; [chapter 3](03_distillation.ipynb) tries ReLU on a student.)
 #
-# The uniform shapes of the paper and those of fewer layers are always trained, for comparison. Of the speed-ups that are
+# The uniform shapes of the paper, and the models of fewer layers or tokens, are always trained, for comparison. Of the speed-ups that are
 # wanted **the fastest is tried first**, then the next one, until a shape keeps the rule. The slower targets are then neither
 # trained nor timed, which saves minutes; so the tables from here on may have fewer shapes than the figure above.
 
@@ -580,10 +616,8 @@ def stages(seed):
 # %%
 def retrain(candidate, seed):
     folder = bench.folder / "models" / "pruned" / f"{candidate.file_name}, seed {seed}"
-    counts = candidate.counts
-    return retraining.retrain(
-        unpruned, counts, texts, stages(seed), outputs, dev, bench.score, folder, retrain_rounds
-    )
+    learnt_from = texts, stages(seed), outputs, dev, bench.score, folder, retrain_rounds
+    return retraining.retrain(unpruned, candidate.counts, *learnt_from, goes_on=candidate.goes_on)
 
 
 def keep_the_rule(group):
@@ -615,8 +649,8 @@ bench.table(tables.plain([candidate.row(unpruned_ms) for candidate in candidates
 #
 # ## 4.10 Measure
 #
-# All shapes run in the same rounds, one after the other, so that a slow moment of the machine hits all of them. The rung
-# below, the unpruned student in PyTorch, runs among them. They answer requests in three ways:
+# All shapes run in the same rounds, one after the other, so that a slow moment of the machine hits all of them. They run in the
+# graph that will be served, the one for the first token. They answer requests in three ways:
 #
 # - **one request at a time**, where latency counts (the table has the median, the [p50](glossary.md#p50-and-p95));
 # - **in the best batches** that chapter 2 found, where [throughput](glossary.md#throughput) counts;
@@ -633,20 +667,20 @@ models = {"unpruned": unpruned} | {candidate.name: candidate.model for candidate
 expected = {name: training.predict(model, requests) for name, model in models.items()}
 
 
-def serve(name, threads):
+def serve(name, threads, form=FirstTokenClassifier):
     if engine == "pytorch":  # one class for all, so that its own cost is not taken for the shape's
         return predictors.torch_predictor(models[name]), "fflib, PyTorch eager"
-    folder = bench.folder / "models" / "onnx" / name.replace("/", "-")
-    return engines.serve(models[name], engine, threads, folder)
+    folder = bench.folder / "models" / "onnx" / name.replace("/", "-") / form.__name__
+    return engines.serve(form(models[name]), engine, threads, folder)
+
+
+def all_tokens(model):
+    return model
 
 
 one_by_one = batching.in_order(requests.lengths, 1)
 best_batches = bench.best_plan(requests.lengths)
-ways = {}
-for name in models:
-    ways[name], engine_name = serve(name, threads)
-ways["rung below"] = predictors.torch_predictor(predictors.eager(unpruned)[0])
-expected["rung below"] = expected["unpruned"]
+ways = {name: serve(name, threads)[0] for name in models}
 alone = bench.compare(ways, requests, expected, plan=one_by_one)
 batched = bench.compare(ways, requests, expected, plan=best_batches)
 
@@ -719,6 +753,7 @@ def difference(first, second, examples):
 unpruned_test = on_test(unpruned)
 rows = reports.against_uniform(candidates, seeds, lambda a, b: difference(a, b, test))
 bench.facts["against_uniform"] = rows
+bench.facts["fewer_tokens"] = reports.token_rows(candidates, alone, min_retention)
 is_faster = measured_ms[chosen.name] < measured_ms["unpruned"]
 met_the_rule = chosen.kept.holds(min_retention) and is_faster
 bench.facts["chosen_again"] = gain = {
@@ -769,18 +804,25 @@ Markdown(tables.kept_against_uniform(map(bench.kept, kept_runs)))
 #
 # The first rung changes only the engine, from PyTorch to ONNX Runtime, so that its gain is not taken for one of pruning. The
 # pruned shapes stand on it side by side. All are timed in the batches that chapter 2 found best; the latencies there are those
-# of a request that waits for its whole batch. On the ladder *pruned 33/50* is the shape *uniform 33/50* of the tables above, and
+# of a request that waits for its whole batch. On these rungs the graphs still compute all tokens of the last layer, for the
+# graph of the first token is a rung of its own, in chapter 6. A shape whose last layer is whole shows a part of its gain
+# only there. On the ladder *pruned 33/50* is the shape *uniform 33/50* of the tables above, and
 # *pruned for latency* is the fastest searched shape that keeps the rule, or the fastest of all where none does.
 
 
 # %% tags=["hide-input"]
+rung_ways = {"rung below": predictors.torch_predictor(predictors.eager(unpruned)[0])}
+for name in models:
+    rung_ways[name], engine_name = serve(name, threads, all_tokens)
+right = expected | {"rung below": expected["unpruned"]}
+rung_times = bench.compare(rung_ways, requests, right, plan=best_batches)
 kept_by_name = {"unpruned": unpruned_kept} | {each.name: each.kept for each in candidates}
 
 
 def add_rung(rung, name, on, below=None):
     bench.add_rung(
         rung,
-        batched[name],
+        rung_times[name],
         on=on,
         below=below,
         like="best batching",
@@ -794,7 +836,7 @@ def add_rung(rung, name, on, below=None):
 
 
 base = "ONNX Runtime" if engine == "onnxruntime" else "student again"
-add_rung(base, "unpruned", on=student_rung, below=batched["rung below"])
+add_rung(base, "unpruned", on=student_rung, below=rung_times["rung below"])
 rungs = study.rungs(candidates, measured_ms, min_retention, chosen)
 for rung, candidate in rungs.items():
     add_rung(rung, candidate.name, on=base)
@@ -902,6 +944,7 @@ bench.facts["pruned"] = {
     "folder": shown(folder),
     "met_the_rule": met_the_rule,
     "counts": chosen.counts,
+    "goes_on": chosen.goes_on,
     "retrained": chosen.is_retrained,
     "accuracy": accuracy,
     "kept_of_unpruned": ladder.kept(accuracy, unpruned_test.value) if unpruned_test.value else None,
@@ -925,7 +968,7 @@ bench.save()
 #
 # Importance costs one backward pass and is far cheaper than trying every part; the controls of 4.4 say whether it is worth
 # anything. A latency table turns "how many milliseconds does this head cost?" into a look-up, and 4.10 checks it. The search
-# then is a knapsack. Solving least squares repairs a good part of what a moderate cut breaks, in seconds and without labels.
+# then is a knapsack, and its first answer needs no search: what is free stays whole. Solving least squares repairs a good part of what a moderate cut breaks, in seconds and without labels.
 # Whether the searched shape beats a uniform one of the same time is a close question; do not trust one run with one seed on it.
 #
 # **Next:** [chapter 5](05_quantization.ipynb) rounds what is left to eight bits.
@@ -937,7 +980,8 @@ bench.save()
 # `make book SIZE=smoke SET="speedups_wanted=[1000.0]"` and read the message with which the run stops.
 
 # %% tags=["answer"]
-emptied_ms = rest_ms
+rest_ms = table.model_ms([], dev.lengths)
+emptied_ms = fixed_ms
 for choice in choices:
     emptied_ms += min(option.cost for option in choice if option.counts is not None)
 answer = (

@@ -63,6 +63,7 @@ from fflib.engine.graph import attention_of_first
 from fflib.measure import fitness
 from fflib.measure.timing import Variant
 from fflib.model import cache, encoder, flops, slicing, training
+from fflib.pruning import fewer_tokens
 from fflib.quantization import recipes
 from fflib.runtime import (
     built_graphs,
@@ -73,6 +74,7 @@ from fflib.runtime import (
     fusions,
     openvino,
     packing,
+    peers_table,
     served,
 )
 
@@ -456,6 +458,23 @@ display.source(encoder.read_words)
 # that one, the two are the same. Where OpenVINO is installed it gets the whole graph too, and makes its own int8 of
 # the graph for the first token. In fp32 the logits have to be those of the model. In eight bits the labels are
 # counted, and the column *answers* says which of them may be served.
+#
+# **And all the others?** There are more engines for a processor, and each has its friends. A fair comparison gives
+# all of them the same model, requests and threads, in the same interleaved rounds, and each of them its own best
+# settings. That needs packages that the book does not need otherwise, and some minutes. So it is a command of its
+# own, which reads a finished run, and the last tables below show what it found in a kept run:
+#
+# - **CTranslate2** brings its own int8. It only holds models whose heads share the whole hidden width. Pruned heads do
+#   not, so it gets the student as it was before pruning; a row of ONNX Runtime with that same student stands beside it.
+# - **ExecuTorch**, with the products of XNNPACK, compiles a PyTorch model beforehand, in dynamic int8.
+# - **torch.compile** makes a program of the model, with weights as constants and products tuned for this machine.
+# - **OpenVINO** gets this book's graph, in fp32 and in its own int8, and both in bf16 too where the processor
+#   multiplies that.
+# - **All by default** is what a user gets who exports the teacher, calls the library's int8 with nothing set, and
+#   serves the result.
+#
+# Each is timed in the run's batches and one request after another, and counts with what is faster for it. Before
+# that, its labels are compared with those of its model.
 
 # %%
 loaded, absent = engines.load_all(first_token_model, engines_tried, bench.threads, folder)
@@ -482,12 +501,20 @@ show(display.table(engines.shown(bench.facts["engines"], verdicts)))
 if not peers and "B" in kept_runs:
     show(Markdown(f"*OpenVINO is not installed here. With it, {kept_runs['B'].label}:*"))
     show(display.table(engines.shown(kept_runs["B"].facts["engines"])))
+show(Markdown(peers_table.markdown(peers_table.kept("docs-cpu"), f"{run} --size {size}")))
 
 # %% [markdown]
 # Compare [p50 and p95](glossary.md#p50-and-p95) of each engine: where the p95 is several times the p50 the engine is
 # irregular, and users feel the p95. *Load, s*, the seconds to load or compile, is paid once for each process; it
 # matters where a service starts often. Where the table of a kept run stands below, it is on another processor: compare
 # its rows with each other and not with the first table.
+#
+# If a race of all engines is kept, its table comes next, the fastest first; otherwise there is only the command that
+# runs one. *Times this book's* compares the requests per second of a way with those of this book's file, on the same
+# cores and in the same rounds. Rows of one model can be compared as engines. A row of another model says what that
+# choice costs: the unpruned student has more work to do, and the teacher more still. A way whose *answers* are not
+# *checked* may be fast, but it changes too many labels to be served. The list below that table says how each way was
+# set up. The second table names who is not in the race, and gives the reason in a sentence.
 #
 # ## 6.8 Length again: batches, packed rows, graphs of one shape
 #
@@ -508,14 +535,16 @@ display.source(packing.first_fit, packing.PackedClassifier.forward)
 is_short = test.lengths <= np.median(test.lengths)
 short = test.take(np.flatnonzero(is_short)[:n_busy_requests])
 short_logits = training.predict(model, short)
+all_go_on = fewer_tokens.let_go_on(model, 1.0)  # a packed row cannot choose for each request
+to_be_packed = training.predict(all_go_on, short)
 packed_rows = packing.first_fit(short.lengths, packed_tokens)
 packed_path = folder.with_name("packed") / "model.onnx"
-packed_float = export.save_onnx(packing.PackedClassifier(model), packed_path)
+packed_float = export.save_onnx(packing.PackedClassifier(all_go_on), packed_path)
 # In fp32 packing must not change a logit. A recipe that is calibrated knows no packed rows: there they stay in fp32.
 packed = packing.pack(short, packed_rows)
 in_rows = predictors.onnx_predictor(predictors.onnx_session(packed_float, bench.threads))
 packed_logits = in_rows(packed.inputs)[np.argsort(packed.order)]
-change = float(np.abs(packed_logits - short_logits).max())
+change = float(np.abs(packed_logits - to_be_packed).max())
 assert change < export.TOLERANCE, f"packing changed a logit by {change:.1e}"
 packed_recipe = "" if recipes.RECIPES[recipe or "dynamic"].calibrated else recipe
 packed_served = served.in_integers(packed_float, packed_recipe, calibration_texts, bench.threads)
@@ -538,10 +567,11 @@ ways_and_batches = {
     "first token, a graph for each length": (predictors.together([serve_by_length]), single),
     "first token, sorted batches": (first_graph, in_batches),
 }
+right = dict.fromkeys(ways_and_batches, short_logits) | {"whole graph, packed rows": to_be_packed}
 by_way = bench.compare_at_once(
     {name: way for name, (way, _) in ways_and_batches.items()},
     short,
-    short_logits,
+    right,
     plans={name: plan for name, (_, plan) in ways_and_batches.items()},
     tolerance=1.0 if recipe else 1e-3,
 )

@@ -24,6 +24,7 @@ SMALL = {
     "variants_tried": [],
     "data_sizes": [],
     "depths_tried": [],
+    "tokens_tried": [],
     "uniform_tried": ["25/50"],
     "shares_tried": [0.5],
     "speedups_wanted": [],  # so small a model is mostly what no shape can save

@@ -32,6 +32,7 @@ from fflib.runs import cli, params, records
 from fflib.runs import ladder as rungs
 from fflib.runs import run_folder as sides
 from fflib.runs.params import BASELINE
+from fflib.runtime import peers_table
 from fflib.story import factors, headline_told
 
 REFERENCES = ROOT / "outputs" / "reference"
@@ -186,6 +187,8 @@ def _contents(
     }
     for name in ("ladder.csv", "ladder.md"):
         contents[name] = without_paths(_present(run_folder / name).read_text(encoding="utf-8"))
+    if race := _race(run_folder, records):
+        contents[peers_table.FILE] = json.dumps(_slim(race, without_paths), indent=1, ensure_ascii=False) + "\n"
     for record in records:
         chapter, slim = record["chapter"], _slim(record, without_paths)
         contents[f"results/{chapter}.json"] = json.dumps(slim, separators=(",", ":"), ensure_ascii=False) + "\n"
@@ -196,6 +199,18 @@ def _contents(
         contents |= {f"figures/{name}.png": figure(run_folder, name) for name in told}
         contents[glossary.FILE.name] = glossary.FILE.read_text(encoding="utf-8")  # which they link to
     return contents
+
+
+def _race(run_folder: Path, records: Sequence[Mapping[str, Any]]) -> peers_table.Record | None:
+    """Return the race of engines on this very run; None: there was none. InputError: it is damaged, or of another."""
+    race = peers_table.read(run_folder / peers_table.FILE)
+    written = [record["written"] for record in records if record["chapter"] == peers_table.CHAPTER]
+    if race and race["run_written"] not in written:
+        command = peers_table.COMMAND.format(run=race["run"])
+        raise InputError(
+            f"{peers_table.FILE} is of another time this run was made; remove it, or race again: {command}"
+        )
+    return race
 
 
 def figure(run_folder: Path, name: str) -> bytes:

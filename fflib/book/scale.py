@@ -101,7 +101,8 @@ def distil_passes(values: Values, n_all: int) -> float:
 
 def _shapes(values: Values) -> int:
     """Count the shapes that chapter 4 makes whole: of the targets about half are tried until one holds."""
-    return len(values["uniform_tried"]) + math.ceil(len(values["speedups_wanted"]) / 2) + len(values["depths_tried"])
+    always = sum(len(values[name]) for name in ("uniform_tried", "depths_tried", "tokens_tried"))
+    return always + math.ceil(len(values["speedups_wanted"]) / 2)
 
 
 def retrain_passes(values: Values, n_all: int) -> float:

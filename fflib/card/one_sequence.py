@@ -28,6 +28,8 @@ def lacking(model: Classifier) -> str:
     """Say why a model cannot be served so; '' where it can."""
     if model.encoder.config.spans:
         return "The head of this task reads marked words, and this way knows the first token of each request alone."
+    if model.encoder.config.drops_tokens:
+        return "Tokens of this model end early, and this way lets all of them go on."
     return ""
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from fflib.data import own_checks, own_splits, text_files, text_lengths
-from fflib.data.readers import Form, Placed, read_records
+from fflib.data.readers import Form, Placed, is_blank, is_nothing, read_records
 from fflib.data.task import Example, Record, Task
 from fflib.files import InputError, check_known, content_hash, resolve
 
@@ -43,8 +43,12 @@ class OwnData:
     form: Form = Form()
     moved: Mapping[int, str] = field(default_factory=dict)  # to which split what would leave another empty
 
-    def rows(self, which: str) -> Iterable[Placed]:
-        """Return the records of the file "train" or "test"."""
+    def rows(self, which: str) -> Iterator[Placed]:
+        """Yield the records of the file "train" or "test" that hold something."""
+        return (placed for placed in self.all_rows(which) if not is_blank(placed[1]))
+
+    def all_rows(self, which: str) -> Iterable[Placed]:
+        """Return all records of the file "train" or "test", blank ones too."""
         return read_records(self.paths[which], self.form)
 
 
@@ -128,10 +132,10 @@ def _values(path: Path) -> dict[str, Any]:
     if not isinstance(found or {}, dict):
         raise InputError(f"{path.name} must hold lines of the form 'name: value'")
     values = {key: value for key, value in (found or {}).items() if key in (*KEYS, "teacher")}
-    if values.get("labels"):  # as they stand there: YAML makes truths of yes and no, and 8 of 010
+    if values.get("labels") is not None:  # as they stand there: YAML makes truths of yes and no, and 8 of 010
         values["labels"] = text_files.read_yaml_as_written(path)["labels"]
     for name in ("text", "label"):
-        if not values.get(name):
+        if is_nothing(values.get(name)):
             raise InputError(f"{path.name} does not say which column holds the {name}; add a line '{name}: COLUMN'")
     if bool(values.get("file")) == bool(values.get("hub")):
         raise InputError(f"{path.name} needs 'file: PATH' or 'hub: OWNER/NAME', one of the two")
@@ -144,8 +148,11 @@ def _values(path: Path) -> dict[str, Any]:
 def _check_kinds(name: str, values: Mapping[str, Any]) -> None:
     """Refuse values of the wrong kind: YAML reads much as something else than the text it looks like."""
     for key in set(values) - {"text", "labels", "max_length", "quotes"}:
-        if not isinstance(values[key] or "", str):
+        if not isinstance(values[key], str | None):  # 0 and no are values too
             raise InputError(f"{name}: {key} is {values[key]!r}; give one text, in quotes if it looks like a number")
+    for key in ("file", "test_file"):
+        if "://" in (values.get(key) or ""):
+            raise InputError(f"{name}: {key} is an address, {values[key]!r}; fetch it, and name the file")
     text = values["text"]
     columns = text if isinstance(text, list) else [text]
     if not 1 <= len(columns) <= 2 or not all(isinstance(column, str) for column in columns):
@@ -154,18 +161,20 @@ def _check_kinds(name: str, values: Mapping[str, Any]) -> None:
         raise InputError(f"{name}: {values['label']!r} is named as text and as label; name another column")
     if len(set(columns)) < len(columns):
         raise InputError(f"{name}: text names {columns[0]!r} twice; name one column, or two different ones")
-    if (length := values.get("max_length")) and (type(length) is not int or not MIN_LENGTH <= length <= MAX_LENGTH):
+    length = values.get("max_length")
+    if length is not None and (type(length) is not int or not MIN_LENGTH <= length <= MAX_LENGTH):
         raise InputError(f"{name}: max_length is {length!r}; give a number of tokens from {MIN_LENGTH} to {MAX_LENGTH}")
     if not isinstance(values.get("quotes"), bool | None):  # 0 == False in Python
         raise InputError(f"{name}: quotes is {values['quotes']!r}; give true or false")
     check_known("metric", [values.get("metric") or "accuracy"], OWN_METRICS)
-    _check_listed(name, values.get("labels") or [])
+    if values.get("labels") is not None:
+        _check_listed(name, values["labels"])
 
 
 def _check_listed(name: str, labels: Any) -> None:
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise InputError(f"{name}: labels is {labels!r}; list at least two different ones, or leave the line out")
-    if len(set(labels)) != len(labels) or len(labels) == 1:
+    if len(set(labels)) != len(labels) or len(labels) < 2:
         raise InputError(f"{name}: labels is {labels!r}; list at least two different ones, or leave the line out")
 
 

@@ -17,6 +17,7 @@ MISSING = {  # as programs write that there is nothing, spreadsheets that they c
     *("?", "??", "-", "--", "_", ".", "undefined", "unlabeled", "unlabelled", "not labeled", "not labelled"),
 }
 UNKNOWN, KNOWN = ("-1", "-1.0"), re.compile(r"\d+(\.0)?")  # as libraries write beside 0, 1, ... that there is none
+BETWEEN = re.compile(r"(?<=[^\W\d_])[-_](?=[^\W\d_])")  # two words: not_spam, not-spam
 LETTERS = str.maketrans("асеіјѕорхуκονρτυχ", "aceijsopxykovptux")  # Cyrillic and Greek ones that look Latin
 DIGITS = str.maketrans("oil", "011")
 COMMAS = (  # a comma or a point may stand before decimals, and between thousands
@@ -24,6 +25,8 @@ COMMAS = (  # a comma or a point may stand before decimals, and between thousand
     (str.maketrans("", "", ","), re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")),
     (str.maketrans("", "", "."), re.compile(r"[-+]?\d{1,3}(\.\d{3})+")),
 )
+LONG = 60  # characters of a label in a message
+EXACT = 2**53  # from here on a float is not every whole number, and far on none at all
 MANY = 12  # of so many classes a message names some
 
 
@@ -40,19 +43,24 @@ def label_text(value: Any, listed: Sequence[str] = ()) -> str:
     if isinstance(value, bool):
         ways = [str(value).lower(), str(value), str(value).upper()]
     elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        ways = [str(int(value)), str(float(value))]
+        ways = [str(int(value)), *([str(float(value))] if abs(value) < EXACT else [])]
     elif isinstance(value, float) and math.isfinite(value):
         ways = [str(value)]
     else:
-        raise InputError(f"{value!r} is no class; a class is a text, a number, or true and false")
+        raise InputError(f"{short(repr(value))} is no class; a class is a text, a number, or true and false")
     return next((way for way in ways if way in listed), ways[0])
 
 
 def named(labels: Iterable[str]) -> str:
     """Name labels in a message: all of a few, some of many."""
-    labels = list(labels)
+    labels = [short(label) for label in labels]
     more = f" and {len(labels) - MANY} more" if len(labels) > MANY else ""
     return ", ".join(map(repr, labels[:MANY])) + more
+
+
+def short(label: str) -> str:
+    """Return a label as a message can hold it."""
+    return label if len(label) <= LONG else f"{label[:LONG]}..."
 
 
 def check_not_listed(name: str, column: str, counts: Counter[str]) -> None:
@@ -79,19 +87,21 @@ def check_not_listed(name: str, column: str, counts: Counter[str]) -> None:
             other = seen.setdefault(way, label)
             if other == label:
                 continue
+            first, second = (f"{ascii(short(each))} ({counts[each]} rows)" for each in (other, label))
             raise InputError(
-                f"{name}: the {column} {ascii(other)} ({counts[other]} rows) and {ascii(label)} ({counts[label]} rows) "
-                "look alike; write them alike, or list both under 'labels' if they are two classes"
+                f"{name}: the {column} {first} and {second} look alike; write them alike, or list both under 'labels' "
+                "if they are two classes"
             )
 
 
 def folded(label: str) -> set[str]:
-    """Return a label without what hardly shows: case, kinds of spaces and letters, signs without width, zeros.
+    """Return a label without what hardly shows: case, spaces and what joins words, letters, a full stop, zeros.
 
     There are several where it is a number with a comma or a point, which means thousands here and decimals there.
     """
     plain = unicodedata.normalize("NFKC", label).casefold().translate(LETTERS)
     plain = " ".join("".join(letter for letter in plain if unicodedata.category(letter) != "Cf").split()).strip("\"'")
+    plain = BETWEEN.sub(" ", plain.rstrip(".,;:") or plain)
     if plain == "o" or (any(letter.isdigit() for letter in plain) and not {*plain} - {*"0123456789oil"}):
         plain = plain.translate(DIGITS)
     ways = {plain} | {plain.translate(marks) for marks, written in COMMAS if written.fullmatch(plain)}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fflib.data import labels as classes
-from fflib.data import own_splits, tables
+from fflib.data import own_splits, own_warnings, tables
 from fflib.data.own_splits import told_apart
-from fflib.data.readers import KINDS
+from fflib.data.readers import KINDS, is_blank
 from fflib.data.task import Record, Task
 from fflib.files import InputError
 
@@ -42,8 +41,11 @@ class Seen:
     @classmethod
     def of(cls, data: OwnData, which: str = "train") -> Seen:
         """Read the file "train" or "test". InputError: a row lacks a column or its text, or a text is endless."""
-        seen, task = cls(), data.task
-        for place, record in data.rows(which):
+        seen, task, blank = cls(), data.task, []
+        for place, record in data.all_rows(which):
+            if is_blank(record):
+                blank.append(place)
+                continue
             try:
                 texts, label, apart = task.texts(record), label_of(task, record), told_apart(task, record)
             except InputError as error:
@@ -53,6 +55,10 @@ class Seen:
                 raise InputError(f"{place}: a text of {long:,} characters; {cure}")
             for values, value in ((seen.texts, texts), (seen.labels, label), (seen.places, place), (seen.apart, apart)):
                 values.append(value)
+        if blank:
+            own_warnings.warn(
+                f"{len(blank)} blank rows of {data.paths[which].name} are left out, the first at {blank[0]}"
+            )
         if not seen.texts:
             raise InputError(f"{data.paths[which]} has no rows; name a file with examples")
         return seen
@@ -65,8 +71,7 @@ def check_train(data: OwnData, seen: Seen) -> None:
         raise InputError(f"{file}: {counts['']} rows have no {task.label_field}; label them or take them out")
     _check_joined(data, counts)
     _check_labels(data, seen)
-    _say_odd_texts(file, task, seen)
-    _say_contradictions(file, task, seen)
+    own_warnings.say(file, task, seen)
     own_splits.check_enough(file, task.label_field, counts, "test" not in data.paths)
 
 
@@ -110,7 +115,7 @@ def _check_labels(data: OwnData, seen: Seen) -> None:
     labels = data.task.labels or tuple(sorted(counts))
     there = f"its values are {classes.named(sorted(counts))}"
     if len(counts) < 2:
-        raise InputError(f"{file}: every {column} is {seen.labels[0]!r}; two classes are needed")
+        raise InputError(f"{file}: every {column} is {classes.short(seen.labels[0])!r}; two classes are needed")
     if len(labels) > max(50, sum(counts.values()) // 4):
         asked = "is it the column of the classes? Name as 'label' the one that is"
         raise InputError(f"{file}: {column} has {len(labels)} different values; {asked}")
@@ -120,8 +125,8 @@ def _check_labels(data: OwnData, seen: Seen) -> None:
     if others := [i for i, label in enumerate(seen.labels) if label not in labels]:
         first, value = seen.places[others[0]], seen.labels[others[0]]
         raise InputError(
-            f"{first}: {column}={value!r} is not among 'labels', as in {len(others)} rows; list it or take them out: "
-            + there
+            f"{first}: {column}={classes.short(value)!r} is not among 'labels', as in {len(others)} rows; list it "
+            f"or take them out: {there}"
         )
     if not data.task.labels:
         classes.check_not_listed(file, column, counts)
@@ -131,35 +136,12 @@ def _check_test_labels(data: OwnData, seen: Seen) -> None:
     known, column, file = data.task.labels, data.task.label_field, data.paths["test"].name
     for place, value in zip(seen.places, seen.labels, strict=True):
         if value not in known:
-            named = classes.named(known)
-            raise InputError(f"{place}: {column}={value!r} is not among the labels of training, {named}; correct it")
+            told = f"{column}={classes.short(value)!r} is not among the labels of training, {classes.named(known)}"
+            raise InputError(f"{place}: {told}; correct it")
     if len(seen.labels) < (least := own_splits.LEAST["test"]):
         raise InputError(f"{file} has {len(seen.labels)} rows, at least {least} are needed; label more")
     if lacking := [label for label in known if label not in seen.labels]:
-        _warn(f"no row of {file} has the {column} {classes.named(lacking)}: nothing is reported of it")
-
-
-def _say_odd_texts(file: str, task: Task, seen: Seen) -> None:
-    """Warn of texts that a program has written for nothing: they are read as words."""
-    for i, name in enumerate(task.text_fields):
-        at = [j for j, texts in enumerate(seen.texts) if texts[i].strip().casefold() in classes.MISSING]
-        if at:
-            text = seen.texts[at[0]][i]
-            _warn(
-                f"in {len(at)} rows of {file} the {name} is a sign for nothing, the first at {seen.places[at[0]]} "
-                f"({text!r}); they are read as text"
-            )
-
-
-def _say_contradictions(file: str, task: Task, seen: Seen) -> None:
-    """Warn of equal texts of two classes: whoever learns from them can be right about one only."""
-    found: dict[tuple[str, ...], str] = {}
-    at = [i for i, texts in enumerate(seen.texts) if found.setdefault(texts, seen.labels[i]) != seen.labels[i]]
-    if at:
-        _warn(
-            f"{len(at)} rows of {file} have the text of an earlier row and another {task.label_field}, the first at "
-            f"{seen.places[at[0]]}; no classifier can be right about both"
-        )
+        own_warnings.warn(f"no row of {file} has the {column} {classes.named(lacking)}: nothing is reported of it")
 
 
 def _check_test_rows(data: OwnData, seen: Seen, known: Seen) -> None:
@@ -172,17 +154,14 @@ def _check_test_rows(data: OwnData, seen: Seen, known: Seen) -> None:
         both = set(known.apart)
         for place, value in zip(seen.places, seen.apart, strict=True):
             if value in both:
-                raise InputError(f"{place}: {column}={value!r} stands in {train.name} too; no two splits may share one")
+                told = f"{column}={classes.short(value)!r} stands in {train.name} too"
+                raise InputError(f"{place}: {told}; no two splits may share one")
     texts = set(known.texts)
     copies = [place for place, each in zip(seen.places, seen.texts, strict=True) if each in texts]
     if len(copies) == len(seen.texts):
         raise InputError(f"all rows of {test.name} stand in {train.name} too; name a test_file of other texts, or none")
     if copies:
-        _warn(
+        own_warnings.warn(
             f"{len(copies)} rows of {test.name} stand in {train.name} too, the first at {copies[0]}: "
             "the accuracy on them flatters; take them out of one of the files"
         )
-
-
-def _warn(sentence: str) -> None:
-    print(f"warning: {sentence}", file=sys.stderr)

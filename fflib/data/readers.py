@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fflib.data.tables import Form, Placed, read_table
+from fflib.data.task import shows
 from fflib.data.text_files import read_text
 from fflib.files import InputError
 
-__all__ = ["Form", "Placed", "read_json_lines", "read_records"]
+__all__ = ["Form", "Placed", "is_blank", "is_nothing", "read_json_lines", "read_records"]
 
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson")
+CURES = {
+    ".json": "write one object on each line, as pandas does with lines=True, and call it .jsonl",
+    **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz"), "unpack it"),
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), "save its table as CSV, UTF-8"),
+    **dict.fromkeys((".txt", ".tab", ".dat"), "if it is a table, call it .csv or .tsv"),
+}
 
 
 def read_records(path: Path, form: Form | None = None) -> Iterable[Placed]:
     """Return the records of a table or of JSON lines. InputError: names the file and the line that cannot be read."""
     if path.suffix.lower() not in KINDS:
-        raise InputError(f"{path.name} is none of {', '.join(KINDS)}; save it as one of these")
+        cure = CURES.get(path.suffix.lower(), "save it as one of these")
+        raise InputError(f"{path.name} is none of {', '.join(KINDS)}; {cure}")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it")
     if not path.is_file():
         raise InputError(f"there is no file {path}; correct the path (a relative one starts at the project's root)")
     form = form or Form()
@@ -37,7 +48,7 @@ def read_json_lines(
             continue
         place = f"{path}, line {number}"
         try:
-            record = json.loads(line, object_pairs_hook=_each_once)
+            record = json.loads(line.lstrip("\ufeff"), object_pairs_hook=_each_once)  # of a marked file that was added
         except (ValueError, RecursionError) as error:
             raise InputError(f"{place}: not JSON ({error}); {remedy}") from error
         if not isinstance(record, dict):
@@ -45,6 +56,18 @@ def read_json_lines(
         if "\\ud" in line.lower():
             _check_whole_characters(place, record)
         yield place, record
+
+
+def is_blank(record: Mapping[str, Any]) -> bool:
+    """Say whether a record has nothing in any column with a name, as the rows that a spreadsheet has at its end."""
+    return bool(record) and all(is_nothing(value) for name, value in record.items() if name.strip())
+
+
+def is_nothing(value: Any) -> bool:
+    """Say whether a value stands for an empty cell: none, no number, or a text in which nothing shows."""
+    if isinstance(value, str):
+        return not shows(value)
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

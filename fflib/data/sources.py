@@ -17,7 +17,7 @@ from typing import Any
 from fflib import download
 from fflib.data import custom, docs_task, own_splits
 from fflib.data.custom import OwnData
-from fflib.data.readers import Placed, read_json_lines
+from fflib.data.readers import Placed, is_nothing, read_json_lines
 from fflib.data.task import Record, Task
 from fflib.files import InputError, content_hash, resolve
 
@@ -119,9 +119,9 @@ def _own_from_hub(own: OwnData, split: str) -> Iterator[Placed]:
     """
     test = _published_test(own)
     if split == "test" and test:
-        yield from _labelled(own, _published(own, test))
+        yield from _usable(own, _published(own, test))
         return
-    train = _labelled(own, _published(own, "train"))
+    train = _usable(own, _published(own, "train"))
     if test:
         yield from _held_apart(train, split, own.task, own_splits.told_apart)
         return
@@ -134,27 +134,31 @@ def _published_test(own: OwnData) -> str:
     """Name the split with labels that is reported; '' where the data set has train only, or test without labels."""
     for name in ("test", "validation"):
         try:
-            if next(_labelled(own, _published(own, name), said=False), None):
+            if next(_usable(own, _published(own, name), said=False), None):
                 return name
         except NoSuchSplit:
             continue
     return ""
 
 
-def _labelled(own: OwnData, rows: Iterator[Placed], said: bool = True) -> Iterator[Placed]:
-    """Leave out the rows whose label is kept secret or was never agreed on, as the hub's data sets have them.
+def _usable(own: OwnData, rows: Iterator[Placed], said: bool = True) -> Iterator[Placed]:
+    """Leave out the rows without a text, and those whose label is kept secret or was never agreed on.
 
-    There it is -1, or nothing; -1 is a class all the same where the reader lists it. How many they are is ``said`` on
-    stderr.
+    A data set on the hub has such rows, and its reader cannot mend them. Such a label is -1, or nothing; -1 is a class
+    all the same where the reader lists it. How many they are is ``said`` on stderr.
     """
-    secret, left_out = (None,) if "-1" in own.task.labels else (None, -1, "-1"), 0
+    secret, column = () if "-1" in own.task.labels else (-1, "-1"), own.task.label_field
+    left_out: dict[str, list[str]] = {}
     for place, row in rows:
-        if row.get(own.task.label_field, "") in secret:
-            left_out += 1
+        lacking = next((name for name in own.task.text_fields if name in row and is_nothing(row[name])), "")
+        if column in row and (row[column] in secret or is_nothing(row[column])):
+            left_out.setdefault(f"a {column}", []).append(place)
+        elif lacking:
+            left_out.setdefault(f"text in {lacking}", []).append(place)
         else:
             yield place, row
-    if left_out and said:
-        print(f"{own.hub}: {left_out} rows without a {own.task.label_field} are left out", file=sys.stderr)
+    for what, places in left_out.items() if said else ():
+        print(f"{own.hub}: {len(places)} rows without {what} are left out, the first at {places[0]}", file=sys.stderr)
 
 
 def _published(own: OwnData, split: str) -> Iterator[Placed]:

@@ -66,7 +66,7 @@ class _Table:
         csv.field_size_limit(sys.maxsize)  # a long text is told of by its line, not by the reader
         self.path, self.form = path, form
         text = read_text(path, form.encoding)
-        told = re.match(r'"?sep=(.)"?[\r\n]', text, re.IGNORECASE)  # by a spreadsheet, to others of its kind
+        told = re.match(r'"?sep=(.)"?\1*[\r\n]', text, re.IGNORECASE)  # by a spreadsheet, to others of its kind
         self.skipped = 1 if told else 0
         self.lines = list(io.StringIO(text, newline=""))
         self.spaced = False
@@ -77,7 +77,7 @@ class _Table:
             line, self.end, self.names = self._first()
         self.ends_alone = self.end > 0 and self._ends_alone(self.end)
         self.width = 0  # of the first row: of the names, or with separators at the end that hold nothing
-        named = [name for name in self.names if name.strip()]
+        named = [name for name in self.names if name.strip() and (name in form.columns or not form.columns)]
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise InputError(f"{path.name}: two columns are named {twice[0]!r}; rename one of them")
         if self.names and (lacking := [name for name in form.columns if name not in self.names]):
@@ -93,14 +93,18 @@ class _Table:
         return bool(later) and all(name.startswith(" ") for name in later) and not {*later} & {*self.form.columns}
 
     def rows(self) -> Iterator[tuple[int, int, list[str]]]:
-        """Yield (first line, last line, cells); lines with nothing in them are no rows."""
+        """Yield (first line, last line, cells); lines with nothing in them, not even a separator, are no rows."""
         for begin, end, row in self._every_row():
             if begin <= self.end:
                 continue
-            self._check_end(end)
-            if len(row) > 1 or "".join(row).strip() or (row and len(self.names) == 1):
+            is_blank = not "".join(row).strip()
+            if not (is_blank and self.ends_alone):  # where lines end in "\r\r\n" half of it is a line by itself
+                self._check_end(end)
+            if is_blank and len(row) > 1 and len(row) != len(self.names):  # separators alone
+                yield begin, end, [""] * len(self.names)
+            elif len(row) > 1 or not is_blank or (row and len(self.names) == 1):
                 row = self._fitted(begin, row)
-                if row == self.names:
+                if [row[0].lstrip("\ufeff"), *row[1:]] == self.names:  # with a mark where a marked file was added
                     raise InputError(
                         f"{self.path.name}, line {begin}: the names of the columns stand there again, as where files "
                         "were put together; take that line out"

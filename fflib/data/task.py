@@ -5,6 +5,7 @@ Everything downstream (tokenising, training, measuring) asks a `Task`, never its
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -78,9 +79,14 @@ class Task:
     def text(self, record: Record, name: str) -> str:
         """Return the text in a column. InputError: it is missing, not text, or empty."""
         value = self.column(record, name)
+        if isinstance(value, int) or (isinstance(value, float) and not math.isnan(value)):
+            cure = f'but it must hold some text; put it in quotes, as in "{value}", or name another column as text'
+            raise InputError(f"{self.name}: column {name!r} is {value!r}, {cure}")
         if not isinstance(value, str) or not shows(value):
             wanted = "but it must hold some text; write it there, or take the row out"
-            raise InputError(f"{self.name}: column {name!r} is {value!r}, {wanted}")
+            shown = repr(value)
+            shown = shown if len(shown) <= LONG else f"{shown[:LONG]}..."
+            raise InputError(f"{self.name}: column {name!r} is {shown}, {wanted}")
         return value
 
     def label(self, record: Record) -> int:
@@ -120,4 +126,6 @@ def no_column(name: str, there: Collection[str]) -> str:
     )
     shown = (each if is_plain else ascii(each) for each, is_plain in zip(there, plain, strict=True))
     named = ", ".join(each if len(each) <= LONG else f"{each[:LONG]}..." for each in shown)
-    return f"there is no column {name!r}; the columns are {named or 'none'}"
+    several = [part.strip() for part in name.split(",")]
+    hint = f"; for two columns write [{', '.join(several)}]" if len(several) > 1 and {*several} <= {*there} else ""
+    return f"there is no column {name!r}; the columns are {named or 'none'}{hint}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from fflib.data import garbled
 from fflib.files import InputError
 
 MARKS = {  # the longer ones first: UTF-32's begins as UTF-16's does
@@ -27,6 +28,7 @@ BINARY = {
     b"%PDF": "a PDF; write its table as CSV, UTF-8",
     b"\x80\x04\x95": "a pickle, which could run code; write what it holds as CSV or JSON lines",
 }
+WIDE = ("utf-16", "utf-32")  # encodings whose plain letters have bytes of 0
 ZEROS = 0.05  # of the bytes; text has none, but UTF-16 has one in every plain letter, space and comma
 AT_END = 3  # so many zeros at the end of a file are not a single character of it any more
 MANY_ZEROS = 0.6  # and UTF-32 two or three in every letter
@@ -44,20 +46,26 @@ def read_text(path: Path, encoding: str | None = None) -> str:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
     if what := next((what for start, what in BINARY.items() if content.startswith(start)), ""):
         raise InputError(f"{path} is {what}")
-    found = next((name for mark, name in MARKS.items() if content.startswith(mark)), "") or _known(encoding or "utf-8")
-    if found == "utf-8":
+    marked = next((name for mark, name in MARKS.items() if content.startswith(mark)), "")
+    found = marked or _known(encoding or "utf-8")
+    if not found.startswith(WIDE):
         _check_no_zeros(path, content, encoding)
-    else:
+    is_told = not marked and found != "utf-8"  # by somebody, who may be wrong
+    if is_told:
         _check_not_utf8(path, content, found)
     try:
         text = content.decode(found)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         name = found.upper() if found.startswith("utf") else found
+        if found == "utf-8" and (broken := garbled.broken_utf8(content)):
+            some = f"a byte in line {line} is" if broken == 1 else f"{broken} bytes are, the first in line {line},"
+            raise InputError(f"{path}: {some} not of UTF-8, which the rest is; mend it there") from error
         raise InputError(f"{path}: not {name} text (line {line}); {_remedy(encoding)}") from error
-    if "\u0a00" in text and "\n" not in text:  # no letter, but the end of a line with its bytes turned round
-        raise InputError(f"{path}: {found} has its bytes the wrong way round; {_remedy(encoding or found)}")
-    return text.lstrip("\ufeff")  # more than one where marked files were put together
+    if is_told:
+        _check_not_garbled(path, text, found, encoding)
+    # More than one mark where marked files were put together; at the end what DOS wrote there.
+    return text.lstrip("\ufeff").removesuffix("\x1a")
 
 
 def _known(encoding: str) -> str:
@@ -67,7 +75,7 @@ def _known(encoding: str) -> str:
         "".encode(codec.name)  # some only turn bytes into bytes
     except (LookupError, ValueError) as error:
         raise InputError(f"there is no encoding {encoding!r} of text; name one as in 'encoding: cp1252'") from error
-    return codec.name
+    return codec.name.removesuffix("-sig")  # a mark is taken off wherever there is one
 
 
 def read_yaml(path: Path) -> Any:
@@ -144,11 +152,42 @@ def _check_no_zeros(path: Path, content: bytes, encoding: str | None) -> None:
 
 def _check_not_utf8(path: Path, content: bytes, encoding: str) -> None:
     """Refuse to read UTF-8 as something else: every byte means something in cp1252, so no error would tell."""
-    wide = encoding.startswith(("utf-16", "utf-32"))
+    wide = encoding.startswith(WIDE)
     if 0 in content if wide else content.isascii():
         return
+    broken = garbled.broken_utf8(content)
     try:
         content.decode("utf-8")
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        if broken:
+            line = content[: error.start].count(b"\n") + 1
+            raise InputError(
+                f"{path} is UTF-8 text but for {broken} bytes, the first in line {line}, so 'encoding: {encoding}' "
+                "would garble the rest; mend these, and take that line out"
+            ) from error
+        if wide:
+            raise InputError(f"{path} has no byte of 0, as {encoding} has in each line; {_remedy(encoding)}") from error
         return
     raise InputError(f"{path} is UTF-8 text, so 'encoding: {encoding}' would garble it; take that line out")
+
+
+def _check_not_garbled(path: Path, text: str, found: str, encoding: str | None) -> None:
+    """Refuse what an encoding makes of bytes of another one: they can be read, but not as words."""
+    if "\u0a00" in text and "\n" not in text:  # no letter, but the end of a line with its bytes turned round
+        raise InputError(f"{path}: {found} has its bytes the wrong way round; {_remedy(encoding or found)}")
+    if found.startswith(WIDE):
+        if text.count("\0") > ZEROS * len(text):
+            raise InputError(f"{path}: {found} makes characters of 0 of it; {_remedy(encoding)}")
+        return
+    if (at := garbled.first_control(text)) >= 0 and found in garbled.WINDOWS:
+        raise InputError(
+            f"{path}, line {text[:at].count(chr(10)) + 1}: {found} has a control character there, and Windows a sign; "
+            f"say 'encoding: {garbled.WINDOWS[found]}', or save it again with the encoding UTF-8"
+        )
+    odd, looked_at = garbled.odd_words(text)
+    if garbled.is_garbled(len(odd), looked_at):
+        line = text[: text.index(odd[0])].count("\n") + 1
+        raise InputError(
+            f"{path}: of {looked_at} words with more than ASCII {len(odd)} are none that anybody writes, the first in "
+            f"line {line} ({odd[0][:30]!r}); {_remedy(encoding)}"
+        )

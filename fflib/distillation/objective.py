@@ -70,6 +70,11 @@ class Objectives:
     relations: float = 0.0
     temperature: float = 1.0
 
+    @property
+    def looks_inside(self) -> bool:
+        """Whether states of tokens are compared, so that all tokens of the student have to go on."""
+        return any(getattr(self, part) for part in (*INSIDE, "last_hidden"))
+
     @classmethod
     def inside(cls, parts: Sequence[str]) -> Objectives:
         """Compare these parts of `INSIDE`, each with weight 1; InputError: there is no such part."""

@@ -110,8 +110,10 @@ def _classifier(model: nn.Module, only_first: bool) -> onnx.ModelProto:
     padding = op.Sub(1.0, op.Cast(op.Unsqueeze(is_token, [1, 2]), to=FLOATS))
     mask = op.Mul(padding, MASKED)  # [batch, 1, 1, length], for all heads and queries
     for number, part in enumerate(model.encoder.layers, start=1):
-        is_last = number == len(model.encoder.layers)
-        hidden = (last_layer if is_last and only_first else layer)(graph, part, hidden, mask)
+        if only_first and number == len(model.encoder.layers):
+            hidden = last_layer(graph, part, hidden, mask)
+        else:
+            hidden, mask = layer(graph, part, hidden, mask)
     if graph.config.spans:
         return head(graph, model, words(graph, hidden, types))
     return head(graph, model, pooled(graph, model.encoder.pooler, op.Gather(hidden, 0, axis=1)))
@@ -128,7 +130,7 @@ def packed(model: nn.Module) -> onnx.ModelProto:
     seen = op.Equal(op.Unsqueeze(segments, [1, 3]), op.Unsqueeze(segments, [1, 2]))
     mask = op.Mul(op.Cast(op.Not(seen), to=FLOATS), MASKED)  # [batch, 1, length, length], for all heads
     for part in model.encoder.layers:
-        hidden = layer(graph, part, hidden, mask)
+        hidden, mask = layer(graph, part, hidden, mask)
     if not graph.config.spans:
         return head(graph, model, pooled(graph, model.encoder.pooler, op.GatherND(hidden, firsts)))
     row = op.Gather(firsts, 0, axis=1)  # of each request
@@ -167,10 +169,15 @@ def embeddings_in_two(graph: Graph, part: encoder.Embeddings, ids: Value, positi
     return graph.norm(op.Add(op.Gather(graph.weight(part.word.weight), ids), place), part.norm)
 
 
-def layer(graph: Graph, part: encoder.Layer, hidden: Value, mask: Value) -> Value:
-    """Let all states pass a layer: [batch, length, hidden] -> the same."""
-    attended = attention(graph, part.attention, hidden, mask)
-    return rest_of_layer(graph, part, hidden, attended)
+def layer(graph: Graph, part: encoder.Layer, hidden: Value, mask: Value) -> tuple[Value, Value]:
+    """Let all states pass a layer: [batch, length, hidden] -> those that go on, and their mask."""
+    if part.tokens == 1:
+        return rest_of_layer(graph, part, hidden, attention(graph, part.attention, hidden, mask)), mask
+    shares = attention_shares(graph, part.attention, hidden, mask)
+    attended = attention_by(graph, part.attention, hidden, shares)
+    states = graph.norm(graph.op.Add(hidden, attended), part.attention_norm)
+    states, mask = go_on(graph, states, mask, shares, part.tokens)
+    return feed_forward_half(graph, part, states), mask
 
 
 def last_layer(graph: Graph, part: encoder.Layer, hidden: Value, mask: Value) -> Value:
@@ -199,13 +206,41 @@ def attention(graph: Graph, part: encoder.Attention, hidden: Value, mask: Value)
     """Eq. 1 of Vaswani et al. (1706.03762): [batch, length, hidden] -> the same shape; without heads, the bias."""
     if part.num_heads == 0:
         return graph.weight(part.output.bias)
+    return attention_by(graph, part, hidden, attention_shares(graph, part, hidden, mask))
+
+
+def attention_shares(graph: Graph, part: encoder.Attention, hidden: Value, mask: Value) -> Value:
+    """How much each token attends to each: [batch, length, hidden] -> [batch, heads, length, length]."""
     op, heads = graph.op, [0, 0, part.num_heads, part.head_size]  # 0: as many as there are
     query = op.Transpose(op.Reshape(graph.linear(hidden, part.query), heads), perm=[0, 2, 1, 3])
     key = op.Transpose(op.Reshape(graph.linear(hidden, part.key), heads), perm=[0, 2, 3, 1])
+    return op.Softmax(op.Add(op.MatMul(op.Mul(query, part.head_size**-0.5), key), mask), axis=-1)
+
+
+def attention_by(graph: Graph, part: encoder.Attention, hidden: Value, shares: Value) -> Value:
+    """The values that ``shares`` add up, through the output matrix: [batch, length, hidden] -> the same shape."""
+    op, heads = graph.op, [0, 0, part.num_heads, part.head_size]
     value = op.Transpose(op.Reshape(graph.linear(hidden, part.value), heads), perm=[0, 2, 1, 3])
-    scores = op.Add(op.MatMul(op.Mul(query, part.head_size**-0.5), key), mask)
-    context = op.Transpose(op.MatMul(op.Softmax(scores, axis=-1), value), perm=[0, 2, 1, 3])
+    context = op.Transpose(op.MatMul(shares, value), perm=[0, 2, 1, 3])
     return graph.linear(op.Reshape(context, [0, 0, part.num_heads * part.head_size]), part.output)
+
+
+def go_on(graph: Graph, states: Value, mask: Value, shares: Value, share: float) -> tuple[Value, Value]:
+    """`encoder.go_on`, told the ``shares`` of attention: [batch, length, hidden] -> [batch, fewer, hidden] and mask."""
+    op = graph.op
+    of_batch = op.Squeeze(mask, [1, 2])  # [batch, length]
+    is_token = op.Cast(op.Equal(of_batch, 0.0), to=FLOATS)
+    by_token = op.MatMul(op.Unsqueeze(is_token, [1, 2]), shares)  # [batch, heads, 1, length]
+    received = op.Add(op.ReduceSum(by_token, [1, 2], keepdims=0), of_batch)
+    each = op.Ceil(op.Mul(op.ReduceSum(is_token, [1], keepdims=1), share))
+    length = op.Cast(op.Shape(of_batch, start=1, end=2), to=FLOATS)
+    fewer = op.Cast(op.Ceil(op.Mul(length, share)), to=INTEGERS)
+    of_others = op.Slice(received, [1], [np.iinfo(np.int64).max], [1])
+    _, others = op.TopK(of_others, op.Sub(fewer, 1), axis=1, _outputs=2)
+    places = op.Pad(op.Add(others, 1), [0, 1, 0, 0], 0)  # the first token comes first
+    states = op.GatherND(states, op.Unsqueeze(places, [2]), batch_dims=1)
+    ended = op.Not(op.Less(op.Cast(op.Range(0, op.Squeeze(fewer), 1), to=FLOATS), each))
+    return states, op.Unsqueeze(op.Mul(op.Cast(ended, to=FLOATS), MASKED), [1, 2])
 
 
 def attention_of_first(graph: Graph, part: encoder.Attention, first: Value, hidden: Value, mask: Value) -> Value:

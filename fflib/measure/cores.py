@@ -197,6 +197,6 @@ def _limit(group: Path) -> float:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""

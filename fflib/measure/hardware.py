@@ -103,7 +103,7 @@ def cpu_flags() -> set[str]:
     """Return the instruction sets by the names of /proc/cpuinfo; elsewhere (macOS, Windows) what PyTorch tells."""
     info = Path("/proc/cpuinfo")
     if info.exists():
-        lines = info.read_text().splitlines()
+        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
         return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split(":")[1].split()}
     import torch
 

@@ -69,7 +69,7 @@ def outputs_folder(model: Classifier, examples: TokenizedSplit) -> Path:
 
 def weights_hash(model: Classifier) -> str:
     """Return hexadecimal digits that depend on the shape of a model and on every weight."""
-    digest = hashlib.sha256(content_hash(asdict(model.encoder.config)).encode())
+    digest = hashlib.sha256(content_hash(model.encoder.config.to_dict()).encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -15,11 +15,16 @@ ACTIVATIONS = {"gelu": F.gelu, "gelu_new": partial(F.gelu, approximate="tanh"), 
 
 @dataclass(frozen=True)
 class LayerShape:
-    """The size of one layer. With no heads, or no neurons, that half of it is only bias, residual and LayerNorm."""
+    """The size of one layer. With no heads, or no neurons, that half of it is only bias, residual and LayerNorm.
+
+    ``tokens`` is the share of a text's tokens that go on after attention, see `encoder.go_on`. The others have been
+    asked by all, and end there.
+    """
 
     num_heads: int
     head_size: int
     intermediate_size: int
+    tokens: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,18 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
             raise InputError(f"activation {self.activation!r} is unknown; use one of {', '.join(ACTIVATIONS)}")
+        for shape in self.layers:
+            if not 0 < shape.tokens <= 1:
+                raise InputError(f"a share of {shape.tokens} of the tokens cannot go on; give more than 0, at most 1")
+            if shape.tokens < 1 and not shape.num_heads:
+                raise InputError("a layer without heads cannot tell which tokens should go on; let all do")
+        if self.spans and self.drops_tokens:
+            raise InputError("the head of this task reads marked words, and they might not go on; let all tokens do")
+
+    @property
+    def drops_tokens(self) -> bool:
+        """Whether some tokens end before the last layer."""
+        return any(shape.tokens < 1 for shape in self.layers)
 
     @classmethod
     def uniform(
@@ -59,8 +76,12 @@ class EncoderConfig:
         return cls(vocab_size, hidden_size, (shape,) * num_layers, **others)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the config as JSON can hold it."""
-        return asdict(self) | {"layers": [asdict(shape) for shape in self.layers]}
+        """Return the config as JSON can hold it; a layer after which all tokens go on does not mention them."""
+        layers = [asdict(shape) for shape in self.layers]
+        for layer in layers:
+            if layer["tokens"] == 1:
+                del layer["tokens"]
+        return asdict(self) | {"layers": layers}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EncoderConfig:

@@ -37,7 +37,8 @@ class EncoderOutput(NamedTuple):
     Attributes:
         last_hidden_state: [batch, length, hidden].
         pooled: [batch, hidden], the state of the first token through the pooler and tanh.
-        hidden_states: if asked for, that of the embeddings and of every layer, each [batch, length, hidden].
+        hidden_states: if asked for, that of the embeddings and of every layer, each [batch, length, hidden], or of the
+            tokens that go on.
         attention_scores: if asked for, of every layer [batch, heads, length, length]: scaled, **before** the softmax,
             with -10000 added where the key is padding. The attention loss of TinyBERT (1909.10351, eq. 7) uses these.
     """
@@ -153,6 +154,7 @@ class Layer(nn.Module):
 
     def __init__(self, config: EncoderConfig, shape: LayerShape) -> None:
         super().__init__()
+        self.tokens = shape.tokens
         self.attention = Attention(config, shape)
         self.attention_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.feed_forward = FeedForward(config, shape)
@@ -161,17 +163,46 @@ class Layer(nn.Module):
 
     def forward(
         self, hidden: Tensor, mask: Tensor, gates: LayerGates, want_scores: bool, first_only: bool = False
-    ) -> tuple[Tensor, Scores]:
-        """[batch, length, hidden] -> the same shape, and the attention scores.
+    ) -> tuple[Tensor, Scores, Tensor]:
+        """[batch, length, hidden] -> the states that go on, the attention scores, and the mask of what goes on.
 
+        All tokens go on, and then shape and mask are as before, where the layer's shape does not say otherwise.
         ``first_only`` computes the first token alone, [batch, 1, hidden]: the others are keys and values, no more.
         """
         head_gate, neuron_gate = gates
         asking = hidden[:, :1] if first_only else hidden
-        attended, scores = self.attention(hidden, mask, head_gate, want_scores, asking)
+        some_end = self.tokens < 1 and not first_only
+        attended, scores = self.attention(hidden, mask, head_gate, want_scores or some_end, asking)
         hidden = self.attention_norm(asking + self.dropout(attended))
+        if some_end:
+            hidden, mask = go_on(hidden, mask, scores, self.tokens)
         hidden = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden, neuron_gate)))
-        return hidden, scores
+        return hidden, scores if want_scores else None, mask
+
+
+def go_on(hidden: Tensor, mask: Tensor, scores: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Return the tokens that others attend to most, and their mask: [batch, length, hidden] -> [batch, fewer, hidden].
+
+    How much attention a token receives, summed over all heads and all tokens that ask, is its significance in
+    PoWER-BERT (2001.08950). Of each text ``share`` of its tokens go on, rounded up, always the first among
+    them, whatever the padding of its batch. They come in the order of their significance: places are told by
+    the embeddings, before all layers.
+
+    Args:
+        mask: 0 for tokens, `MASKED` for padding, [batch, 1, 1, length].
+        scores: those of attention, [batch, heads, length, length], see `EncoderOutput`.
+    """
+    mask = mask[:, 0, 0]
+    is_token = (mask == 0).float()
+    attention = scores.float().softmax(dim=-1)  # in 32 bits, or many tokens would be equally significant
+    received = (attention * is_token[:, None, :, None]).sum((1, 2)) + mask
+    each = torch.ceil(is_token.sum(1) * share).long()
+    fewer = torch.ceil(torch.ones_like(is_token[0]).sum() * share).long()  # as many as of a text without padding
+    others = received[:, 1:].topk(fewer - 1, dim=1).indices + 1
+    places = F.pad(others, (1, 0))  # the first token comes first
+    hidden = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[2]))
+    ended = torch.arange(fewer, device=mask.device) >= each[:, None]
+    return hidden, (ended.to(mask.dtype) * MASKED)[:, None, None]
 
 
 class Encoder(nn.Module):
@@ -205,7 +236,7 @@ class Encoder(nn.Module):
         states, scores = [hidden], []
         for layer, layer_gates in zip(self.layers, gates or [(None, None)] * len(self.layers), strict=True):
             alone = first_only and layer is self.layers[-1]
-            hidden, layer_scores = layer(hidden, mask, layer_gates, output_attention_scores, alone)
+            hidden, layer_scores, mask = layer(hidden, mask, layer_gates, output_attention_scores, alone)
             states.append(hidden)
             scores.append(layer_scores)
         pooled = torch.tanh(self.pooler(hidden[:, 0]))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from fflib.model.config import EncoderConfig
+import math
+from collections.abc import Iterator
+
+from fflib.model.config import EncoderConfig, LayerShape
 
 
 def forward_flop(config: EncoderConfig, length: int) -> float:
     """Count the floating-point operations of one forward pass over ``length`` tokens (a multiply-add counts two).
 
-    Per layer and token: four projections and two feed-forward products; per layer and pair of tokens: QK and PV.
-    Embedding look-ups, LayerNorm, softmax and activations are left out: they cost time, but hardly any operations.
+    Per layer and token: four projections and, of those that go on, two feed-forward products; per layer and pair of
+    tokens: QK and PV. Embedding look-ups, LayerNorm, softmax, activations and the choice of tokens are left out: they
+    cost time, but hardly any operations.
     """
-    total = 0.0
-    for layer in config.layers:
-        width = layer.num_heads * layer.head_size
-        products = 4 * config.hidden_size * width + 2 * config.hidden_size * layer.intermediate_size
-        total += 2 * length * products + 4 * length**2 * width
-    return total
+    return sum(
+        _product_flop(config, *each) + 4 * each[1] ** 2 * _width(each[0]) for each in layers_and_tokens(config, length)
+    )
 
 
 def first_token_flop(config: EncoderConfig, length: int) -> float:
@@ -27,19 +28,34 @@ def first_token_flop(config: EncoderConfig, length: int) -> float:
     """
     if config.spans:
         return forward_flop(config, length)
-    *others, last = config.layers
+    *others, (last, length_of_last, _) = layers_and_tokens(config, length)
     products = first_token_product_flop(config, length)
-    products += 4 * length**2 * sum(layer.num_heads * layer.head_size for layer in others)
-    return products + 4 * last.num_heads * config.hidden_size * (length + last.head_size)
+    products += sum(4 * tokens**2 * _width(layer) for layer, tokens, _ in others)
+    return products + 4 * last.num_heads * config.hidden_size * (length_of_last + last.head_size)
 
 
 def first_token_product_flop(config: EncoderConfig, length: int) -> float:
     """Count only the products by constant matrices, those that can be integers (a multiply-add counts two)."""
-    *others, last = config.layers
-    products = 4 * config.hidden_size * (last.num_heads * last.head_size + last.intermediate_size)
+    layers = list(layers_and_tokens(config, length))
     if config.spans:
-        others, products = config.layers, 0
-    for layer in others:
-        width = layer.num_heads * layer.head_size
-        products += 2 * length * config.hidden_size * (4 * width + 2 * layer.intermediate_size)
-    return float(products)
+        return float(sum(_product_flop(config, *each) for each in layers))
+    *others, (last, _, _) = layers
+    of_last = 4 * config.hidden_size * (_width(last) + last.intermediate_size)
+    return float(of_last + sum(_product_flop(config, *each) for each in others))
+
+
+def layers_and_tokens(config: EncoderConfig, length: int) -> Iterator[tuple[LayerShape, int, int]]:
+    """Yield each layer's shape, the tokens that it reads of a text of ``length``, and how many of them go on."""
+    for layer in config.layers:
+        goes_on = math.ceil(length * layer.tokens) if layer.tokens < 1 else length
+        yield layer, length, goes_on
+        length = goes_on
+
+
+def _product_flop(config: EncoderConfig, layer: LayerShape, tokens: int, goes_on: int) -> float:
+    attention, feed_forward = 4 * tokens * _width(layer), 2 * goes_on * layer.intermediate_size
+    return 2 * config.hidden_size * (attention + feed_forward)
+
+
+def _width(layer: LayerShape) -> int:
+    return layer.num_heads * layer.head_size

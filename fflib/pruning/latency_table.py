@@ -33,7 +33,9 @@ class LatencyTable:
     """Milliseconds at batch 1 by units kept (``heads``, ``neurons``) and by ``lengths`` in tokens, all ascending.
 
     ``attention_ms`` [heads, lengths] and ``feed_forward_ms`` [neurons, lengths] are half layers, each with its residual
-    and LayerNorm; ``rest_ms`` [lengths] is the model without layers. Those of the unpruned model add up to it.
+    and LayerNorm; ``rest_ms`` [lengths] is the model without layers. Those of the unpruned model add up to it. Where a
+    model is served by a graph that computes the last layer for the first token alone, ``last_ms`` [lengths] is all of
+    that layer, unpruned; what it keeps makes no difference to speak of.
     """
 
     heads: tuple[int, ...]
@@ -42,6 +44,21 @@ class LatencyTable:
     attention_ms: np.ndarray
     feed_forward_ms: np.ndarray
     rest_ms: np.ndarray
+    last_ms: np.ndarray | None = None
+
+    @property
+    def last_is_free(self) -> bool:
+        """Whether a cut in the last layer saves nothing."""
+        return self.last_ms is not None
+
+    def priced(self, layers: int) -> range:
+        """Return which of so many ``layers`` have a price that depends on what they keep."""
+        return range(layers - 1 if self.last_is_free else layers)
+
+    def fixed_ms(self, lengths: np.ndarray) -> float:
+        """Mean latency of what no cut saves: the model without layers, and a last layer that is free."""
+        last = self._mean_ms(self.last_ms, lengths) if self.last_ms is not None else 0.0
+        return self._mean_ms(self.rest_ms, lengths) + last
 
     def half_ms(self, kind: Kind, count: int, lengths: np.ndarray) -> float:
         """Mean latency of a half layer of ``count`` units over requests of ``lengths`` tokens, linear between cells."""
@@ -53,11 +70,18 @@ class LatencyTable:
         return float(np.interp(count, levels, [self._mean_ms(row, lengths) for row in cells]))
 
     def model_ms(self, shapes: Sequence[LayerShape], lengths: np.ndarray) -> float:
-        """Predict the mean latency of a request of a model whose layers have ``shapes``."""
-        halves = [
-            half for shape in shapes for half in zip(KINDS, (shape.num_heads, shape.intermediate_size), strict=True)
-        ]
-        return self._mean_ms(self.rest_ms, lengths) + sum(self.half_ms(*half, lengths) for half in halves)
+        """Predict the mean latency of a request of a model whose layers have ``shapes``.
+
+        Where some tokens end in a layer, all that follows sees shorter texts; choosing them is not counted.
+        """
+        ms = self._mean_ms(self.rest_ms, lengths)
+        for i in self.priced(len(shapes)):
+            shape = shapes[i]
+            for kind, count in zip(KINDS, (shape.num_heads, shape.intermediate_size), strict=True):
+                ms += self.half_ms(kind, count, lengths)
+                if kind == "attention":
+                    lengths = np.ceil(np.asarray(lengths) * shape.tokens)  # of those that go on
+        return ms + (self._mean_ms(self.last_ms, lengths) if shapes and self.last_ms is not None else 0.0)
 
     def _mean_ms(self, row: np.ndarray, lengths: np.ndarray) -> float:
         """Mean over requests of ``row`` [lengths], on the line through two buckets, also beyond the outer ones."""
@@ -143,11 +167,12 @@ def _read(path: Path, levels: tuple) -> LatencyTable | None:
     """Return the cached table; None where there is none, or it is damaged."""
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))
-        arrays = [np.array(cells[name], float) for name in ("attention_ms", "feed_forward_ms", "rest_ms")]
+        names = ["attention_ms", "feed_forward_ms", "rest_ms", *(["last_ms"] if cells["last_ms"] else [])]
+        arrays = [np.array(cells[name], float) for name in names]
     except (OSError, ValueError, TypeError, KeyError):
         return None
     h, n, lengths = map(len, levels)
-    whole = [array.shape for array in arrays] == [(h, lengths), (n, lengths), (lengths,)]
+    whole = [array.shape for array in arrays] == [(h, lengths), (n, lengths), (lengths,), (lengths,)][: len(arrays)]
     return LatencyTable(*levels, *arrays) if whole and all(np.isfinite(array).all() for array in arrays) else None
 
 
@@ -178,6 +203,7 @@ def _table(ms: Mapping[Name, np.ndarray], config: EncoderConfig, levels: tuple) 
     difference in ms instead would be as large for a half layer without units, which takes hardly any time.
     """
     halves = [np.stack([ms[kind, n] for n in counts]) for kind, counts in zip(KINDS, levels[:2], strict=True)]
-    alone = LatencyTable(*levels, *halves, ms["rest", 0])
+    parts = [*halves, *(ms[name, 0] for name in ("rest", "last") if (name, 0) in ms)]
+    alone = LatencyTable(*levels, *parts)
     sums = np.array([alone.model_ms(config.layers, np.array([n])) for n in levels[2]])
-    return LatencyTable(*levels, *(array * ms["whole", 0] / sums for array in (*halves, ms["rest", 0])))
+    return LatencyTable(*levels, *(array * ms["whole", 0] / sums for array in parts))

@@ -116,7 +116,7 @@ def tune(
     if not (len(examples) and damping > 0 and list(kept.layers) == sorted(kept.layers)):
         raise InputError("tuning needs an example, a damping above 0, and layers in ascending order; give all of them")
     model, tuned = copy.deepcopy(model).eval(), slicing.slice_model(model, *kept)
-    if what == "none":
+    if what == "none" or tuned.encoder.config == model.encoder.config:  # where nothing is gone, nothing is to be mended
         return tuned
     # Both models go up half a layer at a time: memory holds their states at one place, thrice [all tokens, hidden].
     masks, whole = _start(model, examples, batch_size)

@@ -167,6 +167,21 @@ def against_uniform(
     return rows
 
 
+def token_rows(candidates: Sequence[Candidate], alone: Mapping[str, Timing], min_retention: float) -> list[Row]:
+    """Return a row for each share of the tokens that was tried: how fast the model is, and what it keeps on dev."""
+    unpruned_ms = mean_ms(alone[UNPRUNED])
+    return [
+        {
+            "tokens": candidate.goes_on,
+            "speed-up": unpruned_ms / mean_ms(alone[candidate.name]),
+            "kept": candidate.kept.value,
+            "keeps the rule": candidate.kept.holds(min_retention),
+        }
+        for candidate in candidates
+        if candidate.kind == study.TOKENS
+    ]
+
+
 def flatter_rows(gains: Mapping[str, Interval]) -> list[Row]:
     """Return a row for each split: what importance gains there, in points, by having seen dev."""
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -63,19 +63,23 @@ def measure(
     examples: TokenizedSplit,
     heads: Sequence[int],
     neurons: Sequence[int],
+    priced: Collection[int] | None = None,
 ) -> Losses:
     """Measure the divergence of the answers on ``examples``, of *train*, from those of the whole model.
 
     One half layer at a time keeps its best units by ``scores``, each number of ``heads`` or ``neurons`` in turn (all:
     no loss), untuned and untrained. That the losses of two halves add up is an assumption, so whatever is chosen by
     them has to be measured as a whole (see ``shape_search``).
+
+    ``priced`` are the layers in which a cut saves time (None: all). The others keep all units, or go.
     """
     expected = training.predict(model, examples)
     full = [(shape.num_heads, shape.intermediate_size) for shape in model.encoder.config.layers]
     trials: list[tuple[str, int, tuple[int, int] | None]] = []
     for i, (all_heads, all_neurons) in enumerate(full):
-        trials += [("attention", i, (count, all_neurons)) for count in heads if count < all_heads]
-        trials += [("feed_forward", i, (all_heads, count)) for count in neurons if count < all_neurons]
+        if priced is None or i in priced:
+            trials += [("attention", i, (count, all_neurons)) for count in heads if count < all_heads]
+            trials += [("feed_forward", i, (all_heads, count)) for count in neurons if count < all_neurons]
         trials += [("removed", i, None)]
     losses = Losses([{pair[0]: 0.0} for pair in full], [{pair[1]: 0.0} for pair in full], [0.0] * len(full))
     with progress.bar(len(trials), "sensitivity", "trial") as bar:

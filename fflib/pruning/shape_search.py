@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -51,15 +52,19 @@ def options(
     """Return the ways to keep each layer, at their mean latency over requests of ``lengths`` tokens.
 
     The losses are estimates for half a layer where all else is whole, and for a layer that is ``removed``, biases and
-    LayerNorms too (None: none may be). The latter's is put on both halves alike.
+    LayerNorms too (None: none may be). The latter's is put on both halves alike. A last layer that is free costs
+    nothing here, whatever it keeps, and stays: without it the layer before it would be the last.
     """
     choices: list[list[LayerOption]] = []
-    for by_heads, by_neurons in zip(attention, feed_forward, strict=True):
-        heads = [(n, table.half_ms("attention", n, lengths), loss) for n, loss in by_heads.items()]
-        neurons = [(n, table.half_ms("feed_forward", n, lengths), loss) for n, loss in by_neurons.items()]
+    priced = table.priced(len(attention))
+    for i, (by_heads, by_neurons) in enumerate(zip(attention, feed_forward, strict=True)):
+        ms = partial(table.half_ms, lengths=lengths) if i in priced else lambda kind, count: 0.0
+        heads = [(n, ms("attention", n), loss) for n, loss in by_heads.items()]
+        neurons = [(n, ms("feed_forward", n), loss) for n, loss in by_neurons.items()]
         choices.append([LayerOption((h, n), a + b, x, y) for h, a, x in heads for n, b, y in neurons])
-    for choice, loss in zip(choices, removed or [], strict=removed is not None):
-        choice.append(LayerOption(None, 0.0, loss / 2, loss / 2))
+    for i, (choice, loss) in enumerate(zip(choices, removed or [], strict=removed is not None)):
+        if i in priced:
+            choice.append(LayerOption(None, 0.0, loss / 2, loss / 2))
     return choices
 
 
@@ -150,7 +155,7 @@ def by_operations(
     tokens = round(float(np.mean(lengths)))
 
     def operations(option: LayerOption, shape: LayerShape) -> float:
-        if option.counts is None:
+        if option.counts is None or not option.cost:
             return 0.0
         kept = replace(shape, num_heads=option.counts[0], intermediate_size=option.counts[1])
         return flops.forward_flop(replace(config, layers=(kept,)), tokens)

@@ -16,14 +16,15 @@ from fflib.model.slicing import Counts
 from fflib.model.training import History
 
 UNPRUNED = "unpruned"  # the name of the model that all of them are cut from
-UNIFORM, SEARCHED, DEPTH = "uniform", "searched", "fewer layers"  # kinds of shapes
+UNIFORM, SEARCHED, DEPTH, TOKENS = "uniform", "searched", "fewer layers", "fewer tokens"  # kinds of shapes
 
 
 @dataclass
 class Candidate:
     """A shape to prune to and, as they come, its models and their scores.
 
-    ``counts`` has the heads and neurons that each layer of the unpruned model keeps (None: the layer goes). ``target``
+    ``counts`` has the heads and neurons that each layer of the unpruned model keeps (None: the layer goes), and
+    ``goes_on`` the share of tokens that go on after the first layer. ``target``
     is the speed-up that a searched shape and the uniform one it is compared with are made for. ``rung`` is the name
     under which it always stands on the ladder; '' for none. ``tuned`` is the cut and tuned model, not trained;
     ``retrained`` has the trained model of each seed with its histories. ``predicted_ms`` is the mean time of a request.
@@ -35,6 +36,7 @@ class Candidate:
     counts: Sequence[Counts]
     target: float | None = None
     rung: str = ""
+    goes_on: float = 1.0
     tuned: Classifier | None = None
     retrained: list[tuple[Classifier, list[History]]] = field(default_factory=list)
     predicted_ms: float = math.nan
@@ -105,8 +107,9 @@ def collect(
     by_target: Mapping[float, Mapping[str, Sequence[Counts]]],
     depths: Sequence[int],
     removal_losses: Sequence[float],
+    shares: Sequence[float] = (),
 ) -> list[Candidate]:
-    """Return the candidates, each name once: uniform ones, two for each target, and those of fewer layers.
+    """Return the candidates, each name once: uniform ones, two for each target, of fewer layers, and of fewer tokens.
 
     Args:
         shapes: of the unpruned model's layers.
@@ -114,6 +117,7 @@ def collect(
         by_target: of each speed-up that is wanted the shapes "searched" and "uniform".
         depths: numbers of layers to leave; those that leave none or all are passed over.
         removal_losses: what is lost with each layer: the layers that stay are those that cost most to lose.
+        shares: of the tokens, to go on after the first layer of a model that is whole otherwise.
     """
     found = [
         Candidate(f"uniform {text}", UNIFORM, slicing.uniform(text, shapes), rung=f"pruned {text}")
@@ -127,6 +131,11 @@ def collect(
             name = f"{depth} of {len(shapes)} layers"
             counts = fewer_layers(shapes, removal_losses, depth)
             found.append(Candidate(name, DEPTH, counts, rung=f"pruned to {name}"))
+    whole = [(shape.num_heads, shape.intermediate_size) for shape in shapes]
+    for share in shares:
+        if share < 1:
+            name = f"{share:.0%} of the tokens"
+            found.append(Candidate(name, TOKENS, whole, rung=f"pruned to {name}", goes_on=share))
     return list({candidate.name: candidate for candidate in found}.values())
 
 

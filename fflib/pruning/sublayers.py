@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -24,7 +24,7 @@ from fflib.model import slicing
 from fflib.model.encoder import MASKED, Classifier, EncoderConfig, Layer, LayerShape
 
 Kind = Literal["attention", "feed_forward"]
-Name = tuple[Kind | Literal["whole", "rest"], int]  # of a half layer, with the units it has kept; 0 for the other two
+Name = tuple[Kind | Literal["whole", "rest", "last"], int]  # of a half layer, with the units it kept; 0 for the others
 Piece = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 KINDS: tuple[Kind, Kind] = ("attention", "feed_forward")
 TOKENS = ("input_ids", "attention_mask", "token_type_ids")
@@ -55,7 +55,9 @@ def pieces(
 ) -> dict[Name, Piece]:
     """Return on ``engine``, one of `predictors.ENGINES`: ``model``, it without layers, and a half layer for each count.
 
-    Each takes `inputs`. Half layers have random weights and the widths of ``model``, which has heads of one size.
+    Each takes `inputs`. Half layers have random weights and the widths of ``model``, which has heads of one size. On
+    ONNX Runtime the model is the graph that is served (`graph.first_token`). If its last layer is computed for the
+    first token alone, that layer is a piece too, "last".
 
     Raises:
         AssertionError: the output of a graph differs from PyTorch's by more than 1e-4.
@@ -73,6 +75,11 @@ def pieces(
     if engine == "pytorch":
         return in_torch
     in_onnx = _onnx_pieces({"whole": whole, "rest": rest}, layers, threads)
+    if ("last", 0) in in_onnx:
+        last = whole.encoder.layers[-1]
+        in_torch["last", 0] = _torch_piece(
+            lambda state, mask: last(state, mask, (None, None), False, first_only=True)[0], ("state", "mask")
+        )
     batch = inputs(model.encoder.config, *CHECKED)
     for name, piece in in_onnx.items():
         off = float(np.abs(piece(batch) - in_torch[name](batch)).max())
@@ -106,23 +113,26 @@ def _torch_piece(function: Callable[..., Tensor], names: Sequence[str]) -> Piece
 
 
 def _onnx_pieces(models: Mapping[str, Classifier], layers: Mapping[Name, Layer], threads: int) -> dict[Name, Piece]:
-    config = models["whole"].encoder.config
-    graphs = {(name, 0): export.graph_of(model) for name, model in models.items()}
-    graphs |= {(kind, n): _half_graph(layer, kind, config) for (kind, n), layer in layers.items()}
+    whole, config = models["whole"], models["whole"].encoder.config
+    graphs = {("whole", 0): graph.first_token(whole), ("rest", 0): export.graph_of(models["rest"])}
+    parts: dict[str, Callable[..., Any]] = {
+        "attention": graph.attention_half,
+        "feed_forward": lambda written, layer, state, _: graph.feed_forward_half(written, layer, state),
+    }
+    graphs |= {(kind, n): _part_graph(layer, parts[kind], config) for (kind, n), layer in layers.items()}
+    if config.layers and not config.spans:
+        graphs["last", 0] = _part_graph(whole.encoder.layers[-1], graph.last_layer, config)
     return {
         name: _onnx_piece([predictors.onnx_session(proto, threads) for _ in range(SESSIONS)])
         for name, proto in graphs.items()
     }
 
 
-def _half_graph(layer: Layer, kind: Kind, config: EncoderConfig) -> onnx.ModelProto:
-    """Write what `half` computes, from "state" and "mask"."""
+def _part_graph(layer: Layer, write: Callable[..., Any], config: EncoderConfig) -> onnx.ModelProto:
+    """Write a part of a layer, a function of `graph`, from "state" and "mask"."""
     shapes = {"state": (*graph.ROWS, config.hidden_size), "mask": ("batch", 1, 1, "length")}
     written = graph.Graph(layer, config, shapes, graph.FLOATS)
-    state, mask = written.inputs.values()
-    if kind == "attention":
-        return written.finished(graph.attention_half(written, layer, state, mask), "states")
-    return written.finished(graph.feed_forward_half(written, layer, state), "states")
+    return written.finished(write(written, layer, *written.inputs.values()), "states")
 
 
 def _onnx_piece(sessions: Sequence[onnxruntime.InferenceSession]) -> Piece:

@@ -30,8 +30,9 @@ def remedy(kind: str, said: str) -> str:
     """Return what to do about an error that came as text, by its kind and message; '' where that is not known."""
     if kind == "MemoryError" or "not enough memory" in said or "bad_alloc" in said:
         return MORE_MEMORY
-    found = re.search(r"\[Errno (\d+)\]", said)
-    return MACHINE.get(int(found[1]), "") if found else ""
+    if found := re.search(r"\[Errno (\d+)\]|\(os error (\d+)\)", said):  # as Python and as Rust's libraries write it
+        return MACHINE.get(int(found[1] or found[2]), "")
+    return next((cure for code, cure in MACHINE.items() if os.strerror(code) in said), "")
 
 
 def ended(action: Callable[[], int | None]) -> int:

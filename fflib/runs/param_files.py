@@ -100,7 +100,10 @@ def _check_name(name: str) -> None:
 
 def _hint(kind: str, name: str) -> str:
     name = name.removesuffix(".yaml")
-    close = difflib.get_close_matches(name, runs() if kind == "run" else names(kind), 1)
+    if name.isprintable() and (folder(kind) / f"{name}.yml").is_file():
+        return f"call {name}.yml there {name}.yaml; "
+    there = runs() if kind == "run" else names(kind)
+    close = difflib.get_close_matches(name, there, 1) or difflib.get_close_matches(name.lower(), there, 1)
     return f"did you mean '{close[0]}'? " if close else ""
 
 

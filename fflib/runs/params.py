@@ -234,7 +234,8 @@ def _checked(values: Mapping[str, Any], on_card: bool) -> dict[str, Any]:
         if name not in settable:
             if name in custom.KEYS:
                 raise InputError(f"'{name}' describes data of your own: add a line 'file: ...' or 'hub: owner/name'")
-            close = difflib.get_close_matches(name, [*settable, *custom.KEYS], 1)
+            there = [*settable, *custom.KEYS]
+            close = difflib.get_close_matches(name, there, 1) or difflib.get_close_matches(name.lower(), there, 1)
             hint = f"did you mean '{close[0]}'?" if close else f"the parameters are {', '.join(sorted(settable))}"
             raise InputError(f"no chapter has a parameter '{name}'; {hint}")
     checked = {name: check_value(known[name], value) for name, value in values.items()}

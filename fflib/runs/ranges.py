@@ -51,7 +51,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("minutes", "load_seconds", "product_seconds", "p99_bound_ms", "temperature"), POSITIVE),
     **dict.fromkeys(("offered_loads", "server_loads", "checked_loads", "overload", "requests_per_day"), POSITIVE),
     **dict.fromkeys(("as_fast", "peak_factor", "speedups_wanted"), Range(1)),
-    **dict.fromkeys(("elastic_depths", "elastic_widths", "shares_tried"), SHARE),
+    **dict.fromkeys(("elastic_depths", "elastic_widths", "shares_tried", "tokens_tried"), SHARE),
     **dict.fromkeys(
         ("max_wait_ms", "teacher_cache_gb", "usd_per_hour", "cpu_usd_per_hour", "watts_per_core"), Range(0)
     ),
@@ -142,4 +142,5 @@ def _either(words: Sequence[str]) -> str:
 def _check_each(name: str, items: Sequence[float], allowed: Range) -> None:
     for item in items:
         if not allowed.holds(item):
-            raise InputError(f"parameter '{name}' is {item}, but takes {allowed}")
+            told = allowed if math.isfinite(item) else f"{allowed}, a finite number"
+            raise InputError(f"parameter '{name}' is {item}, but takes {told}")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 # Both packages report their use, and note it in the home directory, unless the first variable says that nobody is
 # there; they decide at import. The second one silences NNCF even where something else has imported OpenVINO before.
 NO_TELEMETRY = {"CI": "true", "NNCF_CI": "1"}
+FP32, BF16 = "f32", "bf16"  # in which OpenVINO computes what is not in integers
 TRIAL_SECONDS = 60
 TRIAL = """
 import numpy, openvino
@@ -55,14 +56,15 @@ def missing() -> str:
     return _trial()
 
 
-def predictor(model: Graph, threads: int, length: int | None = None) -> Predictor:
+def predictor(model: Graph, threads: int, length: int | None = None, precision: str = FP32) -> Predictor:
     """Serve a graph, or the file of one, for latency: arrays [batch, length] to logits, float32 [batch, labels].
 
-    ``length`` makes the shape static, [1, length]. A text longer than the model has positions for gives wrong logits,
-    no error. InputError: no such file or number of threads (0: all cores); later, an input that is left out or not of
-    the static shape.
+    ``length`` makes the shape static, [1, length]. ``precision`` is that of all that is not in integers; `BF16` is the
+    fastest where the processor multiplies it. A text longer than the model has positions for gives wrong logits, no
+    error. InputError: no such file or number of threads (0: all cores); later, an input that is left out or not of the
+    static shape.
     """
-    compiled = _compile(model, threads, "latency", 1, length)
+    compiled = _compile(model, threads, "latency", 1, length, precision)
 
     def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
         fed = _feed(compiled, inputs)
@@ -73,7 +75,9 @@ def predictor(model: Graph, threads: int, length: int | None = None) -> Predicto
     return predict
 
 
-def bucketed(model: Graph, threads: int, lengths: Sequence[int], pad_token_id: int = 0) -> Predictor:
+def bucketed(
+    model: Graph, threads: int, lengths: Sequence[int], pad_token_id: int = 0, precision: str = FP32
+) -> Predictor:
     """Serve one text at a time with static shapes, OpenVINO's fastest: a graph [1, length] for each of ``lengths``.
 
     A text is padded to the smallest length that holds it. Each graph has a copy of the weights in memory. InputError:
@@ -83,17 +87,18 @@ def bucketed(model: Graph, threads: int, lengths: Sequence[int], pad_token_id: i
     if not sizes or sizes[0] < 1:
         raise InputError(f"lengths is {list(lengths)}; give at least one, and none below 1")
     model = load(model)
-    return predictors.bucketed({size: predictor(model, threads, length=size) for size in sizes}, pad_token_id)
+    served = {size: predictor(model, threads, length=size, precision=precision) for size in sizes}
+    return predictors.bucketed(served, pad_token_id)
 
 
-def in_flight(model: Graph, threads: int, streams: int) -> Together:
+def in_flight(model: Graph, threads: int, streams: int, precision: str = FP32) -> Together:
     """Answer batches OpenVINO's own way for throughput: a queue of asynchronous requests, as many as streams.
 
     Returns:
         A `timing.Together`: what fails in a request is raised there. It pads all batches beforehand and warms up with
         the largest. InputError: ``threads`` do not suffice for the ``streams``.
     """
-    compiled = _compile(model, threads, "throughput", streams)
+    compiled = _compile(model, threads, "throughput", streams, precision=precision)
     return partial(_all_in_flight, compiled, streams)
 
 
@@ -187,7 +192,9 @@ def _trial() -> str:
     return f"OpenVINO does not run here: a trial {reason}; do without it, or try another version"
 
 
-def _compile(model: Graph, threads: int, hint: str, streams: int, length: int | None = None) -> openvino.CompiledModel:
+def _compile(
+    model: Graph, threads: int, hint: str, streams: int, length: int | None = None, precision: str = FP32
+) -> openvino.CompiledModel:
     threads = cores.resolve_threads(threads)
     if not 1 <= streams <= threads:  # OpenVINO would take fewer and say nothing
         raise InputError(f"streams is {streams}, but each needs one of the {threads} threads; give 1 to {threads}")
@@ -197,7 +204,7 @@ def _compile(model: Graph, threads: int, hint: str, streams: int, length: int | 
         model.reshape({port: [1, length] for port in model.inputs})
     settings = {"PERFORMANCE_HINT": hint.upper(), "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
     # Left to itself, it rounds to bf16 on processors that multiply it: another model than the peers' fp32.
-    return _core().compile_model(model, "CPU", settings | {"INFERENCE_PRECISION_HINT": "f32"})
+    return _core().compile_model(model, "CPU", settings | {"INFERENCE_PRECISION_HINT": precision})
 
 
 def _feed(graph: openvino.Model | openvino.CompiledModel, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -129,13 +129,16 @@ def row_by_row(predict: Predictor) -> Together:
 class PackedClassifier(nn.Module):
     """The same classifier for packed rows; it shares its modules with ``model``, and so its weights and their names.
 
-    A row may be longer than the model has positions for, as long as no request is.
+    A row may be longer than the model has positions for, as long as no request is. InputError: tokens of the model end
+    early, and which do would be a matter of the whole row; `pruning.fewer_tokens` makes a copy in which all go on.
     """
 
     dimensions: Mapping[str, tuple[str, ...]] = {"firsts": ("requests",)}  # for `export`
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()
+        if model.encoder.config.drops_tokens:
+            raise InputError("a model whose tokens end early cannot be packed; pack a copy in which all go on")
         self.encoder, self.dropout, self.classifier = model.encoder, model.dropout, model.classifier
 
     def forward(
@@ -146,7 +149,7 @@ class PackedClassifier(nn.Module):
         unseen = segments[:, None, :, None] != segments[:, None, None, :]  # padding is seen by padding alone
         mask = unseen.to(hidden.dtype) * MASKED  # [rows, 1, length, length], for all heads
         for layer in self.encoder.layers:
-            hidden, _ = layer(hidden, mask, (None, None), False)
+            hidden, *_ = layer(hidden, mask, (None, None), False)
         pooled = torch.tanh(self.encoder.pooler(hidden[firsts[:, 0], firsts[:, 1]]))
         read = pooled
         if spans := self.encoder.config.spans:

@@ -109,17 +109,22 @@ def cut_in_proportion(
 ) -> Classifier:
     """Return ``teacher`` with the share of heads and neurons that a layer of ``pruned`` has of ``student``, on average.
 
+    The last layer, which costs little where it is computed for the first token alone, gets the share of the last one.
     All its layers stay: where ``pruned`` lost whole layers, the teacher does not.
 
     Chosen by the importance of chapter 4 and tuned by `mask_search.tune`, without training: what pruning makes of a
     model that nothing taught. ``examples`` are of train; where nothing was pruned, the teacher itself is returned.
     """
-    heads_left, neurons_left = _shares_left(_layers(student), _layers(pruned))
-    if heads_left == neurons_left == 1:
+    before, after = _layers(student), _layers(pruned)
+    of_last = _shares_left(before[-1:], after[-1:])
+    of_others = _shares_left(before[:-1], after[:-1]) if before[:-1] and after[:-1] else of_last
+    if of_last == of_others == (1, 1):
         return teacher
+    *others, last = _layers(teacher)
+    shares = [of_others] * len(others) + [of_last]
     counts = [
         (round(heads_left * layer.num_heads), round(neurons_left * layer.intermediate_size))
-        for layer in _layers(teacher)
+        for layer, (heads_left, neurons_left) in zip((*others, last), shares, strict=True)
     ]
     scores = importance.first_order(importance.gradients(teacher, examples))
     most_important = slicing.keep_top(scores.heads, scores.neurons, counts)

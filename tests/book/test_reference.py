@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_output
 from PIL import Image
+from small_race import RECORD
 from small_runs import (
     CHAPTERS,
     LOOK_ALIKES,
@@ -109,6 +110,17 @@ def test_it_holds_the_run_and_nothing_else(run, kept):
     wanted += [f"{name}.ipynb" for name in CHAPTERS] + [f"results/{name}.json" for name in CHAPTERS]
     assert folder == kept / "one" and sorted(files_of(folder)) == sorted(wanted)
     assert [path.name for path in kept.iterdir()] == ["one"]
+
+
+def test_a_race_of_engines_is_kept_with_the_run_it_is_of(run, kept):
+    written = json.loads((run / "results" / "07_serving.json").read_text())["written"]
+    race = RECORD | {"run_written": written, "missing": {"odd": f"it failed in {run}/models"}}
+    (run / "peers.json").write_text(json.dumps(race))
+    found = json.loads((reference.keep(run, "one", splits(), folder=kept) / "peers.json").read_text())
+    assert found["ways"] == RECORD["ways"] and str(run) not in found["missing"]["odd"]
+    (run / "peers.json").write_text(json.dumps(race | {"run_written": "2025-01-01T00:00:00+00:00"}))
+    with pytest.raises(InputError, match="peers.json is of another time this run was made; remove it, or race again"):
+        reference.keep(run, "one", splits(), folder=kept)
 
 
 def test_read_after_keep_gives_the_same(run, kept):

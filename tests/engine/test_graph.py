@@ -267,3 +267,23 @@ def test_a_session_runs_the_same_operators_or_fewer(both, bits):
     kept += [*fusions.INT8_PRODUCTS, "DynamicQuantizeLinear"]
     assert {name: ours.get(name, 0) for name in kept} == {name: theirs.get(name, 0) for name in kept}
     assert theirs["LayerNormalization"] == 5 and sum(ours.values()) < sum(theirs.values())
+
+
+@pytest.mark.parametrize("share", [0.05, 0.4, 0.75])
+@pytest.mark.parametrize("kind", ["whole", "first token"])
+def test_tokens_end_in_the_graph_as_they_do_in_the_encoder(kind, share):
+    model = KINDS[kind](classifier([(2, 8, 24, share), (3, 4, 10), (1, 7, 5)]))
+    session = session_of(export.graph_of(model))
+    for inputs in batches(model):  # of one to many rows and tokens, padded
+        with torch.inference_mode():
+            expected = model(**inputs).logits.numpy()
+        np.testing.assert_allclose(session.run(None, arrays(inputs))[0], expected, atol=1e-5, rtol=0)
+
+
+def test_a_graph_in_which_tokens_end_becomes_integers(tmp_path):
+    model = classifier([(2, 8, 24, 0.5), (2, 8, 24)])
+    source = export.save_onnx(FirstTokenClassifier(model), tmp_path / "model.onnx")
+    int8 = recipes.quantize(source, tmp_path / "int8.onnx", recipes.get_recipe("dynamic"))
+    inputs = arrays(export.example_inputs(model, 3, 9))
+    ours, theirs = (predictors.onnx_predictor(predictors.onnx_session(path, 1))(inputs) for path in (source, int8))
+    assert 0 < np.abs(ours - theirs).max() < 0.5 * np.ptp(ours)

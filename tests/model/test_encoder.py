@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -281,3 +282,69 @@ def test_training_in_16_bits_takes_the_way_of_32():
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
     assert torch.cosine_similarity(gradient(torch.bfloat16), gradient(torch.float32), dim=0) > 0.99
+
+
+def going_on(share: float, layers: int = 2) -> Classifier:
+    """A classifier with large weights in whose first layer so many of the tokens go on."""
+    first, other = LayerShape(3, 4, 10, share), LayerShape(2, 4, 8)
+    config = EncoderConfig(VOCABULARY, 12, (first, *[other] * (layers - 1)), dropout=0.0, attention_dropout=0.0)
+    model = Classifier(config, 2).eval()
+    for parameter in model.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return model
+
+
+def test_those_that_received_the_most_attention_go_on_and_the_first_always():
+    model, ids = going_on(0.5, layers=1), torch.tensor([[5, 9, 17, 4, 33, 8, 2]])
+    found = model(ids, output_attention_scores=True, output_hidden_states=True)
+    (scores,) = found.attention_scores
+    received = [sum(row[key] for head in scores[0].softmax(-1).tolist() for row in head) for key in range(7)]
+    chosen = [0, *sorted(range(1, 7), key=lambda key: -received[key])[:3]]  # 4 of 7, half of them rounded up
+    layer = model.encoder.layers[0]
+    states = layer.attention(found.hidden_states[0], torch.zeros(1, 1, 1, 7), None, False)[0] + found.hidden_states[0]
+    states = layer.attention_norm(states)[0, chosen]
+    by_hand = layer.feed_forward_norm(states + layer.feed_forward(states, None))
+    torch.testing.assert_close(found.last_hidden_state[0], by_hand, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.33, 0.5, 0.75, 1.0])
+def test_which_tokens_go_on_is_no_matter_of_the_padding(share):
+    model, lengths = going_on(share), [11, 7, 3, 2]
+    ids = torch.randint(1, VOCABULARY, (4, 11))
+    is_token = (torch.arange(11) < torch.tensor(lengths)[:, None]).long()
+    together = model(ids, is_token, first_only=True).logits
+    for row, length in enumerate(lengths):
+        alone = model(ids[row : row + 1, :length]).logits
+        torch.testing.assert_close(together[row], alone[0], atol=TOLERANCE, rtol=0)
+
+
+def test_where_all_go_on_nothing_changes_and_where_few_do_something_does():
+    few = going_on(0.5)
+    ids = torch.randint(1, VOCABULARY, (2, 9))
+    config = replace(few.encoder.config, layers=tuple(replace(s, tokens=1.0) for s in few.encoder.config.layers))
+    every = Classifier(config, 2).eval()
+    every.load_state_dict(few.state_dict())
+    assert not torch.allclose(few(ids).logits, every(ids).logits, atol=1e-3)
+    assert few(ids).last_hidden_state.shape[1] == 5 and every(ids).last_hidden_state.shape[1] == 9
+    assert "tokens" not in config.to_dict()["layers"][0], "a shape that says nothing new is written as ever"
+    assert EncoderConfig.from_dict(few.encoder.config.to_dict()) == few.encoder.config
+
+
+def test_the_words_learn_through_those_that_go_on():
+    model = going_on(0.5).train()
+    model(torch.randint(1, VOCABULARY, (2, 8))).logits.sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize(
+    ("shape", "others", "says"),
+    [
+        (LayerShape(1, 4, 8, 0.0), {}, "more than 0"),
+        (LayerShape(1, 4, 8, 1.5), {}, "at most 1"),
+        (LayerShape(0, 4, 8, 0.5), {}, "without heads"),
+        (LayerShape(1, 4, 8, 0.5), {"spans": 2}, "marked words"),
+    ],
+)
+def test_a_share_that_cannot_go_on_is_refused(shape, others, says):
+    with pytest.raises(InputError, match=says):
+        EncoderConfig(VOCABULARY, 8, (shape,), **others)

@@ -79,6 +79,16 @@ def test_a_model_is_the_sum_of_its_parts():
     assert TABLE.model_ms((), np.array([10, 40])) == pytest.approx(3.5)
 
 
+def test_a_last_layer_of_one_token_has_one_price_whatever_it_keeps():
+    table = replace(TABLE, last_ms=np.array([0.5, 0.7, 1.0]))
+    shapes = [LayerShape(4, 8, 32), LayerShape(0, 8, 16)]
+    assert table.model_ms(shapes, np.array([20])) == pytest.approx(3 + 10 + 5 + 0.7)
+    assert table.model_ms(shapes[::-1], np.array([20])) == pytest.approx(3 + 2 + 3 + 0.7)
+    assert table.model_ms(shapes[:1], np.array([20])) == table.fixed_ms(np.array([20])) == pytest.approx(3.7)
+    assert table.model_ms((), np.array([20])) == TABLE.fixed_ms(np.array([20])) == 3
+    assert [*table.priced(3)] == [0, 1] and [*TABLE.priced(3)] == [0, 1, 2]
+
+
 def test_one_bucket_stands_for_all_lengths():
     cells = {"attention_ms": TABLE.attention_ms[:, 1:2], "feed_forward_ms": TABLE.feed_forward_ms[:, 1:2]}
     table = replace(TABLE, lengths=(20,), rest_ms=TABLE.rest_ms[1:2], **cells)
@@ -104,6 +114,7 @@ def test_measured_in_earnest(engine, monkeypatch, tmp_path):
     for at, length in enumerate(table.lengths):  # prediction and measurement agree on the unpruned model
         predicted = table.model_ms(model.encoder.config.layers, np.array([length]))
         assert predicted == pytest.approx(seen[0]["whole", 0][at], rel=1e-9)
+    assert table.last_is_free == (engine == "onnxruntime") and (not table.last_is_free or table.last_ms.min() > 0)
     assert model.training and torch.equal(torch.get_rng_state(), drawn)  # left as it was, nothing drawn
     again = latency_table.measure_table(model, engine, **SETTINGS)
     assert len(seen) == 1 and all(np.array_equal(*pair) for pair in zip(*map(vars_of, (table, again)), strict=True))
@@ -123,6 +134,19 @@ def test_the_pieces_in_a_chain_are_the_model():
         for layer, kind in itertools.product(model.encoder.layers, sublayers.KINDS):
             state = sublayers.half(layer, kind, state, torch.from_numpy(arrays["mask"]))
     assert torch.allclose(state, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(("spans", "has_last"), [(0, True), (2, False)])
+def test_the_last_layer_is_a_piece_where_it_is_computed_for_one_token(spans, has_last):
+    model = tiny(spans=spans).eval()
+    pieces = sublayers.pieces(model, "onnxruntime", 1, [0, 4], [0, 64])
+    assert (("last", 0) in pieces) == has_last
+    arrays = sublayers.inputs(model.encoder.config, 2, 9)
+    if has_last:
+        assert pieces["last", 0](arrays).shape == (2, 1, 32)
+    with torch.no_grad():
+        wanted = model(*(torch.from_numpy(arrays[name]) for name in sublayers.TOKENS)).logits
+    np.testing.assert_allclose(pieces["whole", 0](arrays), wanted, atol=1e-4)
 
 
 def test_a_graph_that_is_off_is_not_timed(monkeypatch):

@@ -68,3 +68,14 @@ def test_a_loss_is_computed_once_for_a_shape():
     first = [loss_of([(2, 8), None]), loss_of([(2, 8), (1, 8)])]
     assert [loss_of(((2, 8), None)), loss_of([(2, 8), (1, 8)])] == first == [1.0, 2.0]
     assert len(asked) == 2
+
+
+def test_layers_without_a_price_are_not_cut():
+    model = classifier()
+    scores = importance.magnitude(model)
+    of_first = sensitivity.measure(model, scores, EXAMPLES, [0, 1], [0, 5], priced=[0])
+    of_all = sensitivity.measure(model, scores, EXAMPLES, [0, 1], [0, 5])
+    assert of_first.attention[0] == of_all.attention[0] and of_first.removed == of_all.removed
+    shapes = model.encoder.config.layers[1:]
+    assert of_first.attention[1:] == [{shape.num_heads: 0.0} for shape in shapes]
+    assert of_first.feed_forward[1:] == [{shape.intermediate_size: 0.0} for shape in shapes]

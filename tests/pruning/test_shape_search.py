@@ -183,3 +183,18 @@ def test_by_operations_loses_least_for_the_operations_that_fit_the_time():
         assert loss(wanted) <= min(loss(other) for other in rivals if flop(other) <= 0.99 * flop(wanted)) + 1e-9
     with pytest.raises(InputError, match="ask for less speed-up"):
         shape_search.by_operations(choices, config, LENGTHS, 0.5 * fixed, fixed)
+
+
+def test_a_last_layer_that_costs_nothing_stays_whole():
+    half = np.array([[1.0], [2.0], [4.0]])
+    table = LatencyTable((0, 1, 2), (0, 1, 2), (8,), half, half, np.array([1.0]), np.array([0.5]))
+    losses = [{0: 9.0, 1: 3.0, 2: 0.0}] * 2
+    choices = shape_search.options(table, np.array([8]), losses, losses, [20.0, 20.0])
+    assert {option.cost for option in choices[1]} == {0.0}, "there is nothing to save"
+    assert None in [option.counts for option in choices[0]]
+    assert None not in [option.counts for option in choices[1]], "without it the layer before would be the last"
+    fixed = table.fixed_ms(np.array([8]))
+    shape = shape_search.counts(shape_search.solve(choices, fixed + 4.0, fixed))
+    assert shape == [(1, 1), (2, 2)]
+    config = EncoderConfig(9, 4, (LayerShape(2, 2, 2),) * 2)
+    assert shape_search.by_operations(choices, config, np.array([8]), fixed + 4.0, fixed)[1] == (2, 2)

@@ -146,7 +146,7 @@ def test_buckets_pad_to_the_next_length(monkeypatch):
     seen = []
     monkeypatch.setattr(openvino, "load", lambda model: model)
     monkeypatch.setattr(
-        openvino, "predictor", lambda *_, length: lambda inputs: seen.append((length, inputs)) or np.zeros(1)
+        openvino, "predictor", lambda *_, length, precision: lambda inputs: seen.append((length, inputs)) or np.zeros(1)
     )
     openvino.bucketed("any", 1, [8, 4], pad_token_id=9)(SINGLES[0])
     ((size, inputs),) = seen

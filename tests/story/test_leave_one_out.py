@@ -51,9 +51,13 @@ def test_a_technique_that_the_stack_lacks_leaves_it_as_it_is():
 def test_the_teacher_is_cut_by_the_shares_of_the_student():
     teacher = model_of((4, 4, 40), (4, 4, 40), (4, 4, 40))
     student = model_of((4, 4, 20), (4, 4, 20), seed=1)
-    cut = slicing.slice_model(student, heads=[[0, 1], [0]], neurons=[range(10), range(5)])  # 3 of 8, 15 of 40
+    cut = slicing.slice_model(student, heads=[[0, 1], [0]], neurons=[range(10), range(5)])  # a half, then a quarter
     small = leave_one_out.cut_in_proportion(teacher, student, cut, EXAMPLES)
-    assert [(shape.num_heads, shape.intermediate_size) for shape in small.encoder.config.layers] == [(2, 15)] * 3
+    assert [(shape.num_heads, shape.intermediate_size) for shape in small.encoder.config.layers] == [
+        (2, 20),
+        (2, 20),
+        (1, 10),
+    ]
     assert leave_one_out.cut_in_proportion(teacher, student, student, EXAMPLES) is teacher
 
 

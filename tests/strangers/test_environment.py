@@ -147,6 +147,21 @@ def test_what_bends_results_is_dropped_and_told(name, monkeypatch):
     assert {"PATH", "HF_HOME", "FFLIB_OUTPUTS", "HF_HUB_OFFLINE"} < {*environ}
 
 
+@pytest.mark.parametrize("name", environment.NUMBERS)
+def test_a_time_limit_that_is_no_number_is_dropped_and_told_and_another_is_kept(name):
+    """A library would end in a traceback over it as it is imported."""
+    for value, told in (("abc", [name]), ("", []), ("-1", [name])):
+        environ = {name: value}
+        assert environment.settle(environ) == told and name not in environ
+    environ = {name: "30"}
+    assert environment.settle(environ) == [] and environ[name] == "30"
+
+
+def test_the_date_of_somebodys_package_is_not_that_of_the_book():
+    environ = {"SOURCE_DATE_EPOCH": "then", "READTHEDOCS": "True"}
+    assert environment.settle(environ) == [] and not {"SOURCE_DATE_EPOCH", "READTHEDOCS"} & {*environ}
+
+
 def test_a_notebook_whose_python_skips_the_checks_before_timing_is_refused():
     code = "import sys, types; sys.modules['ipykernel'] = types.ModuleType('ipykernel'); import fflib; print('taken')"
     for option, taken in (([], True), (["-O"], False)):

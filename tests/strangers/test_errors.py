@@ -121,6 +121,8 @@ def test_what_the_machine_refuses_is_a_sentence(capsys, error, says):
     ("kind", "message", "says"),
     [
         ("OSError", "[Errno 28] No space left on device: 'a'", "the disk is full: make room there"),
+        ("SafetensorError", "Error: I/O error: No space left on device (os error 28)", "the disk is full: make room"),
+        ("Fail", "[ONNXRuntimeError] : 1 : FAIL : open /a/b failed: Permission denied", "change its permissions"),
         ("RuntimeError", "DefaultCPUAllocator: not enough memory: you tried to allocate", "end other programs"),
         ("MemoryError", "", "end other programs"),
         ("KeyError", "'a'", ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 from fflib.data import custom, text_lengths
 from fflib.data.readers import Form, read_json_lines, read_records
 from fflib.data.registry import get_task
-from fflib.data.splits import load_split
+from fflib.data.splits import SPLITS, load_split
 from fflib.files import InputError
 from fflib.runs import param_files, params
 
@@ -60,7 +61,7 @@ EXPECTED = sorted((row["body"],) for row in ROWS)
 
 @pytest.mark.parametrize("name", ["mine.csv", "mine.tsv"])
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\r\r\n"])
 def test_a_table_with_another_separator_is_read(describe, name, separator, end):
     assert texts_of(describe(table(separator=separator, end=end), name)) == EXPECTED
 
@@ -74,7 +75,7 @@ def test_the_line_that_spreadsheets_write_for_each_other_names_the_separator(des
     assert texts_of(describe("sep=|\r\n" + table(separator="|"))) == EXPECTED
 
 
-@pytest.mark.parametrize("start", ['"sep=;"\r\n', "\ufeffsep=;\n", "\n\n", "\ufeff\ufeff", "   \n"])
+@pytest.mark.parametrize("start", ['"sep=;"\r\n', "sep=;;;\n", "\ufeffsep=;\n", "\n\n", "\ufeff\ufeff", "   \n"])
 def test_what_stands_before_the_names_of_the_columns_is_no_row(describe, start):
     assert texts_of(describe(start + table(separator=";"))) == EXPECTED
 
@@ -86,9 +87,50 @@ def test_a_space_behind_each_separator_belongs_to_it(describe):
     assert get_task(path).labels == ("down", "up")
 
 
-@pytest.mark.parametrize("end", ["   \n", "\n\n", "\t\n"])
+@pytest.mark.parametrize("end", ["   \n", "\n\n", "\t\n", "\x1a"])
 def test_an_empty_last_line_is_no_row(describe, end):
     assert texts_of(describe(table() + end)) == EXPECTED
+
+
+BLANK = {
+    "at the end": table() + ",\n" * 3,
+    "in between": table(ROWS[:9]) + ",\n,\n,\n" + table(ROWS[9:]).partition("\n")[2],
+    "wider than the table": table() + ",,,,\n" * 3,
+    "with spaces": table() + " , \n" * 3,
+    "with an index": ",body,mood\n"
+    + "".join(f"{i},{row['body']},{row['mood']}\n" for i, row in enumerate(ROWS))
+    + "60,,\n" * 3,
+    "in JSON": lines_of([*ROWS, *[{"body": None, "mood": float("nan")}] * 3]),
+}
+
+
+@pytest.mark.parametrize("where", [*BLANK])
+def test_blank_rows_are_left_out_and_counted(describe, where, capfd):
+    name = "mine.jsonl" if "JSON" in where else "mine.csv"
+    assert texts_of(describe(BLANK[where], name)) == EXPECTED
+    line = 11 if "between" in where else 61 if "JSON" in where else 62
+    assert f"3 blank rows of {name} are left out, the first at {name}, line {line}\n" in capfd.readouterr().err.replace(
+        f"{describe().rpartition('/')[0]}/", ""
+    )
+
+
+def test_a_file_of_blank_rows_has_none(describe):
+    with pytest.raises(InputError, match="mine.csv has no rows; name a file with examples"):
+        get_task(describe("body,mood\n" + ",\n" * 50))
+
+
+@pytest.mark.parametrize("row", [",up", '"",up', " ,up"])
+def test_a_row_with_a_label_and_no_text_is_refused(describe, row):
+    with pytest.raises(
+        InputError, match=r"mine\.csv, line 62: mine: column 'body' is .*; write it there, or take the row"
+    ):
+        get_task(describe(table() + row + "\n"))
+
+
+def test_a_mark_in_the_middle_where_files_were_put_together(describe):
+    assert texts_of(describe(lines_of(ROWS[:9]) + "\ufeff" + lines_of(ROWS[9:]), "mine.jsonl")) == EXPECTED
+    with pytest.raises(InputError, match=r"line 11: the names of the columns stand there again"):
+        get_task(describe(table(ROWS[:9]) + "\ufeff" + table(ROWS[9:])))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -132,7 +174,87 @@ def test_bytes_that_are_not_what_is_said_are_no_empty_file(describe, content, en
 )
 def test_a_wrong_encoding_is_not_obeyed(describe, encoding, message):
     with pytest.raises(InputError, match=message):
-        get_task(describe(table([row | {"body": f"Über {row['body']}"} for row in ROWS]), encoding=encoding))
+        get_task(describe(table(beginning("Über")), encoding=encoding))
+
+
+def beginning(words):
+    return [row | {"body": f"{words} {row['body']}"} for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("words", "encoding", "said", "message"),
+    [
+        ("schön für", "utf-16-le", "cp1252", r"UTF-16 without a mark\? .* say 'encoding: utf-16-le'"),
+        ("schön für", "cp1252", "utf-16", "has no byte of 0, as utf-16 has in each line; 'encoding: utf-16' is not wh"),
+        ("schön für", "cp1252", "utf-16-le", "'encoding: utf-16-le' is not what it has; correct that line, or save"),
+        ("schön für", "utf-32-le", "utf-16-le", "utf-16-le makes characters of 0 of it; 'encoding: utf-16-le' is not"),
+        ("“schön” 5 €", "cp1252", "latin-1", "line 2: iso8859-1 has a control character .* say 'encoding: cp1252'"),
+        ("“dość” 5 €", "cp1250", "iso-8859-2", "line 2: iso8859-2 has a control .* say 'encoding: cp1250'"),
+        ("schön für", "mac_roman", "cp1252", r"of 120 words .* 60 are none .*, the first in line 2 \('fŸr'\); 'encod"),
+        (
+            "Bär né",
+            "cp850",
+            "cp1252",
+            r"60 are none that anybody writes, the first in line 2 \('B„r'\); 'encoding: cp12",
+        ),
+        ("Bär né", "cp1252", "cp850", r"none that anybody writes, the first in line 2 \('nÚ'\)"),
+        ("Привет Мир", "cp1251", "cp1252", r"the first in line 2 \('Ïðèâåò'\)"),
+        ("Привет Мир", "koi8-r", "cp1251", r"120 are none that anybody writes, the first in line 2 \('рТЙЧЕФ'\)"),
+        ("Καλημέρα", "cp1253", "cp1252", r"60 are none that anybody writes"),
+        ("schön für", "cp1252", "cp1251", r"the first in line 2 \('schцn'\)"),
+        ("Stück für", "cp1252", "gbk", r"the first in line 2 \('St點k'\)"),
+        ("我喜欢手机", "gbk", "cp1252", "60 are none that anybody writes"),
+        ("był żółty mąż", "cp1250", "cp1252", r"the first in line 2 \('¿ó³ty'\)"),
+    ],
+)
+def test_a_wrong_encoding_that_can_be_read_is_refused_by_its_words(describe, words, encoding, said, message):
+    with pytest.raises(InputError, match=message):
+        get_task(describe(table(beginning(words)).encode(encoding), encoding=said))
+
+
+@pytest.mark.parametrize(
+    ("words", "encoding"),
+    [
+        ("«L’été…déjà» — c´est 15°C l'œuf ÉTÉ Ÿ 10€ ½ naïve“quoted”", "cp1252"),
+        ("Äpfel ß Straße Ça va", "latin-1"),
+        ("Привет Мир IT-отдел iPhone", "cp1251"),
+        ("Привет Мир", "koi8-r"),
+        ("Καλημέρα κόσμε ΑΒΓΔ", "cp1253"),
+        ("şöyle İstanbul ığdır", "cp1254"),
+        ("żółty mąż był", "iso-8859-2"),
+        ("我喜欢iPhone手机和A股", "gbk"),
+        ("これはiPhoneです", "shift_jis"),
+        ("좋은 LG전자", "euc-kr"),
+        ("Ärger", "utf-8-sig"),
+        ("Ärger", "UTF8"),
+    ],
+)
+def test_an_encoding_that_is_right_is_obeyed(describe, words, encoding):
+    rows, content = beginning(words), table(beginning(words)).encode(encoding)
+    path = describe(content.removeprefix(b"\xef\xbb\xbf"), encoding=encoding, max_length=64)
+    assert texts_of(path) == sorted((row["body"],) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        (None, r"a byte in line 62 is not of UTF-8, which the rest is; mend it there"),
+        ("cp1252", r"is UTF-8 text but for 1 bytes, the first in line 62, so 'encoding: cp1252' would garble the rest"),
+    ],
+)
+def test_utf_8_with_a_broken_byte_is_no_other_encoding(describe, encoding, message):
+    content = table(beginning("schön")).encode() + "naïve,up\n".encode("latin-1")
+    with pytest.raises(InputError, match=message):
+        get_task(describe(content, encoding=encoding))
+
+
+def test_texts_that_were_garbled_before_they_were_saved_are_told(describe, capfd):
+    rows = beginning("schön")
+    get_task(describe(table([*rows, *(row | {"body": f"schÃ¶n {row['body']}"} for row in ROWS[:9])])))
+    told = "9 rows of mine.csv are garbled, the first at mine.csv, line 62: 'schÃ¶n', which was 'schön' before"
+    assert told in capfd.readouterr().err
+    get_task(describe(table(beginning("«LIBERTÉ» ÉGALITÉ® São Â"))))
+    assert "garbled" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -235,6 +357,39 @@ def test_a_separator_at_the_end_of_some_lines_is_one_of_a_text(describe):
         InputError, match=r"line 9: not as many columns .*\(3 instead of 2.*put texts with ',' in quotes"
     ):
         get_task(describe(table(rows)))
+
+
+def test_two_columns_of_one_name_that_nobody_asks_for_are_no_harm(describe):
+    assert texts_of(describe("body,n,mood,n\n" + "".join(f"{r['body']},1,{r['mood']},2\n" for r in ROWS))) == EXPECTED
+
+
+def test_two_columns_without_brackets_are_told_how_to_be_written(describe):
+    rows = [row | {"title": "A day"} for row in ROWS]
+    with pytest.raises(InputError, match=r"no column 'title, body'; .*; for two columns write \[title, body\]"):
+        get_task(describe(table(rows), text="title, body"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ({"file": "mine.json"}, "mine.json is none of .*; write one object on each line, .* and call it .jsonl"),
+        ({"file": "mine.csv.gz"}, "mine.csv.gz is none of .*; unpack it"),
+        ({"file": "mine.xlsx"}, "mine.xlsx is none of .*; save its table as CSV, UTF-8"),
+        ({"file": "mine.txt"}, "mine.txt is none of .*; if it is a table, call it .csv or .tsv"),
+        ({"file": "mine.parquet"}, "mine.parquet is none of .*; save it as one of these"),
+        ({"file": "https://example.org/a.csv"}, "mine.yaml: file is an address, .*; fetch it, and name the file"),
+        ({"test_file": "s3://a/b.csv"}, "mine.yaml: test_file is an address"),
+    ],
+)
+def test_what_is_no_table_is_told_what_to_do_with_it(describe, lines, message):
+    with pytest.raises(InputError, match=message):
+        get_task(describe(table(), **lines))
+
+
+def test_a_folder_is_no_file(describe, tmp_path):
+    (tmp_path / "all.csv").mkdir()
+    with pytest.raises(InputError, match=r"all\.csv is a folder; name a file in it"):
+        get_task(describe(table(), file=str(tmp_path / "all.csv")))
 
 
 def test_names_of_the_columns_that_come_again_are_no_class(describe):
@@ -375,7 +530,20 @@ def test_minus_one_beside_numbers_is_no_class_in_silence_and_may_be_listed(descr
 
 @pytest.mark.parametrize(
     "labels",
-    [("1,0", "10,0"), ("1,000", "2,000"), ("0,5", "1,5"), ("I", "L"), ("A", "O"), ("нет", "да"), ("2.1", "2.10.1")],
+    [
+        ("1-2", "1 2"),
+        ("A", "A-"),
+        ("resign", "re-sign"),
+        ("wow", "wow!"),
+        (":", "!"),
+        ("1,0", "10,0"),
+        ("1,000", "2,000"),
+        ("0,5", "1,5"),
+        ("I", "L"),
+        ("A", "O"),
+        ("нет", "да"),
+        ("2.1", "2.10.1"),
+    ],
 )
 def test_labels_that_only_resemble_each_other_are_classes(describe, labels):
     assert {*get_task(describe(table(labelled(*labels), ";"))).labels} == {*labels}
@@ -398,6 +566,9 @@ def test_rows_without_a_label_are_counted(describe, missing):
             ("0", "O"),
             ("10", "1O"),
             ("up", "u\u0440"),
+            ("up", "up."),
+            ("not_up", "not up"),
+            ("not-up", "Not up:"),
             ("1", "\uff11"),
         ),
     ],
@@ -428,6 +599,55 @@ def test_texts_that_are_signs_for_nothing_are_told(describe, capfd):
     assert (
         "in 2 rows of mine.csv the body is a sign for nothing, the first at mine.csv, line 2" in capfd.readouterr().err
     )
+
+
+def test_a_message_stays_short_whatever_stands_in_the_file(describe):
+    long = [
+        (lines_of([row | {"body": {"en": "x" * 9000}} for row in ROWS]), "column 'body' is {'en': 'xxx"),
+        (lines_of([row | {"mood": ("x", "X")[i % 2] * 9000} for i, row in enumerate(ROWS)]), "look alike"),
+        (lines_of([row | {"mood": "x" * 9000} for row in ROWS]), "two classes are needed"),
+        (lines_of([row | {"mood": ["x" * 9000]} for row in ROWS]), "is no class"),
+        (lines_of([row | {"mood": 10**400 + i % 2} for i, row in enumerate(ROWS)]), "look alike"),
+    ]
+    for content, message in long:
+        with pytest.raises(InputError, match=message) as told:
+            get_task(describe(content, "mine.jsonl"))
+        assert len(str(told.value)) < 500
+
+
+def test_texts_that_are_numbers_are_asked_about(describe, capfd):
+    with pytest.raises(
+        InputError, match="column 'body' is 5, .*; put it in quotes, as in \"5\", or name another column"
+    ):
+        get_task(describe(lines_of([{"body": 5, "mood": "up"}]), "mine.jsonl"))
+    get_task(describe(table([row | {"body": f"1{i},5"} for i, row in enumerate(ROWS)], ";")))
+    assert "every body of mine.csv is a number; if that is not the text, name another" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ({"apart_by": 0}, "apart_by is 0; give one text, in quotes if it looks like a number"),
+        ({"label": 0}, "label is 0; give one text, in quotes if it looks like a number"),
+        ({"text": 0}, "text is 0; name one column"),
+        ({"metric": False}, "metric is False; give one text"),
+        ({"encoding": 1252}, "encoding is 1252; give one text"),
+        ({"max_length": 0}, "max_length is 0; give a number of tokens from 16"),
+        ({"labels": []}, r"labels is \[\]; list at least two"),
+        ({"labels": 0}, "labels is '0'; list at least two"),
+    ],
+)
+def test_zero_and_no_are_values_and_not_left_out(describe, lines, message):
+    with pytest.raises(InputError, match=message):
+        get_task(describe(table([row | {"0": i} for i, row in enumerate(ROWS)]), **lines))
+
+
+def test_seven_and_seven_point_nothing_are_one_author(describe):
+    rows = [row | {"who": (i // 3, float(i // 3), f"{i // 3}.0")[i % 3]} for i, row in enumerate(ROWS)]
+    path = describe(lines_of(rows), "mine.jsonl", apart_by="who", max_length=32)
+    day = re.compile(r"day (\d+)")
+    found = [{int(day.search(text[0])[1]) // 3 for text in load_split(path, name).texts} for name in SPLITS]
+    assert sum(map(len, found)) == 20, "no author is in two of them"
 
 
 @pytest.mark.parametrize("text", ["\u200b\u200b", "\x01\x02", "\ufeff", "\u2028", "\xa0"])
@@ -553,6 +773,17 @@ def test_the_tokenizer_is_that_of_the_teacher(describe):
         (b"seeds: [0, 0]\n", r"'seeds' is \[0, 0\]; give each value once"),
         (b"size: 1\n", "mine.yaml: size is 1; give one text"),
         (b"hardware: [cpu]\n", r"mine.yaml: hardware is \['cpu'\]; give one text"),
+        (b"n_train: '3'\n", "'n_train' is a int, but got the str '3'; write 3"),
+        (b"n_train: 3.0\n", "'n_train' is a int, but got the float 3.0; write 3"),
+        (b"n_train: yes\n", "'n_train' is a int, but got the bool True; give a plain number"),
+        (b"n_train:\n", "'n_train' is a int, but got the NoneType None; give a number"),
+        (b"seeds: 0\n", r"'seeds' is a list\[int\], but got 0; write it as \[a, b\]"),
+        (b"N_TRAIN: 3\n", "no chapter has a parameter 'N_TRAIN'; did you mean 'n_train'"),
+        (b"temperature: .inf\n", "'temperature' is inf, but takes more than 0, a finite number"),
+        (b"temperature: .nan\n", "'temperature' is nan, but takes more than 0, a finite number"),
+        (b"n-train: 3\n", "no chapter has a parameter 'n-train'; did you mean 'n_train'"),
+        (b"n_train:3\n", "mine.yaml must hold lines of the form 'name: value'"),
+        (b"\tn_train: 3\n", "mine.yaml is not valid YAML"),
         (b"full:\n  epoch: 2\n", "no chapter has a parameter 'epoch'; did you mean 'epochs'"),
         (b"standard:\n  epochs: many\n", "'epochs' is a int, but got the str 'many'"),
     ],
@@ -565,6 +796,15 @@ def test_a_file_in_params_that_says_nothing_is_refused(tmp_path, monkeypatch, co
     with pytest.raises(InputError, match=message) as raised:
         params.load_run("mine", "smoke")
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_of_nearly_the_right_ending_is_told(tmp_path, monkeypatch):
+    for folder in ("size", "hardware"):
+        (tmp_path / folder).symlink_to(param_files.PARAMS / folder)
+    monkeypatch.setattr(param_files, "PARAMS", tmp_path)
+    (tmp_path / "mine.yml").write_text("epochs: 1\n")
+    with pytest.raises(InputError, match="there is no run 'mine' in params/; call mine.yml there mine.yaml"):
+        params.load_run("mine", "smoke")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

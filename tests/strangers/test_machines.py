@@ -48,6 +48,12 @@ def test_other_processors_keep_their_names(tmp_path):
     assert cores.cpu_model(tmp_path / "nothing") in (platform.processor() or platform.machine(), cores._apple())
 
 
+def test_a_processor_whose_name_is_no_utf_8_has_one(tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "cpuinfo").write_bytes(b"processor\t: 0\nmodel name\t: Acme\xae One\n")
+    assert cores.cpu_model(tmp_path) == "Acme\ufffd One"
+
+
 def test_where_the_system_counts_no_cores_its_siblings_tell(tmp_path, monkeypatch):
     monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 4 if logical else None)
     monkeypatch.setattr(cores.os, "cpu_count", lambda: 4)

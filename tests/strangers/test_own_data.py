@@ -191,11 +191,13 @@ def test_pairs_are_told_from_single_texts(tmp_path, monkeypatch):
 def hub_set(tmp_path, monkeypatch):
     """Write the files of a data set as the hub converts it, and return the description of it."""
 
-    def make(**rows):
+    def make(texts=None, /, **rows):
+        """Write rows of a split by their moods; ``texts``: other texts than made-up ones, by split and row."""
         for split, moods in rows.items():
             path = tmp_path / "hub" / "default" / split.replace("_", "-") / "0000.parquet"
             path.parent.mkdir(parents=True)
-            table = {"body": [f"{split} {i}" for i in range(len(moods))], "mood": moods}
+            own = (texts or {}).get(split, {})
+            table = {"body": [own.get(i, f"{split} {i}") for i in range(len(moods))], "mood": moods}
             pyarrow.parquet.write_table(pyarrow.table(table), path)
         monkeypatch.setattr(download, "fetch", lambda *_, **__: tmp_path / "hub")
         path = tmp_path / "mine.yaml"
@@ -216,9 +218,24 @@ def test_a_data_set_with_train_only_is_divided(hub_set):
 
 
 def test_a_test_split_without_labels_is_not_reported(hub_set, capfd):
-    path = hub_set(train=[*MOODS, None, "-1"], test=[None] * 20)
+    path = hub_set(train=[*MOODS, None, "-1"], test=[None, ""] * 10)
     assert all(text[0].startswith("train") for text in splits.load_split(path, "test").texts)
     assert "2 rows without a mood are left out" in capfd.readouterr().err
+
+
+def test_rows_of_the_hub_without_a_text_are_left_out_and_counted(hub_set, capfd):
+    texts = {3: "", 60: None, 100: " \u200b "}
+    path = hub_set({"train": texts}, train=MOODS, test=MOODS[:20])
+    assert len(splits.load_split(path, "train")) + len(splits.load_split(path, "dev")) == 197
+    said = "someone/moods: 3 rows without text in body are left out, the first at someone/moods default/train, row 3\n"
+    assert capfd.readouterr().err == 2 * said
+    assert len(splits.load_split(path, "test")) == 20
+
+
+def test_a_data_set_with_no_text_at_all_is_refused(hub_set):
+    path = hub_set({"train": dict.fromkeys(range(200), "")}, train=MOODS)
+    with pytest.raises(InputError, match="the train split is empty"):
+        splits.load_split(path, "train")
 
 
 def test_a_partial_conversion_is_the_data_set_and_told(hub_set, capfd):

@@ -61,6 +61,18 @@ def whole_layers(source: Source) -> Outcome:
     return Outcome(best["divergence"] > narrow, told)
 
 
+def fewer_tokens(source: Source) -> Outcome:
+    """Models in which a share of the tokens goes on, under the rule."""
+    rows = source.fact(PRUNING, "fewer_tokens")
+    told = [
+        f"with {each['tokens']:.0%} of the tokens a request is {ratio(each['speed-up'])} times as fast"
+        + (f", and {each['kept']:.1%} of the teacher's score is kept on dev" if each["kept"] == each["kept"] else "")
+        for each in rows
+    ]
+    sentence = "; ".join(told)
+    return Outcome(not any(each["keeps the rule"] for each in rows), f"{sentence[0].upper()}{sentence[1:]}.")
+
+
 def retraining(source: Source) -> Outcome:
     """How long the shapes were retrained, and whether the chosen one is a retrained one."""
     seconds = {

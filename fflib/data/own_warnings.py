@@ -1,0 +1,70 @@
+"""What is odd in the files of a reader's own data, but may be meant: said on stderr, and read as it stands there."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from fflib.data import garbled
+from fflib.data import labels as classes
+from fflib.data.task import Task
+
+if TYPE_CHECKING:
+    from fflib.data.own_checks import Seen
+
+NUMBER = re.compile(r"[-+]?\d+([.,]\d+)*([eE][-+]?\d+)?")
+
+
+def say(file: str, task: Task, seen: Seen) -> None:
+    """Warn of what is odd in the training rows of a file of that name."""
+    _say_signs_for_nothing(file, task, seen)
+    _say_numbers(file, task, seen)
+    _say_contradictions(file, task, seen)
+    _say_garbled(file, seen)
+
+
+def warn(sentence: str) -> None:
+    """Print a warning."""
+    print(f"warning: {sentence}", file=sys.stderr)
+
+
+def _say_signs_for_nothing(file: str, task: Task, seen: Seen) -> None:
+    """Warn of texts that a program has written for nothing: they are read as words."""
+    for i, name in enumerate(task.text_fields):
+        at = [j for j, texts in enumerate(seen.texts) if texts[i].strip().casefold() in classes.MISSING]
+        if at:
+            text = seen.texts[at[0]][i]
+            warn(
+                f"in {len(at)} rows of {file} the {name} is a sign for nothing, the first at {seen.places[at[0]]} "
+                f"({text!r}); they are read as text"
+            )
+
+
+def _say_garbled(file: str, seen: Seen) -> None:
+    """Warn of texts that were garbled before they were saved: UTF-8 that was read as something else, then written."""
+    found = [*garbled.read_twice(" ".join(texts) for texts in seen.texts)]
+    if len(found) >= garbled.SEVERAL:
+        i, stands, meant = found[0]
+        warn(
+            f"{len(found)} rows of {file} are garbled, the first at {seen.places[i]}: {stands!r}, which was {meant!r} "
+            "before UTF-8 was read as something else; save the file again from where they are whole"
+        )
+
+
+def _say_contradictions(file: str, task: Task, seen: Seen) -> None:
+    """Warn of equal texts of two classes: whoever learns from them can be right about one only."""
+    found: dict[tuple[str, ...], str] = {}
+    at = [i for i, texts in enumerate(seen.texts) if found.setdefault(texts, seen.labels[i]) != seen.labels[i]]
+    if at:
+        warn(
+            f"{len(at)} rows of {file} have the text of an earlier row and another {task.label_field}, the first at "
+            f"{seen.places[at[0]]}; no classifier can be right about both"
+        )
+
+
+def _say_numbers(file: str, task: Task, seen: Seen) -> None:
+    """Warn of a column of texts in which all are numbers."""
+    for i, name in enumerate(task.text_fields):
+        if all(NUMBER.fullmatch(texts[i].strip()) for texts in seen.texts):
+            warn(f"every {name} of {file} is a number; if that is not the text, name another column as 'text'")
