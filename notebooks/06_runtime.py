@@ -264,7 +264,7 @@ show(bench.figure(figures.graph_variants(rows, caption), "graph_variants"))
 show(display.table(built_graphs.shown(rows, race, min_agreement)))
 show(
     Markdown(
-        f"This book's graph is **{over_papers['int8']:.2f} times** as fast as the better form of the paper's recipe "
+        f"This book's graph is **{over_papers['int8']:.2f} times** as fast as the best graph that the library makes of this model "
         f"(*{papers}*: {fitness.verdict(race[f'{papers}, int8'].checked, min_agreement)}) in int8, {over_papers['fp32']:.2f} times in fp32. Against the same graph for all tokens it is "
         f"{over_all_tokens['int8']:.2f} and {over_all_tokens['fp32']:.2f} times as fast; "
         f"{work[final]['predicted speed-up']:.2f} were predicted from operations."

@@ -88,9 +88,9 @@ def _built(graphs: fusions.Graphs, variant: str, precision: str, threads: int) -
 
 
 def papers_best(race: Race) -> str:
-    """Return the form of the paper's recipe that is the fastest in int8."""
+    """Return the form of the paper's recipe that is the fastest in int8; `BASE` where none can be made."""
     forms = [variant for variant in fusions.PAPERS if name_of(variant, "int8") in race]
-    return max(forms, key=lambda variant: race[name_of(variant, "int8")].throughput_per_s)
+    return max(forms, key=lambda variant: race[name_of(variant, "int8")].throughput_per_s, default=BASE)
 
 
 def gain(race: Race, variant: str, over: str) -> dict[str, float]:

@@ -118,6 +118,8 @@ class Graphs:
         return _integers(proto, weight_bits) if weight_bits else proto
 
     def _fused(self, variant: Variant) -> onnx.ModelProto:
+        if self._model.encoder.config.drops_tokens:
+            raise InputError("tokens of this model end early, and a traced graph lets as many go on as in its example")
         heads = heads_of(self._model) if variant.heads else HEADS_BY_ITSELF
         name = f"{variant.library} {heads}"
         if name not in self._made:

@@ -11,6 +11,7 @@ from fflib.engine import export
 from fflib.measure.race import Race
 from fflib.measure.timing import Check, Timing
 from fflib.model import training
+from fflib.pruning import fewer_tokens
 from fflib.runtime import built_graphs, fusions
 from fflib.runtime.first_token import FirstTokenClassifier
 from fflib.runtime.fusions import BOOK, PAPER, TOLD, WHOLE
@@ -44,6 +45,18 @@ def test_both_precisions_are_built_and_what_cannot_be_is_told(model, graphs):
     assert np.abs(built[f"{BOOK}, int8"].predict(inputs) - expected).max() > 1e-5, "it is rounded"
     spent_ms = built[f"{WHOLE}, int8"].operators_ms(inputs, 1)
     assert {*spent_ms} & {*fusions.INT8_PRODUCTS} and min(spent_ms.values()) >= 0
+
+
+def test_what_has_to_be_traced_cannot_be_made_where_tokens_end(model, tmp_path):
+    few = fewer_tokens.let_go_on(model, 0.5)
+    first = export.save_onnx(FirstTokenClassifier(few), tmp_path / "first.onnx")
+    graphs = fusions.Graphs(few, export.save_onnx(few, tmp_path / "whole.onnx"), first)
+    built, impossible = built_graphs.build(graphs, [BOOK, PAPER, "all"], 1)
+    assert [*impossible] == [PAPER] and "tokens of this model end early" in impossible[PAPER]
+    inputs = batching.collate(EXAMPLES, range(3)).inputs
+    np.testing.assert_allclose(built["all, fp32"].predict(inputs), training.predict(few, EXAMPLES), atol=1e-4)
+    race = Race({name: timed(1.0) for name in built})
+    assert built_graphs.papers_best(race) == "all", "the best that is left"
 
 
 def test_what_the_text_speaks_of_is_in_every_run():
