@@ -191,7 +191,7 @@ dev_rows = thresholds.grid(readings["dev"], shares_sent, kept_on("dev"), operati
 # has many rows, though, and whoever takes the best of many takes the luckiest. On other texts the luck is gone. So for the
 # rule such answers count as the whole text has them, wrong. Answers that the first reading *loses* count in full.
 #
-# Of the rows that keep both, the one with the fewest operations is taken. Where several need about as few, it is the one that
+# Of the rows that keep both and save any work, the one with the fewest operations is taken. Where several need about as few, it is the one that
 # sends the fewest texts on: it depends least on its threshold. Rows that fail are not hidden: the figure shows the whole grid.
 #
 # A margin says little to a reader, so it is *calibrated*: a sigmoid, fitted on dev, turns it into the probability that the whole text
@@ -218,7 +218,7 @@ told = (
 )
 if not fitting:
     told = (
-        f"**No threshold keeps the rule and the labels on dev**: no cascade is served. Below stands the one that keeps "
+        f"**No threshold keeps the rule and the labels on dev and saves work**: no cascade is served. Below stands the one that keeps "
         f"the most labels, to show what it would do: {first_tokens} tokens first, {chosen['sent']:.0%} of the texts again."
     )
 Markdown(told)

@@ -99,7 +99,7 @@ def grid(
 
 
 def fit(rows: Sequence[Mapping[str, Any]], min_retention: float, min_agreement: float) -> Mapping[str, Any] | None:
-    """Return the row to serve of those that keep the rule and the served model's labels; None: none does.
+    """Return the row to serve of those that keep the rule and the served model's labels and cost no more; None: none.
 
     A part of a text may score better than the whole by luck, and of many rows the luckiest looks best. So the rule is
     asked of what is left without luck, and as many labels have to stay as of any other way to serve the same model. Of
@@ -108,7 +108,7 @@ def fit(rows: Sequence[Mapping[str, Any]], min_retention: float, min_agreement: 
     """
     of_rule = "without_luck", "without_luck_low", "n"
     keeping = [each for each in rows if rule_holds(*(each[key] for key in of_rule), min_retention)]
-    fitting = [each for each in keeping if each["agreement"] >= min_agreement]
+    fitting = [each for each in keeping if each["agreement"] >= min_agreement and each["factor"] >= 1]
     best = max((each["factor"] for each in fitting), default=0.0)
     near = [each for each in fitting if each["factor"] >= (1 - NEAR) * best]
     return min(near, key=lambda each: (each["sent"], -each["factor"]), default=None)

@@ -71,6 +71,7 @@ def test_the_cheapest_that_keeps_both_is_taken_and_none_where_none_does():
     assert thresholds.fit(rows, 0.98, 0.95)["factor"] == 2.0
     assert thresholds.fit(rows, 0.985, 0.95)["factor"] == 1.5
     assert thresholds.fit(rows, 1.0, 0.95) is None
+    assert thresholds.fit([row(0.99, 0.99, 0.95)], 0.98, 0.95) is None, "it is slower than the model alone"
     unknown = [row(float("nan"), 1.0, 1.0)]
     assert thresholds.fit(unknown, 0.98, 0.95) is unknown[0], "of a teacher that scores nothing, nothing is lost"
 
