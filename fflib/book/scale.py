@@ -101,7 +101,8 @@ def distil_passes(values: Values, n_all: int) -> float:
 
 def _shapes(values: Values) -> int:
     """Count the shapes that chapter 4 makes whole: of the targets about half are tried until one holds."""
-    always = sum(len(values[name]) for name in ("uniform_tried", "depths_tried", "tokens_tried"))
+    # A record of before there was one of these names stands for none.
+    always = sum(len(values.get(name, ())) for name in ("uniform_tried", "depths_tried", "tokens_tried"))
     return always + math.ceil(len(values["speedups_wanted"]) / 2)
 
 

@@ -7,6 +7,7 @@ from fflib.distillation import students
 from fflib.distillation.students import StudentShape
 from fflib.files import InputError
 from fflib.model import checkpoints, importance
+from fflib.model.config import LayerShape
 
 IDS = torch.tensor([[5, 9, 30, 7], [8, 8, 1, 2]])
 
@@ -41,10 +42,7 @@ def test_a_narrower_student_keeps_the_most_important_units_of_every_kind():
     scores = importance.random(teacher, seed=3)
     student = students.from_teacher(teacher, StudentShape(2, 8, "last"), scores)
     config = student.encoder.config
-    assert (config.hidden_size, [vars(shape) for shape in config.layers]) == (
-        8,
-        [{"num_heads": 2, "head_size": 4, "intermediate_size": 12}] * 2,
-    )
+    assert (config.hidden_size, config.layers) == (8, (LayerShape(2, 4, 12),) * 2)
     units = scores.hidden.argsort(descending=True)[:8].sort().values
     neurons = scores.neurons[2].argsort(descending=True)[:12].sort().values
     theirs, ours = teacher.encoder.layers[2].feed_forward, student.encoder.layers[0].feed_forward

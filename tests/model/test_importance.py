@@ -78,7 +78,7 @@ def test_hidden_gradients_are_the_slopes_by_a_factor_on_every_hidden_state(unit)
     encoder, factor = model.encoder, torch.ones(16, dtype=torch.float64)
     encoder.embeddings.register_forward_hook(lambda module, inputs, states: states * factor)
     for layer in encoder.layers:
-        layer.register_forward_hook(lambda module, inputs, output: (output[0] * factor, output[1]))
+        layer.register_forward_hook(lambda module, inputs, output: (output[0] * factor, *output[1:]))
 
     def losses(gate: float) -> Tensor:
         factor[unit] = gate
