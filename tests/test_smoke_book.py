@@ -35,7 +35,8 @@ from fflib.story.factors import AGAINST
 RUNGS = ["reference padded", "reference unpadded", "teacher padded", "teacher unpadded"]
 FLOORS = ["floor: one answer for all", "floor: words", "floor: untrained encoder", "floor: static embeddings"]
 RUNGS += [*FLOORS, "best batching", "distilled student", "ONNX Runtime", "pruned 33/50"]
-RUNGS += ["pruned to 1 of 3 layers", "pruned for latency", "int8 dynamic", "int8 static, smoothed"]
+RUNGS += ["pruned to 1 of 3 layers", "pruned to 50% of the tokens", "pruned for latency"]
+RUNGS += ["int8 dynamic", "int8 static, smoothed"]
 RUNGS += ["first token", "one thread", "instances"]
 RUNGS += ["system: read little first", "system: the model, from text", "system: the cascade, from text"]
 SERVING = "results/07_serving.json"
