@@ -57,8 +57,7 @@ class LatencyTable:
 
     def fixed_ms(self, lengths: np.ndarray) -> float:
         """Mean latency of what no cut saves: the model without layers, and a last layer that is free."""
-        last = self._mean_ms(self.last_ms, lengths) if self.last_ms is not None else 0.0
-        return self._mean_ms(self.rest_ms, lengths) + last
+        return self._mean_ms(self.rest_ms, lengths) + self._last_ms(lengths)
 
     def half_ms(self, kind: Kind, count: int, lengths: np.ndarray) -> float:
         """Mean latency of a half layer of ``count`` units over requests of ``lengths`` tokens, linear between cells."""
@@ -81,7 +80,11 @@ class LatencyTable:
                 ms += self.half_ms(kind, count, lengths)
                 if kind == "attention":
                     lengths = np.ceil(np.asarray(lengths) * shape.tokens)  # of those that go on
-        return ms + (self._mean_ms(self.last_ms, lengths) if shapes and self.last_ms is not None else 0.0)
+        return ms + (self._last_ms(lengths) if shapes else 0.0)
+
+    def _last_ms(self, lengths: np.ndarray) -> float:
+        """Mean latency of a last layer that is free; 0 where it is priced as the others are."""
+        return self._mean_ms(self.last_ms, lengths) if self.last_ms is not None else 0.0
 
     def _mean_ms(self, row: np.ndarray, lengths: np.ndarray) -> float:
         """Mean over requests of ``row`` [lengths], on the line through two buckets, also beyond the outer ones."""

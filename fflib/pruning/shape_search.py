@@ -155,7 +155,7 @@ def by_operations(
     tokens = round(float(np.mean(lengths)))
 
     def operations(option: LayerOption, shape: LayerShape) -> float:
-        if option.counts is None or not option.cost:
+        if option.counts is None or not option.cost:  # what is free by the clock is free here too
             return 0.0
         kept = replace(shape, num_heads=option.counts[0], intermediate_size=option.counts[1])
         return flops.forward_flop(replace(config, layers=(kept,)), tokens)

@@ -7,10 +7,6 @@ The steps are those of docs.pytorch.org/executorch, "XNNPACK backend: quantizati
 from __future__ import annotations
 
 import importlib.util
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -46,7 +42,7 @@ def program(model: nn.Module, batch: int, length: int, int8: bool = True) -> byt
     rows = torch.export.Dim("rows", min=1, max=batch) if batch > 1 else None
     tokens = torch.export.Dim("tokens", min=FEWEST, max=length)
     shapes = tuple({0: rows, 1: tokens} if rows is not None else {1: tokens} for _ in inputs)
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), export.quiet():
         exported = torch.export.export(module, inputs, dynamic_shapes=shapes)
         if int8:
             exported = torch.export.export(_in_int8(exported.module(), inputs), inputs, dynamic_shapes=shapes)
@@ -62,7 +58,7 @@ def predictor(program: bytes, threads: int) -> Predictor:
     from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
     from executorch.runtime import Runtime
 
-    with _quiet():
+    with export.quiet():
         _unsafe_reset_threadpool(cores.resolve_threads(threads))
         loaded = Runtime.get().load_program(program)
         loaded.load_method("forward")
@@ -103,16 +99,3 @@ def _in_int8(module: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
     prepared = prepare_pt2e(module, XNNPACKQuantizer().set_global(settings))
     prepared(*inputs)  # nothing is calibrated by it; the observers want to have seen a batch
     return convert_pt2e(prepared)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep to itself what the packages say as they convert."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
