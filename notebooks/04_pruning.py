@@ -456,8 +456,9 @@ def search(budget_ms):
 # that look, is its *significance* in [PoWER-BERT](https://arxiv.org/abs/2001.08950). There the number of tokens
 # falls from layer to layer. A student has few layers, so here it falls once, and `tokens_tried` says to which shares.
 #
-# The head reads the first token, so that one always goes on. The table of 4.5 tells what it saves
-# beforehand: (4.4) with shorter texts from the first feed-forward half on. It does not know what choosing the tokens costs.
+# The head reads the first token, so that one always goes on. (Where it reads marked words, there is no such candidate, for they
+# might end.) The table of 4.5 tells beforehand what is saved: (4.4) with shorter texts from the first feed-forward half on. It
+# does not know what choosing the tokens costs.
 
 
 # %%
@@ -968,8 +969,8 @@ bench.save()
 #
 # Importance costs one backward pass and is far cheaper than trying every part; the controls of 4.4 say whether it is worth
 # anything. A latency table turns "how many milliseconds does this head cost?" into a look-up, and 4.10 checks it. The search
-# then is a knapsack, and its first answer needs no search: what is free stays whole. Solving least squares repairs a good part of what a moderate cut breaks, in seconds and without labels.
-# Whether the searched shape beats a uniform one of the same time is a close question; do not trust one run with one seed on it.
+# then is a knapsack, and its first answer needs no search: what is free stays whole. Solving least squares repairs a good part
+# of what a moderate cut breaks, in seconds and without labels. Whether the searched shape beats a uniform one of the same time is a close question; do not trust one run with one seed on it.
 #
 # **Next:** [chapter 5](05_quantization.ipynb) rounds what is left to eight bits.
 #
