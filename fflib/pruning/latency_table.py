@@ -2,6 +2,7 @@
 
 As in ZipLM (2302.04089) attention is timed for every number of heads that may be kept, feed-forward for
 numbers of neurons, on the engine that will serve. Time does not follow the operations; a table knows by how much.
+(Longer than 200 lines: how a table is read and how it is measured must agree, cell by cell.)
 """
 
 from __future__ import annotations
