@@ -34,9 +34,12 @@ def load() -> tuple[Split, int]:
     even = {id(pair) for pair in docs_task.balanced(whole)}
     records = [(docs_task.record(pair, str(i)), id(pair) not in even) for i, pair in enumerate(whole)]
     records.sort(key=lambda each: (each[1], docs_task.chance("transfer", *each[0].values())))
-    once = {tuple(record.values()): (record, odd) for record, odd in reversed(records)}  # a short text is cut nowhere
+    # A short text is cut nowhere, and so comes more than once. It stands where it comes last, among the others if any.
+    once = {tuple(record.values()): (record, odd) for record, odd in reversed(records)}
     kept = list(reversed(once.values()))
     examples = [example for record, _ in kept for example in get_task("docs").examples(record)]
     gold = Gold(np.array([example.label for example in examples], np.int64))
     split = splits.text_split("docs", "transfer", [example.texts for example in examples], gold)
-    return split, sum(not odd for _, odd in kept)
+    of_others = {tuple(record.values()) for record, odd in records if odd}
+    n_balanced = sum(tuple(record.values()) not in of_others for record, _ in kept)
+    return split, n_balanced

@@ -139,7 +139,8 @@ class StudentInit:
 
     def texts_before(self, shape: str) -> int:
         """Return on how many texts a student that comes with the book had been taught; of any other 0."""
-        return self._record_before(shape).get("examples", {}).get("train", 0)
+        record = self._record_before(shape)
+        return record.get("taught_on", {}).get("n") or record.get("examples", {}).get("train", 0)
 
     def _record_before(self, shape: str) -> dict[str, Any]:
         is_kept = shipped_student.is_kept(shape)

@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from fflib.data import docs_task, docstrings
+from fflib.data import docs_task, docs_transfer, docstrings
 from fflib.files import InputError
 
 NO_MINIMUM = {"train": 0, "dev": 0, "test": 0}
@@ -280,3 +280,24 @@ def check_invariants(splits):
     labels = {name: Counter(record["label"] for record in records) for name, records in splits.items()}
     assert all(labels[name]["yes"] == labels[name]["no"] for name in ("dev", "test"))
     assert 0.4 < labels["train"]["yes"] / labels["train"].total() < 0.6  # a coin for each pair of parameters
+
+
+def test_the_transfer_set_pairs_functions_of_train_more_often(orchard):
+    pairs = docs_transfer.pairs(["orchard"])
+    assert pairs and {docs_task.split_of(pair.function) for pair in pairs} == {"train"}
+    in_train = [each for f in docs_task.functions(["orchard"]) for each in docs_task.pair_up(f, 4)]
+    per_function = max(Counter(pair.function.module for pair in pairs).values())
+    assert max(Counter(pair.function.module for pair in in_train).values()) < per_function <= 10 * 9
+    met = Counter((p.function.module, p.parameter, p.described) for p in pairs if p.label == "no")
+    assert max(met.values()) == 1, "two parameters meet once"
+
+
+def test_the_transfer_set_has_no_example_twice_and_the_balanced_ones_first(orchard, monkeypatch):
+    whole = docs_transfer.pairs(["orchard"])
+    monkeypatch.setattr(docs_transfer, "pairs", lambda: whole)
+    split, n_balanced = docs_transfer.load()
+    assert 0 < n_balanced < len(split) <= len(whole) and len(set(split.texts)) == len(split)
+    again, count = docs_transfer.load()
+    assert (again.fingerprint, count) == (split.fingerprint, n_balanced)
+    of_clueless = {docs_task.record(pair)["parameter"] for pair in docs_task.balanced(whole)}
+    assert {texts[0] for texts in split.texts[:n_balanced]} <= of_clueless

@@ -9,7 +9,7 @@ from conftest import examples_of
 from random_models import model_of
 
 from fflib.data import registry
-from fflib.distillation import shipped_student
+from fflib.distillation import make_student, shipped_student
 from fflib.distillation.students import StudentInit
 from fflib.distillation.study import Study, to_study
 from fflib.distillation.teacher import TeacherOutputs
@@ -105,9 +105,21 @@ def test_another_teacher_or_size_or_task_is_refused(kept, teacher):
         shipped_student.file_of(registry.get_task("boolq"), "2x16")
 
 
-def test_on_how_many_texts_and_for_how_long_it_was_taught_its_record_says():
+@pytest.mark.parametrize("name", [path.stem for path in sorted(shipped.FOLDER.glob("docs-student-*.json"))])
+def test_on_how_many_texts_and_for_how_long_it_was_taught_its_record_says(name):
     init = StudentInit("teacher", model_of(LAYER), None, task=DOCS)
-    record = json.loads((shipped.FOLDER / "docs-student-3x384.json").read_text())
-    assert init.texts_before("3x384@kept") == record["examples"]["train"] > 10_000
-    assert init.minutes_before("3x384@kept") > 1
-    assert (init.texts_before("3x384"), init.minutes_before("3x384")) == (0, 0)
+    size, record = name.removeprefix("docs-student-"), json.loads((shipped.FOLDER / f"{name}.json").read_text())
+    expected = record["taught_on"]["n"] if "taught_on" in record else record["examples"]["train"]
+    assert init.texts_before(f"{size}@kept") == expected > 10_000
+    assert init.minutes_before(f"{size}@kept") > 1
+    assert (init.texts_before(size), init.minutes_before(size)) == (0, 0)
+
+
+def test_a_file_that_the_command_makes_is_of_its_recipe_and_loses_little_by_being_small():
+    name, way = next(iter(make_student.WAYS.items()))
+    record = json.loads((shipped.FOLDER / f"docs-student-{name.partition('@')[0]}.json").read_text())
+    assert (record["shape"], record["rank"]) == (name, way.rank)
+    epochs = [stage["recipe"]["epochs"] for stage in record["stages"]]
+    assert epochs == [1, way.answer_epochs, way.balanced_epochs, 1]
+    scores = record["scores"]
+    assert all(scores["as kept"][split] >= scores["as trained"][split] - 0.015 for split in ("dev", "test"))
