@@ -267,10 +267,20 @@ display.source(
 # Even so it has much to learn: each of its layers must do the work of two. This start was once chosen on dev, among
 # several.
 #
-# **The student that comes with the book**, *3x384@kept*, is a *3x384@2,4,6* that went through the same two stages on
-# all training texts, which takes longer than a reader should wait. Its teaching is a kept result like any other: it
-# lies in `fflib/model/kept` with its record, and `python -m fflib.distillation.make_student 3x384@2,4,6` makes it
-# anew. TinyBERT and FastFormers also begin with a small model that somebody had distilled for long.
+# **Students that come with the book** end with *@kept*. *2x384@kept* is a *2x384@3,6* that was taught for longer than a
+# reader should wait, by the teacher alone and in the same two stages. Two things were different:
+#
+# * It read more. A teacher answers any pair of a parameter and a description, labelled or not. So each parameter of the
+#   training functions met up to two dozen other descriptions of its function, and the function's text was cut at
+#   another place each time. Such texts without labels are a [transfer set](glossary.md#transfer-set). None of them is
+#   in dev or test.
+# * It was taught to be cut. In the second stage each step asked it twice: once whole, and once with only some of the
+#   heads and neurons of its first layer, those that matter most. How many was drawn anew each time. This is
+#   [DynaBERT](https://arxiv.org/abs/2004.04037)'s idea, and chapter 4 will profit from it.
+#
+# Its teaching is a kept result like any other: it lies in `fflib/model/kept` with its record, and
+# `python -m fflib.distillation.make_student 2x384@3,6` makes it anew. TinyBERT and FastFormers also begin with a small
+# model that somebody had distilled for long.
 #
 # Operations can be counted before anything is trained, and the first guess is that time follows them. What a student
 # will know cannot be counted.
@@ -736,8 +746,8 @@ bench.table(tinybert.maps(), decimals=1)
 # ## 3.12 How much text does the teacher have to answer?
 #
 # The unchanged recipe is run on more and more examples. Each run makes the same number of passes, so fewer examples
-# also mean fewer steps. A student that comes with the book adds a point at the right end: it is of the same kind, was
-# taught on all training texts, and is scored here on the same dev texts.
+# also mean fewer steps. A student that comes with the book adds a point at the right end: it was taught on many more
+# texts, and is scored here on the same dev texts.
 
 # %%
 curve = {}
