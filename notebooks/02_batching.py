@@ -14,8 +14,9 @@
 # %% [markdown]
 # # 2 · Batching: which requests to answer together
 #
-# **Claim.** On a CPU a batch saves the overhead of single calls, and it wastes work on [padding](glossary.md#padding). Grouping requests of similar
-# length takes most of the waste away. Whether the rest pays depends on the size of the model.
+# **Claim.** On a CPU a batch saves the overhead of single calls, and it wastes work on [padding](glossary.md#padding).
+# Grouping requests of similar length takes most of that waste away. Whether batches then pay depends on the size of the
+# model.
 #
 # **Cost.** No accuracy: the answers are checked to be the same. But a request now waits for the others of its batch, so its
 # [latency](glossary.md#latency) goes up while the [throughput](glossary.md#throughput) of the machine does too.
@@ -89,7 +90,7 @@ bench = Bench.open("02_batching", globals())
 #
 # $$\mathrm{waste} = 1 - \frac{\sum_{i} n_i}{\sum_{b} B_b \, \max_{i \in b} n_i}$$
 #
-# In the sketch that is 19 of 52 positions in order, and 5 of 38 sorted. In common data sets up to half of all tokens
+# In the sketch that is 19 of 52 positions in order, and 5 of 38 sorted. In common data sets up to half of all positions
 # are padding ([Krell et al.](https://arxiv.org/abs/2107.02027)). This chapter compares three ways to form batches:
 #
 # - **in order**: the requests as they come, a fixed number in each batch. This is what the paper does. One long request makes all its neighbours long.
@@ -97,7 +98,7 @@ bench = Bench.open("02_batching", globals())
 # - **token budget**: sorted as well, but each batch holds about the same number of *tokens*, many short requests or a few long ones. The
 #   [budget](glossary.md#token-budget) is the size of the rectangle, blanks included.
 #
-# As code, sorted batches and a token budget are these few lines:
+# In code, sorted batches and a token budget are these few lines:
 
 # %% tags=["hide-input"]
 display.source(batching.sorted_by_length, batching.token_budget)
@@ -121,9 +122,10 @@ caption = f"{len(test):,} test requests of the task {bench.task.name}"
 bench.figure(figures.padding(lengths, tokens_computed, caption), "padding")
 
 # %% [markdown]
-# Each panel is a histogram of the requests by their length. The height of a bar is what the model computes for the requests of that length; its hatched part is
-# padding. On the left every request is filled up to the limit of the model. In the middle, a batch of sixteen requests almost always
-# contains a long one, and fifteen others pay for it. On the right, sorting leaves little; the more requests there are to sort, the less.
+# Each panel is a histogram of the requests by their length. The height of a bar is what the model computes for the
+# requests of that length; its hatched part is padding. On the left every request is filled up to the limit of the
+# model. In the middle, a batch of sixteen requests almost always contains a long one, and fifteen others pay for it. On
+# the right, after sorting, little padding is left; the more requests there are to sort, the less.
 #
 # ## 2.2 Predict
 #
@@ -132,11 +134,13 @@ bench.figure(figures.padding(lengths, tokens_computed, caption), "padding")
 #
 # $$s = \frac{\sum_{i} n_i}{\sum_{b} B_b \, \max_{i \in b} n_i} = 1 - \mathrm{waste}$$
 #
-# That is never above one: if this were all, batches could only lose. What a batch can win is what this formula leaves out. Every call of a model
-# has a fixed cost (Python, checks, dozens of small operations), and every call fetches all the weights from memory again. A batch
-# pays both once for all its requests. A big model hardly notices, since its products take much longer; a small model does.
+# That is never above one: if nothing else counted, batches could only lose. What a batch can win is what this formula
+# leaves out. Every call of a model has a fixed cost (Python, checks, dozens of small operations), and every call
+# fetches all the weights from memory again. A batch pays both once for all its requests. A big model hardly notices,
+# since its products take much longer; a small model does.
 #
-# In code, a *plan* is a list of batches, and a batch is a list of request numbers. `grid` makes one plan for each way and size.
+# In code, a *plan* is a list of batches, and a batch is a list of request numbers. `grid` makes one plan for each way
+# to form batches and each size.
 
 # %%
 requests = test.take(batching.evenly_by_length(lengths, n_sweep_requests))
@@ -154,9 +158,10 @@ predicted_speedup = {key: 1 - share for key, share in waste.items()}
 # %% [markdown]
 # ## 2.3 Do it, Check, Measure
 #
-# We time the small teacher and the big reference of chapter 1. A batch must not change an answer. So the [logits](glossary.md#logit) of
-# every way to form batches are compared with those of answering one by one; they may differ by a rounding error only, since the same
-# numbers are added in a different order in a different rectangle. Then all ways are timed in turn, in several rounds.
+# We time the small teacher and the big reference of chapter 1. A batch must not change an answer. So the
+# [logits](glossary.md#logit) of every way to form batches are compared with those of answering one by one; they may
+# differ by a rounding error only, because in another rectangle the same numbers are added in another order. Then all
+# ways are timed in turn, in several rounds.
 
 # %%
 models = {
@@ -210,10 +215,11 @@ labels = (
 bench.figure(figures.curves(panels, *labels, log_x=True, caption=bench.caption), "batch_size")
 
 # %% [markdown]
-# A line that falls says that larger batches are slower. Watch how far *in order* falls below its own first point, which is
-# answering one by one, and how much of that *sorted* wins back. The distance between the two lines at the same batch size is the padding.
-# With only a few timed requests, large batches are not sorted well: their lengths still differ. Had we timed thousands of requests, as in the figure of section
-# 2.1, *sorted* would waste less. In the size `full` many more are timed.
+# A line that falls says that larger batches are slower. Watch how far *in order* falls below its own first point, which
+# is answering one by one, and how much of that *sorted* wins back. The distance between the two lines at the same batch
+# size is what padding costs. With only a few timed requests, even sorted neighbours differ in length, so large batches
+# keep some padding. With thousands of requests, as in the figure of section 2.1, *sorted* would waste less. In the size
+# `full` many more are timed.
 #
 # The table has every way for the small model, predicted and measured:
 
@@ -242,15 +248,18 @@ heads = {
 display.table(rows, heads=heads)
 
 # %% [markdown]
-# Both speed-ups are against the first row, one by one. Where the measured one is above the predicted one, the batch saved overhead. Where it is below, the batch
-# added overhead: a large rectangle no longer fits in the processor's cache, so more has to be fetched from memory. The last column is the price: a
-# request gets its answer only when its whole batch is done.
+# Both speed-ups are against the first row, one by one. Where the measured one is above the predicted one, the batch
+# saved overhead. Where it is below, something costs more in a batch: a large rectangle may no longer fit in the
+# processor's cache, so more has to be fetched from memory. The last column is the price: a request gets its answer only
+# when its whole batch is done.
 #
 # ## 2.4 The rung
 #
 # The best of the table goes on the ladder. But the best of many noisy numbers is often just a lucky one. So we time the
-# winner again, in turn with one by one, and the ladder gets this second figure. The step on the ladder is the ratio of these two, so it does not matter whether the
-# machine has become slower or faster since chapter 1. In the call of `add_rung` below, `on` names the rung that this one stands on, and `below` is that rung, timed again.
+# winner again, in turn with one by one, and the ladder gets this second figure. The step on the ladder is the ratio of
+# these two, so it does not matter whether the machine has become slower or faster since chapter 1. It may be well below
+# the factor in the table: the difference is the luck of the winner. In the call of `add_rung` below, `on` names the
+# rung that this one stands on, and `below` is that rung, timed again.
 
 # %%
 best = max(small_plans, key=lambda key: small[batching.words(*key)].throughput_per_s)
@@ -298,16 +307,16 @@ Markdown(
 # %% [markdown]
 # ## 2.5 Online: requests that arrive one at a time
 #
-# So far all requests were there at once. A server sees them arrive one at a time and cannot sort what has not arrived. Whenever the model is
-# free, the server has to choose: answer the request it has, or hold it back until there is company? We compare four such
-# rules, called [policies](glossary.md#policy), in front of the same model:
+# So far all requests were there at once. A server sees them arrive one at a time and cannot sort what has not arrived.
+# Whenever the model is free, the server has to choose: answer the request it has, or hold it back until others have
+# come? We compare four rules for that choice, called [policies](glossary.md#policy), in front of the same model:
 #
 # | policy | what it does when the model is free |
 # |:--|:--|
 # | **one by one** | takes the oldest request; the paper's choice for most of its tasks |
 # | **adaptive** | takes all that wait, oldest first, up to a token budget. In light traffic that is one request; when a queue builds up, batches form by themselves |
-# | **like lengths** | takes the oldest, and next to it those of the queue that are nearest to it in length, up to the budget |
-# | **patient** | as adaptive, but holds a lone request back for a while in the hope of company |
+# | **like lengths** | takes the oldest, and with it the requests of the queue that are nearest to it in length, up to the budget |
+# | **patient** | as adaptive, but while all that wait fit into one batch, it holds them back for a while in the hope of more |
 #
 # The last is known as delayed batching ([Crankshaw et al.](https://arxiv.org/abs/1612.03079)). In code, a policy is a function that looks at the queue and says which requests to take now. `fitting` takes them one after the other while their rectangle
 # stays within the budget:
@@ -316,8 +325,9 @@ Markdown(
 display.source(scheduling.adaptive, scheduling.like_lengths)
 
 # %% [markdown]
-# For the arrivals we draw the gaps between requests at random and independently (a *Poisson process*). This is what the traffic of many
-# independent users looks like. How busy the server is with it is its [load](glossary.md#load)
+# For the arrivals we draw the gaps between requests at random and independently (a [Poisson
+# process](glossary.md#poisson-process)). This is what the traffic of many independent users looks like. How busy the
+# server is with it is its [load](glossary.md#load)
 #
 # $$\rho = \frac{\lambda}{\mu}$$
 #
@@ -390,10 +400,11 @@ caption = f"{bench.caption}; {len(arriving)} requests a point, Poisson arrivals"
 bench.figure(figures.curves(panels, *labels, log_y=True, caption=caption), "online")
 
 # %% [markdown]
-# The lower a line, the sooner requests get their answer; the vertical axis is logarithmic. On the left of each panel the server is mostly idle:
-# there the policies that do not wait look alike, and *patient* pays its waiting time for nothing. (Where the table below has a mean batch of
-# one, such policies do the very same, and what is left between them is noise.) Towards the right a queue builds up. Compare *adaptive* with
-# *like lengths* there: both form batches of the same budget, and only the second one avoids the padding. The same tests as numbers:
+# The lower a line, the sooner requests get their answer; the vertical axis is logarithmic. On the left of each panel
+# the server is mostly idle: there the policies that do not wait look alike, and *patient* waits for nothing. (Where the
+# table below has a mean batch of one, a policy does the same as *one by one*, and the difference between them is
+# noise.) Towards the right a queue builds up. Compare *adaptive* with *like lengths* there: both form batches of the
+# same budget, and only the second one tries to avoid padding. The same tests as numbers:
 
 # %% tags=["hide-input"]
 bench.facts["online"] = rows = [
@@ -427,9 +438,10 @@ display.table(rows, decimals=1, heads=heads)
 #
 # $$L = \lambda W$$
 #
-# On average, the number $L$ of requests in the system is the number $\lambda$ that are answered a second, times the mean latency $W$ in seconds. Take
-# any row and check it. The law also works backwards. At a given traffic the latency is short only if few requests are in the
-# system. So a policy that lets requests wait for company raises the latency, unless its batches make up for it by being faster.
+# On average, the number $L$ of requests in the system is the number $\lambda$ that are answered a second, times the
+# mean latency $W$ in seconds. Take any row and check it. The law also works backwards. At a given traffic the latency
+# is short only if few requests are in the system. So a policy that holds requests back raises the latency, unless its
+# batches make up for it by being faster.
 #
 # For each load, which policy has the lowest p95?
 
@@ -484,8 +496,9 @@ shown["best in order"] = shown["best in order"].str.removeprefix("batch ")
 display.table(shown, heads=heads)
 
 # %% [markdown]
-# If the second column says *one by one*, the paper was right about batches in order. If the fourth column names something else, then batches do pay once they
-# hold requests of similar length.
+# If the second column says *one by one*, the paper was right about batches in order. If the fourth column names
+# something else, batches of similar length were the fastest in the sweep of 2.3. These factors are those of the sweep,
+# with the luck of the winner in them; for the small model believe the one that was timed again in 2.4.
 #
 # ## 2.7 When it does not pay
 #
@@ -501,8 +514,8 @@ display.table(shown, heads=heads)
 #
 # As in chapter 1: predict, then open the answer. `make plan SET=...` says how long a command takes.
 #
-# **Exercise 1.** The figure of section 2.1 has batches of 16. Predict the waste of batches of 4 and of 64 requests, in order and sorted.
-# Which of the two grows faster with the size of the batch? Then measure such batches:
+# **Exercise 1.** The figure of section 2.1 has batches of 16. Predict the waste of batches of 4 and of 64 requests, in
+# order and sorted. Which of the two grows faster with the size of the batch? Then measure batches of these sizes:
 #
 # ```text
 # make book SET="batch_sizes=[1,4,16,64] n_sweep_requests=128"

@@ -307,12 +307,14 @@ bench.figure(figure, "controls")
 # $$T(h, n) = t_0 + \sum_{l=1}^{N-1} \left( t_{\mathrm{attention}}(h_l) + t_{\mathrm{feed}}(n_l) \right) + t_{\mathrm{last}}
 # \qquad (4.4)$$
 #
-# Layer $l$ of the $N$ layers keeps $h_l$ heads and $n_l$ neurons; $t_0$ is the time of everything that is not in a layer, such
-# as the embeddings. Why does the last layer have a price of its own? The head reads nothing but the first token. So in the last
-# layer that token alone asks, and the others are only looked at. [Chapter 6](06_runtime.ipynb) writes a graph that computes
-# no more than this, and that graph is what will be served. In it the last layer takes next to no time, *whatever it keeps*: to
-# cut it saves nothing and loses accuracy. **Price the model that will be served, not the one that was trained.** (Where PyTorch
-# serves, or a head reads marked words, the last layer is priced as the others are.)
+# Layer $l$ of the $N$ layers keeps $h_l$ heads and $n_l$ neurons; $t_0$ is the time of everything that is not in a
+# layer, such as the embeddings. Why does the last layer have a price of its own? The classifier at the top reads
+# nothing but the first token. So in the last layer only that token needs a query, a feed-forward half and an output;
+# the other tokens only have to be there for it to look at. [Chapter 6](06_runtime.ipynb) writes a graph that computes
+# no more than this, and that graph is what will be served. In it the last layer takes next to no time, *however many
+# heads and neurons it keeps*. Cutting it would save nothing and cost accuracy. **Price the model that will be served,
+# not the one that was trained.** (Where PyTorch serves, or where the classifier reads marked words, as in the task WiC,
+# the last layer is priced like the others.)
 #
 # All times are means over the lengths of the dev texts. The idea of such a table is
 # [ZipLM's](https://arxiv.org/abs/2302.04089). Whether half layers timed alone add up to the whole model is an assumption.
@@ -424,21 +426,23 @@ def search(budget_ms):
 
 
 # %% [markdown]
-# A searched shape needs something to be compared with. For each target there are four shapes of the same predicted time:
+# A searched shape needs something to be compared with. For each target there are four shapes whose predicted time is
+# about the same. None exceeds the target; a uniform one may stay further below it, since it can only lose heads in all
+# layers at once.
 #
 # | how the shape was found | what it tells |
 # |:--|:--|
-# | searched | the least divergence as a whole, of several candidates |
-# | least estimated loss by time | the first candidate alone: what trusting the sum of (4.6) gives |
+# | searched | of several candidates, each built and measured, the one that diverges least |
+# | least estimated loss by time | what one gets by trusting the sum of (4.6), with nothing built and measured |
 # | least estimated loss by operations | the same, but the prices are operations instead of times: does the clock matter? |
 # | uniform | the same share of every layer, the last one too: does the search matter? |
 #
-# And what does depth buy against width? For that, each layer is taken out in turn while the others are repaired, beside a
-# model that keeps all layers but is narrow enough to be as fast.
+# Is it better to have fewer layers, or narrower ones? To find out, each layer is taken out in turn and the others are
+# repaired. Beside each of these models stands one that keeps all its layers but is narrow enough to be as fast.
 #
 # After the two tables the chapter goes on with the searched shapes, the uniform ones of the same time, the uniform ones
-# that the paper uses (`uniform_tried`), and, if `depths_tried` names any, models of fewer layers. The names *searched for ...*
-# and *uniform for ...* end in the speed-up that the shape was made for; the two are companions of the same predicted time.
+# that the paper uses (`uniform_tried`), and, if `depths_tried` names any, models of fewer layers. The names *searched
+# for ...* and *uniform for ...* end in the speed-up that the shape was made for.
 #
 # ### Fewer tokens
 #
@@ -446,19 +450,20 @@ def search(budget_ms):
 #
 # ```text
 # layer 1, attention       every token looks at every other one
-#         │                a share of the tokens goes on, those that were looked at most; the rest end here
+#         │                a share of the tokens goes on, those that were looked at most; the rest are dropped
 # layer 1, feed-forward    for the tokens that went on
 # layer 2 ...              for these alone, among themselves
 # ```
 #
-# So every word is read, but only some are thought about further. Tokens that end were keys and values in the first layer, and
-# what they said lives on in the states of the others. How much a token is looked at, summed over all heads and over all tokens
-# that look, is its *significance* in [PoWER-BERT](https://arxiv.org/abs/2001.08950). There the number of tokens
-# falls from layer to layer. A student has few layers, so here it falls once, and `tokens_tried` says to which shares.
+# So every word is read, but only some go through the rest of the model. The tokens that are dropped were keys and
+# values in the first layer, so what they said is in the states of those that go on. How much attention a token
+# receives, summed over all heads and over all tokens that look at it, is its *significance* in
+# [PoWER-BERT](https://arxiv.org/abs/2001.08950). There the number of tokens falls from layer to layer. A student has
+# few layers, so here it falls once, and `tokens_tried` says to which shares.
 #
-# The head reads the first token, so that one always goes on. (Where it reads marked words, there is no such candidate, for they
-# might end.) The table of 4.5 tells beforehand what is saved: (4.4) with shorter texts from the first feed-forward half on. It
-# does not know what choosing the tokens costs.
+# The classifier reads the first token, so that one always goes on. (Where it reads marked words, there is no such
+# candidate, for they might be dropped.) The saving is predicted from the table of 4.5, by (4.4) with shorter texts from
+# the first feed-forward half on. The time for choosing the tokens is not in that prediction.
 
 
 # %%
@@ -502,15 +507,16 @@ show(display.source(encoder.go_on))
 bench.figure(figures.shapes(panels, full, caption), "shapes")
 
 # %% [markdown]
-# *Reading the first table.* Compare rows of the same target: they take the same predicted time, and the one with the least
-# divergence answers most like the unpruned model. Where the two estimates are the same shape, clock and operations agree on
-# this machine. Where *searched* is better than both, it paid to measure whole candidates.
+# *Reading the first table.* Compare rows of the same target: they take about the same predicted time, and the one with
+# the least divergence answers most like the unpruned model. Where the two estimates are the same shape, clock and
+# operations agree on this machine. Where *searched* diverges less than both, it paid to build and measure whole
+# candidates.
 #
-# *Reading the second table.* The third column is the divergence of the model without the layer, the last one that of a
-# narrow model of the same time. (Layers of one size take the same time, so the narrow model is the same for all of them.)
-# If the narrow model diverges less, then at equal time it is better to make all layers thinner than to have fewer of them.
-# *The figure* shows the shapes themselves. Look at which layers a searched shape spares: the last one stays whole
-# wherever it has no price. The function above the figure chooses the tokens that go on.
+# *Reading the second table.* The third column is the divergence of the model without that layer, the last one that of
+# the narrow model that is as fast. (Layers of one size take the same time, so the narrow model is the same for all of
+# them.) If the narrow model diverges less, then at equal time narrower layers are better than fewer layers. *The
+# figure* shows the shapes themselves. Look at which layers a searched shape spares: the last one stays whole wherever
+# cutting it saves no time. The function above the figure chooses the tokens that go on.
 #
 # ## 4.7 Do it, without training
 #
@@ -635,12 +641,12 @@ candidates = [candidate for group in tried for candidate in group]
 bench.table(tables.plain([candidate.row(unpruned_ms) for candidate in candidates]))
 
 # %% [markdown]
-# *Reading the table.* The two columns in the middle are scores on dev; the next one says what share of the teacher's score
-# the better version keeps. That share decides, and its interval only where it is very wide (3.6). The intervals of two
-# shapes usually overlap, so it may happen that a shape that lost more parts keeps the larger share; that is luck of these
-# texts. Compare the two scores. Training does not always win: `n_retrain` texts and a few epochs are little beside what the
-# student itself learned from, and the tuned cut is already close to the unpruned model. Where training makes a shape worse,
-# the tuned one is served. `make book SET="n_retrain=0 retrain_epochs=[0,4]"` trains longer, on all texts.
+# *Reading the table.* The two columns in the middle are scores on dev; the next one says what share of the teacher's
+# score the better version keeps. It is measured in the form that will be served (4.2). The share decides; its interval
+# counts only where it is very wide (3.6). The intervals of two shapes usually overlap, so by luck a shape that lost
+# more parts may keep the larger share. Training does not always win: compare the two scores. It sees `n_retrain` texts
+# for a few epochs, which is little beside what the student itself learned from. Where training makes a shape worse, the
+# tuned version is served. `make book SET="n_retrain=0 retrain_epochs=[0,4]"` trains longer, on all texts.
 #
 # ## 4.9 Check
 #
@@ -658,9 +664,9 @@ bench.table(tables.plain([candidate.row(unpruned_ms) for candidate in candidates
 # - **on two [instances](glossary.md#instance)**: two copies of the model, each with half of the threads, answer two requests at
 #   once. More are answered in a second, but each one waits longer. (No thread is pinned to a core here; chapter 7 does that.)
 #
-# The first way also tests the prediction of (4.4). A machine that is slower or faster today than when the table was made
-# moves all points alike. So the ratio to the unpruned model, the *speed-up*, is the fairer test of the table than the
-# milliseconds are.
+# The first way also tests the prediction of (4.4). A machine that is slower or faster today than when the table was
+# measured moves all points alike. So the *speed-up*, the ratio to the unpruned model, is a fairer test of the table
+# than the milliseconds.
 
 # %%
 requests = test.take(batching.evenly_by_length(test.lengths, n_requests))
@@ -803,12 +809,13 @@ Markdown(tables.kept_against_uniform(map(bench.kept, kept_runs)))
 #
 # ## 4.12 The rungs
 #
-# The first rung changes only the engine, from PyTorch to ONNX Runtime, so that its gain is not taken for one of pruning. The
-# pruned shapes stand on it side by side. All are timed in the batches that chapter 2 found best; the latencies there are those
-# of a request that waits for its whole batch. On these rungs the graphs still compute all tokens of the last layer, for the
-# graph of the first token is a rung of its own, in chapter 6. A shape whose last layer is whole shows a part of its gain
-# only there. On the ladder *pruned 33/50* is the shape *uniform 33/50* of the tables above, and
-# *pruned for latency* is the fastest searched shape that keeps the rule, or the fastest of all where none does.
+# The first rung changes only the engine, from PyTorch to ONNX Runtime, so that its gain is not taken for one of
+# pruning. The pruned shapes stand on it side by side. All are timed in the batches that chapter 2 found best; the
+# latencies there are those of a request that waits for its whole batch. On these rungs the graphs still compute all
+# tokens of the last layer, for the graph of the first token is a rung of its own, in chapter 6. A shape whose last
+# layer is whole therefore shows a part of its gain only in chapter 6. On the ladder *pruned 33/50* is the shape
+# *uniform 33/50* of the tables above, and *pruned for latency* is the fastest searched shape that keeps the rule, or,
+# where none does, the fastest searched shape of all.
 
 
 # %% tags=["hide-input"]
@@ -878,7 +885,7 @@ bench.table(tables.plain(bench.facts["flatter"]))
 # Two questions decide whether that is worth it. How much does the full width lose by sharing its weights with the smaller
 # sizes? And how much better is the half width than a model that is simply cut in half, as in section 4.4?
 #
-# The training takes all sizes into every step, so it costs several times as much as training one of them. The default run
+# Every step of the training runs all sizes, so it costs several times as much as training one of them. The default run
 # therefore leaves it out. Where the parameters `elastic_widths` and `elastic_depths` name sizes, it is measured here.
 
 # %%
@@ -958,19 +965,21 @@ bench.save()
 #
 # - **There is little left to take.** A student that is only just large enough loses with the first head. Look at the figure of
 #   4.4 first: if the line of importance falls at once, stop there.
-# - **The time is elsewhere.** Embeddings, LayerNorms, copies and the call of the engine do not shrink with heads and neurons.
-#   The latency table tells when they have become the larger part.
+# - **The time is elsewhere.** Embeddings, LayerNorms, copies and the call of the engine do not shrink with heads and
+#   neurons. The latency table shows when they have become the larger part.
 # - **The engine wants a stock shape.** Fused attention kernels that take the number of heads from a configuration file
-#   compute nonsense on a pruned model, without any error message. [Chapter 6](06_runtime.ipynb) shows it.
+#   compute nonsense on a pruned model, without any error message. [Chapter 6](06_runtime.ipynb) shows such a case.
 # - **The texts will be of another kind than the training texts.** Parts that seemed useless may be what the new texts need,
 #   and more of their words will be unseen.
 #
 # ## 4.18 Summary
 #
-# Importance costs one backward pass and is far cheaper than trying every part; the controls of 4.4 say whether it is worth
-# anything. A latency table turns "how many milliseconds does this head cost?" into a look-up, and 4.10 checks it. The search
-# then is a knapsack, and its first answer needs no search: what is free stays whole. Solving least squares repairs a good part
-# of what a moderate cut breaks, in seconds and without labels. Whether the searched shape beats a uniform one of the same time is a close question; do not trust one run with one seed on it.
+# Importance costs one backward pass and is far cheaper than trying every part; the controls of 4.4 say whether it is
+# worth anything. A latency table turns "how many milliseconds does this head cost?" into a look-up, and 4.10 checks it.
+# The search is then a knapsack problem; a layer that takes no time stays whole without any search. Solving least
+# squares can repair a part of what a moderate cut breaks, in seconds and without labels, and the table of 4.7 says how
+# much. Whether the searched shape beats a uniform one that is as fast is often a close question: do not settle it with
+# one run and one seed.
 #
 # **Next:** [chapter 5](05_quantization.ipynb) rounds what is left to eight bits.
 #
@@ -1013,16 +1022,15 @@ answer = (
 show(Markdown(answer))
 
 # %% [markdown]
-# **3. How far can one seed be trusted?** In how many of the comparisons of 4.11 do you expect the interval to leave 0 out,
-# if searched and uniform shapes were equally good? `make book SET="seeds=[0,1,2]"` retrains every shape three times.
+# **3. How far can one seed be trusted?** If searched and uniform shapes were equally good, in what share of the
+# comparisons of 4.11 would the interval still leave 0 out? `make book SET="seeds=[0,1,2]"` retrains every shape three
+# times.
 
 # %% tags=["answer"]
 compared_by = {"this run": bench.facts["against_uniform"]}
 for kept in filter(None, map(bench.kept, kept_runs)):
     compared_by[kept.label] = kept.facts["against_uniform"]
-answer = (
-    "About one in twenty, by chance alone: a 95 % interval misses as often. It left 0 out in:\n"
-)
+answer = "About one in twenty, by chance alone: so often a 95 % interval misses the true value. It left 0 out in:\n"
 for name, rows_of_run in compared_by.items():
     clear = [row for row in rows_of_run if row["the searched one is"] != "not clearly apart"]
     answer += f"\n- {name}: {len(clear)} of {len(rows_of_run)}"

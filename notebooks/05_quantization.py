@@ -25,9 +25,9 @@
 #
 # **Needs** chapters [1](01_baseline.ipynb) to [4](04_pruning.ipynb). **Leaves** the model of chapter 4 in eight bits,
 # if some recipe keeps [the rule](glossary.md#the-rule), and one [rung](glossary.md#rung) of the
-# [ladder](glossary.md#ladder) for each recipe that may be served. The gain of the engine itself is not counted again:
-# every rung here stands on a model in [fp32](glossary.md#fp32), floating-point numbers of 32 bits, in that same
-# [engine](glossary.md#engine).
+# [ladder](glossary.md#ladder) for each recipe that may be served. The gain of the [engine](glossary.md#engine) itself
+# is not counted again: every rung here stands on a model in [fp32](glossary.md#fp32), floating-point numbers of 32
+# bits, that runs in the same engine.
 
 # %% tags=["parameters"]
 task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes your own data
@@ -154,7 +154,8 @@ graph_files = {name: bench.graph_file(name) for name in MODELS}
 #
 # The bias is added after that, and everything between the products, such as softmax and LayerNorm, stays in fp32. So
 # all the error comes from the two roundings, and everything depends on the scales. The rest of this chapter is about
-# who shares a scale, and about how far its range should reach. The two functions that make the codes are short:
+# which numbers share a scale, and about how far its range should reach. The two functions that make the codes are
+# short:
 
 # %% tags=["hide-input"]
 display.source(int8_graph.weight_codes, int8_graph.activation_codes)
@@ -167,9 +168,9 @@ display.source(int8_graph.weight_codes, int8_graph.activation_codes)
 # has the *dot product*.
 #
 # Older x86 processors reach the same result in three steps, and the first of them has a trap. It adds two products in
-# sixteen bits, and a sum that does not fit is cut off without a word. That can happen with weights of eight bits, since
-# $2 \cdot 255 \cdot 127 = 64770$, and sixteen bits with a sign end at 32767. It cannot happen with weights of seven
-# bits, since $2 \cdot 255 \cdot 64 = 32640$. ONNX Runtime calls this `reduce_range`
+# sixteen bits, and a sum that does not fit is set to the largest number that does, without any warning. That can happen
+# with weights of eight bits, since $2 \cdot 255 \cdot 127 = 64770$, and sixteen bits with a sign end at 32767. It
+# cannot happen with weights of seven bits, since $2 \cdot 255 \cdot 64 = 32640$. ONNX Runtime calls this `reduce_range`
 # ([its documentation](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html) explains when it
 # is needed). We do not rely on the list of instruction sets alone: the engine itself is asked to multiply the largest
 # codes.
@@ -230,11 +231,11 @@ bench.figure(figure, "product_rates")
 
 # %% [markdown]
 # Read the figure from left to right. With one or a few tokens both lines are low: the call itself and the waking of
-# threads take longer than the product. With more tokens int8 pulls away, as far as its instructions go. If int8 stays
-# far below its limit, the multipliers are waiting for something else, such as the rounding of the inputs or the memory.
+# threads take longer than the product. With more tokens int8 should pull ahead, at most to its limit. If it stays far
+# below the limit, the multipliers are waiting for something else, such as the rounding of the inputs or the memory.
 #
 # How much of that reaches a whole model? Only products with constant weights get faster. Let $s$ be their share of the
-# time of a request in fp32, and $l$ what is left of that share in int8, as a fraction. The rest of the model does not
+# time of a request in fp32, and $l$ the fraction of that time that they take in int8. The rest of the model does not
 # change. By [Amdahl's law](https://doi.org/10.1145/1465482.1465560) the model then becomes
 #
 # $$\frac{1}{(1 - s) + s\,l}$$
@@ -278,8 +279,9 @@ show(bench.figure(figure, "packing"))
 Markdown(prediction.verdict_on_attention(packing[:2]))
 
 # %% [markdown]
-# Attention really computes with the lower pair of bars in each of the first two panels. The upper pair shows that even
-# constant factors would not help much there: the products of a single head are small.
+# In each of the first two panels the lower pair of bars is what attention really has to compute. The upper pair shows
+# what int8 would gain there if one factor were constant; where even that is little, the products of a single head are
+# too small.
 #
 # ## 5.6 Scales of the weights: one for each column
 #
@@ -316,12 +318,11 @@ bench.figure(figures.weight_codes(one_scale, scale_by_column, caption, **shares)
 # %% [markdown]
 # In the first figure each column of the matrix is a thin bar, the largest first. What lies between the bars and the red
 # line are steps that a single scale leaves unused. The second figure shows which codes the worst matrix gets: with one
-# scale nearly all weights crowd into a few codes around zero (top), with a scale for each column they use the whole
-# range (bottom).
+# scale the weights crowd into fewer codes around zero (top) than with a scale for each column (bottom).
 #
-# This one choice can decide over a model. Microsoft's engineers reported it when they brought the code of FastFormers
-# to ONNX Runtime: [on BoolQ](https://github.com/microsoft/onnxruntime/pull/5827) the default of that time scored 57.22,
-# and a scale for each column, with seven bits, 73.39.
+# This one choice can make or break a model. Microsoft's engineers reported that when they brought the code of
+# FastFormers to ONNX Runtime: [on BoolQ](https://github.com/microsoft/onnxruntime/pull/5827) the default of that time
+# scored 57.22, and a scale for each column, with seven bits, 73.39.
 #
 # ## 5.7 Scales of the activations: dynamic or static
 #
@@ -331,14 +332,13 @@ bench.figure(figures.weight_codes(one_scale, scale_by_column, caption, **shares)
 # |:--|:--|:--|
 # | when is the range chosen | in each call, from the tensor at hand | once, before serving, on a few training texts ([calibration](glossary.md#calibration)) |
 # | cost at run time | a pass over the tensor to find its least and largest value | none |
-# | a value larger than any seen before | gets its code | is clipped |
+# | a value larger than any seen before | the range grows to hold it | it is clipped |
 # | does an answer depend on other texts in the batch | yes, they share the range | no |
 #
-# For static ranges there is a second choice: how much of what was seen should the range cover?
-# [Wu et al., section 3](https://arxiv.org/abs/2004.09602) compare the usual ways. *Largest* covers all values.
-# *Percentile* covers the middle 99.99 per cent and clips the rest. *Entropy* takes the range that keeps most
-# information, measured by relative entropy (how far the distribution of the rounded values is from the true one); it is
-# a favourite for images.
+# For static ranges there is a second choice: how much of what was seen should the range cover? [Wu et al., section
+# 3](https://arxiv.org/abs/2004.09602) compare the usual ways. *Largest* covers all values. *Percentile* covers the
+# middle 99.99 per cent and clips the rest. *Entropy* takes the range with the least relative entropy, which says how
+# far the distribution of the rounded values is from the true one; it is popular for models of images.
 #
 # For transformers the question is sharper, because a few channels carry values far beyond all others
 # ([Bondarenko et al.](https://arxiv.org/abs/2109.12948)). Do these outliers matter, or may we clip them? The cell
@@ -379,8 +379,8 @@ Markdown(
 # %% [markdown]
 # The figure is a histogram of the sizes of all values in that tensor, on a log scale. Each line is the end of a range:
 # values to the right of it are clipped. The sentence below it shows the dilemma: a range that covers the outliers
-# leaves few codes for the channels in the middle, and a narrow range destroys the outliers. Section 5.9 tells which of
-# the two hurts more.
+# leaves few codes for an ordinary channel, and a narrow range cuts the outliers off. Section 5.9 tells which of the two
+# hurts more.
 #
 # ## 5.8 Smoothing: move the outliers into the weights
 #
@@ -391,8 +391,8 @@ Markdown(
 #
 # $$f_j = \frac{\max|X_j|^{\alpha}}{\max|W_j|^{1-\alpha}}$$
 #
-# ([SmoothQuant, equation 4](https://arxiv.org/abs/2211.10438)). The strength $\alpha$ says how much of the difficulty
-# moves from the activations into the weights; we take $\alpha = 0.5$, an even split.
+# ([SmoothQuant, equation 4](https://arxiv.org/abs/2211.10438)). The strength $\alpha$ says how much of the range moves
+# from the activations into the weights; we take $\alpha = 0.5$, an even split.
 
 # %%
 smoothed = calibrations[final].smoothed
@@ -410,12 +410,11 @@ Markdown(report.smoothing(histograms[loudest].loudness, even_histogram.loudness,
 # ## 5.9 Do it, and check
 #
 # Each recipe is applied to each model. A recipe is a set of answers to the questions above; the first table below lists
-# them. What they are for:
+# these answers. What each recipe is for:
 #
 # - *dynamic* is this book's default, and *paper* has the settings of FastFormers' code.
-# - *one scale a matrix* differs from *dynamic* in nothing but that.
-# - *library's default* is what ONNX Runtime does when it is told nothing; it also rounds the embeddings, with one
-#   scale.
+# - *one scale a matrix* is *dynamic* with one scale for each matrix, and shows what that costs.
+# - *library's default* is what ONNX Runtime does if no option is set; it also rounds the embeddings, with one scale.
 # - *embeddings too* rounds the embeddings with a scale for each word, which makes the file small.
 # - *always 8 bits* ignores the trap of older processors (5.2). On a processor without the trap it is the same as
 #   *dynamic*.
@@ -423,13 +422,14 @@ Markdown(report.smoothing(histograms[loudest].loudness, even_histogram.loudness,
 # - *int4 weights* stores the weights in four bits and widens them in each call.
 #
 # What counts is [label agreement](glossary.md#label-agreement): how often the rounded model gives the label that the
-# fp32 model gives. It shows damage earlier than accuracy does, since a flip from wrong to right counts as well. We
-# count it on a few texts of [dev](glossary.md#dev-and-test), long ones among them, in the batches that are served and
-# with each text alone. A few texts are enough to see a recipe that breaks a model. Section 5.12 decides on all of dev
-# what may be served, and measures on test what it loses.
+# fp32 model gives. It shows damage earlier than accuracy does, since a label that changes from wrong to right counts as
+# a change too. We count it on a few texts of [dev](glossary.md#dev-and-test), long ones among them, in the batches that
+# are served and with each text alone. A few texts are enough to see a recipe that breaks a model. Section 5.12 decides
+# on all of dev what may be served, and measures on test what it loses.
 #
 # Then all recipes are timed in turn, one request at a time. There are many of them, so only every third request is
-# used. Recipes that break a model are timed too, to see what the damage would have bought. None of them is served.
+# used. Recipes that break a model are timed too, to see whether the damage would at least have bought speed. None of
+# them is served.
 
 # %%
 check_indices = batching.evenly_by_length(dev[final].lengths, n_check or len(dev[final]))
@@ -492,26 +492,27 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 # How to read this:
 #
 # - In the first figure a recipe further left is faster, and a higher one keeps more labels. The numbers are explained
-#   beside it; a ring marks the default recipe, and a bar its interval.
-# - *Labels kept* comes with a wide interval, because the texts are few. *Logit change* is the largest change of a
-#   logit on these texts, and *changed by batch* is how many of them get another label in a batch than alone. One
-#   label more or less means nothing; a recipe far below the others is broken. Such recipes have "no" in the column
-#   *served* and are hollow in the figure.
-# - The library's default and *one scale a matrix* show what 5.6 predicted. *static, entropy* clips the outliers of 5.7.
-#   If it changes many labels here, then outliers matter: the model uses them.
-# - Why does the file not shrink to a quarter? Most of it are the embeddings, a table with a row for each word of the
+#   beside it, a ring marks the default recipe, and the bars are intervals.
+# - *Labels kept* comes with a wide interval, because the texts are few. *Logit change* is the largest change of a logit
+#   on these texts, and *changed by batch* is how many of them get another label in a batch than alone. A recipe far
+#   below the others is broken; a difference of one label means nothing. A file that keeps less than `min_agreement` of
+#   the labels has "no" in the column *served* and is hollow in the figure.
+# - The library's default and *one scale a matrix* would suffer from what 5.6 describes; compare them with *dynamic* in
+#   each model. *static, entropy* clips the outliers of 5.7. If it changes many labels here, the model needs its
+#   outliers.
+# - Why does the file not shrink to a quarter? Most of it is the embeddings, a table with a row for each word of the
 #   vocabulary. It stays in fp32 except under *embeddings too* and *library's default*.
-# - *int4 weights* makes the weights of the layers smaller still, and is slow: they must be widened in each call, and
-#   this processor was not waiting for memory.
-# - The second figure answers whether an answer depends on its batch. With dynamic ranges it does: one text with
-#   large values takes codes from the others, and so does [padding](glossary.md#padding). With static ranges only
-#   the order of additions changes. A scale for each token would end this too
-#   ([ZeroQuant](https://arxiv.org/abs/2206.01861) does so on GPUs); the int8 products of ONNX Runtime take one
-#   scale for the whole tensor.
+# - *int4 weights* makes the weights of the layers smaller still. But they must be widened in each call, and that only
+#   pays where the processor waits for memory.
+# - The second figure shows whether an answer depends on its batch. With dynamic ranges it does: one text with large
+#   values widens the range for all, which leaves fewer codes for the others, and so does
+#   [padding](glossary.md#padding). With static ranges only the order of additions changes. A scale for each token would
+#   end this too ([ZeroQuant](https://arxiv.org/abs/2206.01861) does so on GPUs); the int8 products of ONNX Runtime take
+#   one scale for the whole tensor.
 #
-# How do the same recipes fare on another processor? The last table sets this run's model beside two
-# [kept runs](glossary.md#kept-run), A and B. Speed-ups are over fp32 in the same run. Their models learned another task
-# or were pruned to another shape, so compare the factors, and which recipes fail, rather than single digits.
+# How do the same recipes fare on another processor? The last table sets this run's model beside two [kept
+# runs](glossary.md#kept-run), A and B. Speed-ups are over fp32 in the same run. Their models learned another task or
+# were pruned to another shape, so compare the rough size of the factors and which recipes fail.
 #
 #
 # ## 5.10 Measure: what int8 is worth, beside the prediction
@@ -519,9 +520,9 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 # Same engine, same threads, same requests: only the products differ. The first table puts the measurement beside the
 # prediction of 5.4. The second asks the question again, with [p50](glossary.md#p50-and-p95), the median time of a
 # request, for two [instances](glossary.md#instance) at the same time, each with half of the threads and its own
-# requests, for the first two of the served recipes. The reason: a request of a few small products hardly keeps several
-# threads busy, and in int8 even less than in fp32. The third table sets the first one beside the same measurement on
-# the processors of kept runs.
+# requests, for the first two of the served recipes. The reason for asking: the few small products of one request hardly
+# keep several threads busy, and in int8 even less than in fp32. The third table sets the first one beside the same
+# measurement on the processors of kept runs.
 
 
 # %% tags=["hide-input"]
@@ -561,8 +562,8 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 # caches also hold the other layers. Below one means that something around the products became slower, usually the
 # rounding of the inputs.
 #
-# In the second table compare the last two columns. If two at once gain more from int8 than one by one, then the threads
-# were idle part of the time, and chapter 7 will use that.
+# In the second table compare the last two columns. If int8 gains more with two at once than one by one, the threads of
+# a single request were idle part of the time. Chapter 7 makes use of that.
 #
 # ## 5.11 Train with the rounding, where it is needed
 #
@@ -571,12 +572,12 @@ Markdown(elsewhere.legend(kept_labels, kept_facts))
 # asked of the form in which the model will be served: each recipe is applied to the graph of chapter 6, which computes
 # the last layer for the first token only. It is the same function, rounded in the same way.
 #
-# Where no served recipe keeps the rule, the model can learn to live with its rounding. In a short round of training,
-# every forward pass rounds weights and activations just as *dynamic* will. Rounding is a staircase, and its slope is
-# zero nearly everywhere, so no gradient would come through. The usual way out is to pretend that the slope is one: the
-# gradient passes as if nothing had been rounded. This is the straight-through estimator
-# ([Bengio et al.](https://arxiv.org/abs/1308.3432); for quantisation
-# [Jacob et al., section 3](https://arxiv.org/abs/1712.05877)). The teacher in this round is the model itself, in fp32.
+# Where no served recipe keeps the rule, the model can be trained to tolerate its rounding. In a short round of
+# training, every forward pass rounds weights and activations just as *dynamic* will. Rounding is a staircase, and its
+# slope is zero nearly everywhere, so no gradient would come through. The usual way out is to pretend that the slope is
+# one: the gradient passes as if nothing had been rounded. This is the straight-through estimator ([Bengio et
+# al.](https://arxiv.org/abs/1308.3432); for quantisation [Jacob et al., section 3](https://arxiv.org/abs/1712.05877)).
+# The teacher in this round is the model itself, in fp32.
 
 
 # %%
@@ -651,19 +652,19 @@ if rows:
 # If a recipe keeps the rule, no training is done, and the sentence above says so. The table under it is from a kept run
 # on BoolQ, where it was needed: each recipe without training and with it. Its dev set is small, so the smallest step
 # between two rows is one example; read the direction, not the digit. A recipe that keeps too few labels of the fp32
-# model is not served even if its score is good, because then it is another model that happens to score as well.
+# model is not served even if its score is good: it is then a different model that happens to score as well.
 #
 # ## 5.12 Choose on dev, report on test: the rungs
 #
 # Four questions decide what the story goes on with, in this order. Does the file keep enough labels of the fp32 model?
 # Does it keep the rule on dev? Is it faster than the rung below, in the batches that chapter 2 found best? Which of
-# those left is the fastest? If the noise of the timing cannot tell the first of `recipes_served` from the fastest, the
-# first is taken. If none is left, the model stays in fp32.
+# those left is the fastest? If the first of `recipes_served` cannot be told from the fastest, given the noise of the
+# timing, the first is taken. If none is left, the model stays in fp32.
 #
 # A recipe that is fast but does not keep the rule also stands on the ladder, and is marked there. Test is looked at
 # only now. Each file is scored in the batches in which it would be served, because with dynamic ranges the answers
-# depend on them. A file that keeps fewer labels on test than chance allows of one that keeps `min_agreement` is not
-# served after all.
+# depend on them. A file is not served after all if it keeps so few labels on test that chance alone cannot explain the
+# distance to `min_agreement`.
 
 # %%
 fp32_test, test_gold = cache.predict_cached(models[final], test[final]), test[final].gold
@@ -736,11 +737,11 @@ Markdown(
 )
 
 # %% [markdown]
-# *Step* is the gain over the same model in fp32, in the same engine. *Of the teacher's on dev* decides whether the
-# rule is kept; it is asked in the form that will be served (5.11), and its interval is that of paired examples. Near
-# the rule it is luck which recipe keeps it: the intervals of the rows overlap, and a recipe that rounds more may come
-# out ahead. *Test points lost* compares the file with the fp32 model on test. A small negative number means that
-# rounding happened to turn a few wrong answers into right ones; that is chance and no improvement.
+# *Step* is the gain over the same model in fp32, in the same engine. *Of the teacher's on dev* decides whether the rule
+# is kept; it is asked in the form that will be served (5.11), and its interval is that of paired examples. Near the
+# rule it is luck which recipe keeps it: the intervals of the rows overlap, and a recipe that rounds more may come out
+# ahead. *Test points lost* compares the file with the fp32 model on test. A small negative number means that rounding
+# happened to turn a few more wrong answers into right ones than the other way round; that is chance and no improvement.
 #
 # ## 5.13 Neighbours: another engine, and sixteen bits
 #
@@ -749,9 +750,9 @@ Markdown(
 # [throughput](glossary.md#throughput), and either one graph for any length or one for every 32 tokens of length. It
 # is an optional extra; without it the table of a kept run is shown.
 #
-# **Sixteen bits.** Some processors multiply *bf16*, a 32-bit number with its last sixteen bits cut off. The range
-# stays, only digits are lost, so no scales have to be chosen. On a GPU one takes *fp16* in large batches, as
-# [FastFormers, section 5](https://arxiv.org/abs/2010.13382) does.
+# **Sixteen bits.** Some processors multiply *bf16*, a 32-bit number with its last sixteen bits cut off. The range stays
+# and only digits are lost, so no scale has to be chosen. On a GPU one takes *fp16* in large batches, as [FastFormers,
+# section 5](https://arxiv.org/abs/2010.13382) does.
 
 # %%
 absent = openvino.missing() or ("" if kept else "no recipe to compare with")
@@ -804,14 +805,14 @@ bench.facts["sixteen_bits"] = rows
 # engine is good on the instruction sets that its makers tuned it for: on a processor without VNNI, OpenVINO's int8 can
 # be slower than its own fp32.
 #
-# Sixteen bits were timed in PyTorch, against PyTorch. They are the least work of all, one line of code, and hardly
-# change a label. A factor below one means that the conversions cost more than the products save: at one request at a
-# time the products are small.
+# Sixteen bits were timed in PyTorch, against PyTorch. They are the least work of all, one line of code, and the
+# sentence says how many labels they keep. A factor below one means that the conversions cost more than the products
+# save, for with one request at a time the products are small.
 #
 # ## 5.14 What it cost
 #
-# The accuracy in the table of the rungs, and one more file to keep beside the weights from which it was made. With
-# dynamic ranges an answer is no longer a function of its request alone. And the file belongs to a kind of processor:
+# The accuracy that the table of the rungs shows, and one more file to keep beside the weights from which it was made.
+# With dynamic ranges an answer no longer depends on its request alone. And the file belongs to one kind of processor:
 # weights of eight bits that are right here can give wrong sums on an older one (5.2), so make the file where it will
 # serve, or with seven bits. The rest is time, paid once; the last cell of this chapter adds it up.
 #
@@ -830,14 +831,14 @@ bench.facts["sixteen_bits"] = rows
 # | A slow fusion around the products | section 6.3 | switch that fusion off |
 # | fp32 had more threads or shorter texts | not compared like with like | same requests and threads, in turn |
 #
-# The first cause decides most cases
-# ([ONNX Runtime's own answer](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html) agrees,
-# and [users of AVX2 machines report it](https://github.com/microsoft/onnxruntime/issues/6695)). The last table of 5.10
-# shows the same prediction and the same measurement on this machine and on those of the kept runs. Compare the rows of
-# one model there. *Limit* follows from the instruction set. *Their speed-up* is what the products of this model reach
-# of it; small products stay far below. The measured gain of the model is smaller again, because of the share that int8
-# does not touch. On AVX2 expect clearly less than two, which is the limit of a single product there; one badly chosen
-# setting, or a small model, and the gain is gone.
+# The first cause decides most cases ([ONNX Runtime's own
+# answer](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html) agrees, and [users of AVX2
+# machines report it](https://github.com/microsoft/onnxruntime/issues/6695)). The last table of 5.10 shows the same
+# prediction and the same measurement on this machine and on those of the kept runs. Compare the rows of one model
+# there. *Limit* follows from the instruction set. *Their speed-up* is what the products of this model reach of it;
+# small products stay far below. The measured gain of the model is smaller again, because of the share that int8 does
+# not touch. On AVX2 expect clearly less than two, which is the limit of a single product there; one badly chosen
+# setting, or a small model, can use up the whole gain.
 #
 # ## 5.16 When it does not pay
 #
@@ -851,9 +852,9 @@ bench.facts["sixteen_bits"] = rows
 #   nothing and has to widen them again. It pays for language models that write one token at a time.
 # - **Sixteen bits on a processor without them**: every operator converts there and back.
 #
-# **Summary.** Eight bits keep what a classifier needs if each column of weights has its own scale and outliers are not
-# clipped. The gain depends on the instruction set more than on anything else, and can be predicted from the share of
-# the products.
+# **Summary.** Eight bits can keep what a classifier needs; the safe choices are a scale for each column of weights and
+# a range that clips no outliers. The gain depends above all on the instruction set; the share of the products predicts
+# it roughly.
 #
 # **Next:** [chapter 6](06_runtime.ipynb) asks which graph of this model the engine should be given.
 #

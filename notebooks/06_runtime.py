@@ -88,7 +88,7 @@ bench = Bench.open("06_runtime", globals())
 # call.
 #
 # A *graph* lists the operators and says which output goes into which input. The same model can be written as many
-# graphs. Two kinds of better graphs are compared here with the plain one.
+# graphs. Two ways to write a better graph are compared here with the plain one.
 #
 # **Fuse.** A [fusion](glossary.md#fusion) replaces a group of operators by one that does the same in a single pass over
 # memory. Here is the feed-forward half of a layer, with the states $h$ going in at the top:
@@ -144,17 +144,17 @@ one_by_one = batching.in_order(requests.lengths, 1)
 # %% [markdown]
 # ## 6.2 Predict: the last layer for one token
 #
-# It is plain that queries, output product and feed-forward half need only one row. But the first token looks at
-# keys and values of *all* tokens. Why do we not need to compute these either? Because products can be regrouped.
-# Let $q$ be the query of the first token in one head, and $x_j$ the [hidden state](glossary.md#hidden-state) of
-# token $j$, which goes into the layer. Its score and, with the attention weights $p_j$, the mean of the values are
+# Queries, output product and feed-forward half clearly need only one row. But the first token looks at the keys and
+# values of *all* tokens. Why do we not need to compute these either? Because products can be regrouped. Let $q$ be the
+# query of the first token in one head, and $x_j$ the [hidden state](glossary.md#hidden-state) of token $j$, which goes
+# into the layer. Its score and, with the attention weights $p_j$, the mean of the values are
 #
 # $$q \cdot (W_K x_j + b_K) = (W_K^T q) \cdot x_j + q \cdot b_K, \qquad \sum_j p_j \, (W_V x_j + b_V) = W_V \sum_j p_j x_j + b_V$$
 #
-# On the left, the matrices $W_K$ and $W_V$ meet every token. On the right they meet one vector: $W_K$ the query, before
-# it looks at the states, and $W_V$ the mean of the states. The term $q \cdot b_K$ is the same for every token, so the
-# softmax does not see it, and the $p_j$ add up to one. So the answer is exactly the same; only the order of the
-# additions is another.
+# On the left, the matrices $W_K$ and $W_V$ are multiplied with the state of every token. On the right each is
+# multiplied with one vector only: $W_K$ with the query, before it is compared with the states, and $W_V$ with the mean
+# of the states. The term $q \cdot b_K$ is the same for every token, so the softmax does not see it, and the $p_j$ add
+# up to one. So the answer is exactly the same; only the order of the additions is another.
 #
 # What does that save? Count the multiply-adds of one layer. Let $n$ be the number of tokens, $d$ the width of the
 # states, $H$ the number of heads, $a$ the width of all heads together, and $f$ the inner width of the feed-forward
@@ -195,13 +195,15 @@ bench.table([{"model": name} | row for name, row in work.items()])
 
 # %% [markdown]
 # The columns *GFLOP* and *for the first token* are billions of operations for a request of mean length (a multiply-add
-# counts as two). The last column is their ratio: the fewer layers a model has, the more it gains.
+# counts as two). The last column is their ratio. With equal layers, the fewer a model has, the more it gains. A pruned
+# model gains even more where chapter 4 left its last layer whole and cut only the others: the last layer is then a
+# larger part of the work.
 #
 # ## 6.3 Measure: the graph, taken apart
 #
 # ONNX Runtime rewrites a graph when it loads it, at one of three
-# [levels](https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html): *basic* computes what
-# is constant, *extended* also fuses, *all* adds what depends on the processor. Its
+# [levels](https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html): *basic* computes
+# beforehand what is constant, *extended* also fuses operators, and *all* adds what depends on the processor. Its
 # [library for transformers](https://onnxruntime.ai/docs/performance/transformers-optimization.html) fuses more, in the
 # file, beforehand. Four fusions matter for an encoder:
 #
@@ -212,17 +214,16 @@ bench.table([{"model": name} | row for name, row in work.items()])
 #   these.
 #
 # [FastFormers, section 4](https://arxiv.org/abs/2010.13382) used all of it at once, together with
-# [int8](glossary.md#int8). Here each is measured alone. The row *all but these four* is level *all* without them,
-# and each row with a plus adds one of them to it. The paper's recipe is tried twice: as it works with today's
-# versions, which no longer find the number of heads by themselves, and with that number told. Both, and *+
-# attention*, begin with the graph that PyTorch's older exporter writes, since the library knows its patterns; it
-# spells things out in many small operators. *This book's* graph fuses GELU alone and computes the last layer for
-# one token; *this book's, all tokens* is the same without the second. (It also adds the tables of positions and of
+# [int8](glossary.md#int8). Here each is measured alone. The row *all but these four* is level *all* without them, and
+# each row with a plus adds one of them to it. The paper's recipe is tried twice: as it works with today's versions,
+# which no longer find the number of heads by themselves, and with that number given. Both, and *+ attention*, begin
+# with the graph that PyTorch's older exporter writes. The library knows the patterns of that graph, which has many more
+# and smaller operators. *This book's* graph fuses GELU alone and computes the last layer for one token; *this book's,
+# all tokens* also fuses GELU alone, but computes the whole last layer. (It also adds the tables of positions and of
 # token types beforehand, which saves a look-up.)
 #
-# A remark for your own service: since version 1.29 ONNX Runtime sends facts about the models and graphs that it
-# runs to its makers. This book never lets it, by setting `ORT_DISABLE_TELEMETRY=1` before it is loaded, and so
-# should you.
+# A remark for your own service: since version 1.29 ONNX Runtime sends facts about the models and graphs that it runs to
+# its makers. This book prevents that by setting `ORT_DISABLE_TELEMETRY=1` before it is loaded, and so should you.
 
 # %%
 first_token_model = first_token.FirstTokenClassifier(model)
@@ -300,14 +301,14 @@ if beside:
 #   in fp32, may be one and the same graph. Their difference is the noise of this machine; smaller differences between
 #   other rows mean nothing.
 # - **Fewer operators are not always faster.** Look at *+ skip-LayerNorm*: it has fewer operators than *all but these
-#   four*. Where it is slower, the fused operator is a poor one on this processor. Level *all*, which most people use,
-#   contains it, because it pays elsewhere, on GPUs for example.
+#   four*. Where it is slower, the fused operator is badly written for this processor. Level *all*, which most people
+#   use, contains it, because it pays elsewhere, on GPUs for example.
 # - **The first token is what pays.** Compare *this book's* with *this book's, all tokens*: the same fusions, less
 #   work. The gain can exceed the prediction, because the operators between the products also have fewer rows. It
 #   can fall short of it, because what is not counted, such as the embeddings and the calls, stays.
-# - **Why does this book's graph not fuse attention**, if *+ attention* is ahead of *all but these four*? The library
-#   fuses it only where all layers have the same heads, which pruned layers need not have, and its operator always
-#   computes all tokens.
+# - **Why does this book's graph not fuse attention**, even where *+ attention* is ahead of *all but these four* here or
+#   in a kept run? The library fuses it only where all layers have the same heads, which pruned layers need not have,
+#   and its operator always computes all tokens.
 # - All fp32 rows keep every label, as they must. In eight bits all rows share the same rounding, so they lose about the
 #   same.
 #
@@ -315,9 +316,9 @@ if beside:
 # *all* of the same run. A fusion that helps on one of them need not help on the other: measure on the processor that
 # will serve. (The rows *this book's* of a kept run are the graphs of its day.)
 #
-# So fusing is no gain in itself: a fused operator is as good as its code for this processor. Where does the time go in
-# each graph? The profiler of the engine tells, operator by operator. It adds a little to each, so compare shares and
-# not sums.
+# So fusing is no gain in itself: what counts is how well the fused operator is written for this processor. Where does
+# the time go in each graph? The profiler of the engine tells, operator by operator. It adds a little to each, so
+# compare shares and not sums.
 
 # %%
 profiles = {
@@ -330,19 +331,20 @@ drawn = dict(zip(("the paper's graph", "this book's graph"), profiles.values(), 
 bench.figure(figures.operators(drawn, caption), "operators")
 
 # %% [markdown]
-# Each pair of bars is one kind of operator, in the two graphs. The kinds near the top take most of the time. What
-# the first token saves is seen in *int8 products*. What a fusion changes is seen in *LayerNorm* and *activation*:
-# where the fused LayerNorm is the longer bar, it is the poor operator of above. A fused attention multiplies in
-# eight bits and counts there too. This book's graph does not fuse it, so it has bars of its own for *attention*,
-# *moving data* and *fp32 products*; the last also hold the keys and values of the last layer, which stay in fp32.
-# So the title may name a saving that is larger than the whole difference: other kinds take more.
+# Each pair of bars is one kind of operator, in the two graphs. The kinds near the top take most of the time. What the
+# first token saves is seen in *int8 products*. What a fusion changes is seen in *LayerNorm* and *activation*: where the
+# fused LayerNorm is the longer bar, it is the badly written operator of above. A fused attention multiplies in eight
+# bits and counts there too. This book's graph does not fuse it, so it has bars of its own for *attention*, *moving
+# data* and *fp32 products*; the last also hold the keys and values of the last layer, which stay in fp32. So the saving
+# in the title may be larger than the difference of the whole graphs: it is partly lost again in other kinds of
+# operators.
 #
 # ## 6.4 Check: a trap, the heads a model had before pruning
 #
-# The library that fuses attention must know the number of heads. Told a wrong number, it obeys without an error.
-# How can that happen? Take the student, cut every second head, and fuse with the numbers in its old configuration,
-# as one does who forgets to change them. The columns of the matrices are then cut into too many heads, each of them
-# half as wide. All shapes still fit, so nothing fails:
+# The library that fuses attention must know the number of heads. If it is told a wrong number, it obeys without an
+# error. How can that happen? Take the student, cut every second head, and fuse with the numbers in its old
+# configuration, as one does who forgets to change them. The columns of the matrices are then cut into too many heads,
+# each of them half as wide. All shapes still fit, so nothing fails:
 
 # %%
 student = bench.load("student")
@@ -384,8 +386,8 @@ Markdown(f"*{refused or 'nothing'}*")
 # %% [markdown]
 # ## 6.5 Do it: the file that is served
 #
-# What is served is the graph for the first token, in the integers that chapter 5 chose. One file serves any batch and
-# any length.
+# What is served is the graph for the first token, rounded by the recipe that chapter 5 chose. One file serves any batch
+# and any length.
 
 # %%
 train = bench.texts("train", final, limit=n_train)
@@ -398,8 +400,8 @@ bench.table([{"file": name, "MB": path.stat().st_size / 1e6} for name, path in s
 
 # %% [markdown]
 # The two files hold the same model, so they are about equally large: the first token saves time and hardly any memory.
-# Keys and values of the last layer stay in fp32 in the second file, since there they meet one row and rounding it would
-# cost more than it saves.
+# In the second file the matrices of keys and values of the last layer stay in fp32: they are multiplied with one row
+# only, and rounding that row would cost more than it saves.
 #
 # How near are its products to what the engine can do? A processor is limited in two ways: by how fast it computes, and
 # by how fast memory brings the numbers. The [roofline](glossary.md#roofline) puts both into one line
@@ -431,20 +433,20 @@ bench.facts["int8_products"] = rows
 display.table(ceiling.shown(rows))
 
 # %% [markdown]
-# *G* stands for billions of operations, and *best rate* is that of the fastest product with so many threads. *Share
-# of the best* is the rate of this request over that: where it is low, better products could help. *Share of the
-# request* is how much of the request's time that concerns. A best rate that hardly grows with the second thread
-# says that even larger products gain little from it here. With two threads the first share is usually lower: the
-# products are so small that waking a second thread costs as much as it brings. Chapter 7 draws the conclusion and
-# gives each request one thread.
+# *G* stands for billions of operations, and *best rate* is that of the fastest product with so many threads. *Share of
+# the best* is the rate of this request over that: where it is low, better products could help. *Share of the request*
+# is how much of the request's time that concerns. Compare the two rows. Where *best rate* hardly grows with the second
+# thread, even larger products gain little from it here. Where *G a second* hardly grows, the products of one request
+# are so small that waking a second thread costs about as much as it brings. Chapter 7 therefore tries what happens if
+# each request gets one thread.
 #
-# ## 6.6 Heads with a loop: WiC
+# ## 6.6 A classifier with a loop: WiC
 #
 # Some classifiers do not read the first token. The task [WiC](https://arxiv.org/abs/1808.09121) asks whether a word
-# means the same in two sentences; its head reads these words, wherever they stand. FastFormers could not export
-# that model, because the words were taken out in a Python loop, and a graph has no Python in it. Written with
-# tensor operations the same head exports without trouble: a mask for each word, and the largest value under it.
-# This book serves its model of WiC in this way.
+# means the same in two sentences; its classifier reads these words, wherever they stand. FastFormers could not export
+# that model, because the words were taken out in a Python loop, and a graph has no Python in it. Written with tensor
+# operations, a mask for each word and the largest value under it, the same classifier exports without trouble. This
+# book serves its model of WiC in this way.
 
 # %% tags=["hide-input"]
 display.source(encoder.read_words)
@@ -452,28 +454,30 @@ display.source(encoder.read_words)
 # %% [markdown]
 # ## 6.7 Measure: engines, by one call
 #
-# Three engines get the same model, with the last layer for the first token, through one function and with the same
-# threads: PyTorch, ONNX Runtime in fp32, and ONNX Runtime in int8. *This book's file* is the file of 6.5. It has
-# the recipe that chapter 5 chose, while *onnxruntime int8* always has the recipe *dynamic*; where chapter 5 chose
-# that one, the two are the same. Where OpenVINO is installed it gets the whole graph too, and makes its own int8 of
-# the graph for the first token. In fp32 the logits have to be those of the model. In eight bits the labels are
-# counted, and the column *answers* says which of them may be served.
+# The engines of `engines_tried` get the same model, with the last layer for the first token, through one function and
+# with the same threads. In the default run these are PyTorch, ONNX Runtime in fp32, and ONNX Runtime in int8. *This
+# book's file* is the file of 6.5. It is rounded by the recipe that chapter 5 chose, while *onnxruntime int8* always
+# takes the recipe *dynamic*. Where chapter 5 chose that one, the two are the same, and the difference of their times is
+# noise. Where OpenVINO is installed it gets the whole graph too, and makes its own int8 of the graph for the first
+# token. In fp32 the logits have to be those of the model. In eight bits the labels are counted, and the column
+# *answers* says which of them may be served.
 #
-# **And all the others?** There are more engines for a processor, and each has its friends. A fair comparison gives
-# all of them the same model, requests and threads, in the same interleaved rounds, and each of them its own best
-# settings. That needs packages that the book does not need otherwise, and some minutes. So it is a command of its
-# own, which reads a finished run, and the last tables below show what it found in a kept run:
+# **And all the others?** There are more engines for a processor. A fair comparison gives all of them the same model,
+# requests and threads, in the same interleaved rounds, and each of them its own best settings. That takes some minutes,
+# and packages that the book does not need otherwise. So it is a command of its own, which reads a finished run. The
+# last tables below show what it found in a kept run, if one is kept:
 #
 # - **CTranslate2** brings its own int8. It only holds models whose heads share the whole hidden width. Pruned heads do
 #   not, so it gets the student as it was before pruning; a row of ONNX Runtime with that same student stands beside it.
 # - **ExecuTorch**, with the products of XNNPACK, compiles a PyTorch model beforehand, in dynamic int8.
-# - **torch.compile** makes a program of the model, with weights as constants and products tuned for this machine.
+# - **torch.compile** translates the model into a program, with the weights as constants and products tuned for this
+#   machine.
 # - **OpenVINO** gets this book's graph, in fp32 and in its own int8, and both in bf16 too where the processor
 #   multiplies that.
 # - **All by default** is what a user gets who exports the teacher, calls the library's int8 with nothing set, and
 #   serves the result.
 #
-# Each is timed in the run's batches and one request after another, and counts with what is faster for it. Before
+# Each is timed twice, in the run's batches and one request after another, and the faster of the two counts. Before
 # that, its labels are compared with those of its model.
 
 # %%
@@ -504,10 +508,10 @@ if not peers and "B" in kept_runs:
 show(Markdown(peers_table.markdown(peers_table.kept("docs-cpu"), f"{run} --size {size}")))
 
 # %% [markdown]
-# Compare [p50 and p95](glossary.md#p50-and-p95) of each engine: where the p95 is several times the p50 the engine is
-# irregular, and users feel the p95. *Load, s*, the seconds to load or compile, is paid once for each process; it
-# matters where a service starts often. Where the table of a kept run stands below, it is on another processor: compare
-# its rows with each other and not with the first table.
+# Compare [p50 and p95](glossary.md#p50-and-p95) of each engine: where the p95 is several times the p50, some requests
+# wait much longer than most, and users notice these. *Load, s*, the seconds to load or compile, is paid once for each
+# process; it matters where a service starts often. Where the table of a kept run stands below the first one, it comes
+# from another processor: compare its rows with each other and not with the first table.
 #
 # If a race of all engines is kept, its table comes next, the fastest first; otherwise there is only the command that
 # runs one. *Times this book's* compares the requests per second of a way with those of this book's file, on the same
@@ -522,10 +526,10 @@ show(Markdown(peers_table.markdown(peers_table.kept("docs-cpu"), f"{run} --size 
 # batch saves the overhead of calls and costs [padding](glossary.md#padding), of which batches sorted by length have
 # little. Two further ways are compared with it:
 #
-# - *Pack* several short requests into one row, with a mask that keeps them apart
-#   ([Krell et al.](https://arxiv.org/abs/2107.02027)). There is no padding, but attention computes pairs of tokens
-#   of different requests, and the mask then throws them away. A packed row has a first token for each of its
-#   requests, and the graph for the first token computes one in a row; so packing is compared with the whole graph.
+# - *Pack* several short requests into one row, with a mask that keeps them apart ([Krell et
+#   al.](https://arxiv.org/abs/2107.02027)). There is hardly any padding, but attention computes pairs of tokens of
+#   different requests, and the mask then throws them away. A packed row has a first token for each of its requests, but
+#   the graph for the first token computes only one for each row. So packing is compared with the whole graph.
 # - Give the engine *a graph for each length*, so that it knows every shape beforehand and can plan its memory.
 
 # %% tags=["hide-input"]
@@ -592,16 +596,16 @@ Markdown(
 
 # %% [markdown]
 # One request at a time has the lower [latency](glossary.md#latency), and a batch usually the higher
-# [throughput](glossary.md#throughput): the *p50* of a batch is the time until all of it is answered. The sentence
-# explains the packed rows: sorted batches had hardly any padding left to save, and packing pays for its pairs of
-# unrelated tokens. A graph for each length would help an engine that plans by shape. ONNX Runtime gains little by
-# it, and many loaded graphs compete for the caches.
+# [throughput](glossary.md#throughput): the *p50* of a batch is the time until all of it is answered. The sentence says
+# what packing can save and what it costs: the padding that is left in sorted batches, and the pairs of unrelated
+# tokens. A graph for each length helps an engine that plans its work by shape. Where it is no faster here, ONNX Runtime
+# has no use for the known length, and the many loaded graphs compete for the caches.
 #
 # ## 6.9 The rung
 #
 # Chapter 5's file and this chapter's file answer the same requests, in the same rounds and in the batches that chapter
-# 2 found best, in the default run by a [token budget](glossary.md#token-budget). Only the graph differs, so the step is
-# what the first token brings.
+# 2 found best, in the default run by a [token budget](glossary.md#token-budget). Only the graph differs, so this step
+# on the ladder is what computing the last layer for one token brings.
 
 # %%
 plan = bench.best_plan(busy.lengths)
@@ -615,10 +619,10 @@ final_race = bench.compare_at_once(
 
 
 # %% [markdown]
-# Accuracy is measured on all of test, in the very batches that are served, because with dynamic ranges an answer may
-# depend on them. The rule is asked on [dev](glossary.md#dev-and-test) as ever. This file is the form in which chapters 4
-# and 5 asked it already, so the share should be the one that you saw there. If it does not keep `min_retention` of the
-# teacher's score after all, chapter 5's file goes on.
+# Accuracy is measured on all of test, in the very batches that are served, because with dynamic ranges (5.7) an answer
+# may depend on them. The rule is asked on [dev](glossary.md#dev-and-test) as ever. This file is the form in which
+# chapters 4 and 5 asked it already, so the share should be the one that you saw there. If it does not keep
+# `min_retention` of the teacher's score after all, chapter 5's file goes on.
 
 
 # %%
@@ -662,36 +666,36 @@ show(bench.rungs_table())
 # %% [markdown]
 # The table has one row, because this chapter adds one rung; its own step is in the sentence above. It need not be the
 # gain that 6.3 measured one request at a time. In batches the layers before the last one take another share of the
-# time, and nothing was dropped from them.
+# time, and in them nothing is saved.
 #
 # ## 6.10 What it cost
 #
-# In fp32 nothing: the last layer for one token is exact. In eight bits two graphs round at different places, so a
-# few labels come out differently, some for the better and some for the worse. A model that keeps the rule only just
-# could then miss it by chance, and that is why the rule has been asked of this very form since chapter 4. What it
-# costs is care, since a graph that is fused wrongly answers without an error. And the file serves classification
-# alone: whoever wants the states of all tokens has to export the whole graph.
+# In fp32 nothing: the last layer for one token is exact. In eight bits two graphs round at different places, so a few
+# labels come out differently, some for the better and some for the worse. A model that only just keeps the rule could
+# then miss it by chance. That is why the rule has been asked of this very form since chapter 4. The cost is care: a
+# wrongly fused graph answers without an error. And this file can only classify: whoever wants the states of all tokens
+# has to export the whole graph.
 #
 # ## 6.11 When it does not pay
 #
 # - **Deep models** gain little from computing the last layer for one token; 6.2 says how little.
-# - **A head that reads every token** (tagging, mean pooling, the words of 6.6) needs the last layer whole.
+# - **A classifier that reads every token** (tagging, mean pooling, the words of 6.6) needs the last layer whole.
 # - **Fusions** whose operator is slower than those it replaces; 6.3 shows which ones on this processor.
-# - **Packing** saves padding that sorted batches have saved already, and lets attention compute pairs that nobody
-#   needs.
+# - **Packing** saves padding that sorted batches have mostly saved already, and lets attention compute pairs that
+#   nobody needs.
 #
 # **Summary.** Choose the graph by measuring it on the processor that serves, and check its answers before you time it.
-# The largest gain is not a fusion: it is the work that nobody reads.
+# Look for work whose result nobody reads before you look for fusions.
 #
 # **Next:** [chapter 7](07_serving.ipynb) divides the cores among several copies of this file, and lets requests arrive
 # when they like.
 #
 # ## 6.12 Exercises
 #
-# **Exercise 1: how deep may the model be?** Predict what computing the last layer for one token brings for the layers
-# of this run's model, if there were one, two, three, six or twelve of them. Then try a student of four layers (it
-# trains for some minutes): `make book SET='students_tried=["4x384@1,3,4,6","teacher"]'`, and read the tables of 6.2 and
-# 6.3.
+# **Exercise 1: how deep may the model be?** Predict what computing the last layer for one token brings, if the model
+# had one, two, three, six or twelve layers, each like the first layer of this run's model. Then try a student of four
+# layers (it trains for some minutes): `make book SET='students_tried=["4x384@1,3,4,6","teacher"]'`, and read the tables
+# of 6.2 and 6.3.
 
 # %% tags=["answer"]
 rows = []
@@ -702,13 +706,14 @@ for count in (1, 2, 3, 6, 12):
 show(display.table(rows))
 found = f"{work[final]['predicted speed-up']:.2f} predicted, {over_all_tokens['int8']:.2f} measured"
 Markdown(
-    f"With one layer nearly all of it is dropped; with depth the gain vanishes. This run's model, in int8: {found}."
+    f"With one layer nearly all the work is dropped; with many layers the gain vanishes. "
+    f"This run's model, whose layers need not be alike: {found} in int8."
 )
 
 # %% [markdown]
-# **Exercise 2: memory or processor?** Use the roofline to predict from how many tokens on an int8 product of 384 by
-# 1,536 is limited by the processor. Compare with the rates that chapter 5 measured; for more points:
-# `make book SET="product_tokens=[1,2,4,8,16,32,64,128,256]"`.
+# **Exercise 2: memory or processor?** Use the roofline to predict how many tokens it takes until an int8 product of 384
+# by 1,536 is limited by the processor and not by memory. Compare with the rates that chapter 5 measured; for more
+# points: `make book SET="product_tokens=[1,2,4,8,16,32,64,128,256]"`.
 
 # %% tags=["answer"]
 bandwidth = bench.facts_of("01_baseline")["ceiling"]["memory_gb_per_s"]
@@ -722,9 +727,8 @@ Markdown(
 )
 
 # %% [markdown]
-# **Exercise 3: longer rows.** Predict what happens to the share of attention that is of use if a packed row holds twice
-# as many tokens, and what happens to the throughput. Then run `make book SET="packed_tokens=512"` and compare the table
-# of 6.8.
+# **Exercise 3: longer rows.** Predict what happens to the useful share of attention, and to the throughput, if a packed
+# row holds twice as many tokens. Then run `make book SET="packed_tokens=512"` and compare the table of 6.8.
 
 # %% tags=["answer"]
 rows = []

@@ -44,8 +44,8 @@ def cascades(
     """
     figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.6), sharex=True)
     sides = (
-        ("without_luck", min_retention, "of the teacher's score, without luck"),
-        ("agreement", min_agreement, "of the whole text's labels"),
+        ("without_luck", min_retention, "kept of the teacher's score, without luck"),
+        ("agreement", min_agreement, "kept of the whole text's labels"),
     )
     for panel, (key, least, words) in zip(panels, sides, strict=True):
         for i, first in enumerate(dict.fromkeys(row["first"] for row in rows)):
@@ -61,7 +61,7 @@ def cascades(
         panel.yaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=1))
     panels[0].legend(fontsize=8)
     what = "the ring is what dev chooses" if chosen else "nothing keeps enough and saves work"
-    title = f"Less reading against what it keeps, on dev: {what}; dashed: what has to be kept"
+    title = f"What less reading keeps, on dev: {what}; dashed: what has to be kept"
     return finish(figure, title, caption)
 
 
@@ -81,7 +81,9 @@ def budget(found: Mapping[str, Any], caption: str = "") -> Figure:
     axes.invert_yaxis()
     most = max(found["parts_ms"].items(), key=lambda part: part[1])
     verdict = "the parts add up" if found["closes"] else "the parts do not add up to the whole"
-    return finish(figure, f"{most[0]} take {percent(most[1] / found['whole_ms'])} of a batch; {verdict}", caption)
+    return finish(
+        figure, f"{percent(most[1] / found['whole_ms'])} of a batch's time goes to: {most[0]}; {verdict}", caption
+    )
 
 
 @styled
@@ -110,7 +112,7 @@ def frontiers(
     if best:
         x, y = ([point[key] for point in best] for key in ("retention", "factor"))
         axes.step([*x, x[-1]], [*y, y[-1]], where="pre", color=PLAIN, lw=1.4, zorder=1, gid="frontier")
-    axes.set(yscale="log", xlabel="of the teacher's score, on test", ylabel="times the padded reference (log scale)")
+    axes.set(yscale="log", xlabel="kept of the teacher's score, on test", ylabel="times as fast as padded (log scale)")
     axes.xaxis.set_major_formatter(ticker.PercentFormatter(1))
     axes.yaxis.set_major_formatter(TIMES)
     if shown or paper:

@@ -38,7 +38,7 @@ def test_rows_get_plain_heads_and_the_digits_that_count():
 def test_an_interval_takes_one_column():
     (row,) = tables.plain([COMPARED])
     assert row["95 % interval"] == "-0.7 to +1.6" and row["difference (points)"] == "+0.4"
-    assert "to" not in row and list(row)[-1] == "searched is"
+    assert "to" not in row and list(row)[-1] == "the searched one is"
 
 
 def test_what_was_measured_nowhere_has_no_column_and_one_missing_cell_is_empty():
