@@ -105,7 +105,8 @@ bench = Bench.open("08_beyond", globals())
 # *threshold* decides. Of a pair the second text is cut, because half a question cannot be answered; the first text is
 # cut as well only where it would take more than half of the $k$ tokens.
 #
-# Nothing is trained for this, and nothing new is served: it is the file of chapter 7, with its instances and its batches.
+# Nothing is trained for this, and no new model is served: it is the file of chapter 7, with its instances and its
+# batches.
 
 # %% tags=["hide-input"]
 served_file = bench.facts_of("07_serving")["served"]
@@ -290,13 +291,7 @@ NOT_SERVED = (
 )
 labels_told = f"{labels_kept:.1%} (predicted {predicted_agreement:.1%})"
 rows = [{"": "texts read again", "dev": f"{chosen['sent']:.1%}", "test": f"{again.mean():.1%}"}]
-rows.append(
-    {
-        "": "same label as from the whole text",
-        "dev": f"{chosen['agreement']:.1%}",
-        "test": labels_told,
-    }
-)
+rows.append({"": "labels kept", "dev": f"{chosen['agreement']:.1%}", "test": labels_told})
 for name, share in ("kept of the teacher's score", kept), ("the same, the model alone", of_whole):
     rows.append({"": name} | {split: share[split].words for split in split_names})
 show(bench.table(rows if bench.teacher_is_clear else rows[:2]))
@@ -308,12 +303,13 @@ Markdown(verdict or "*The teacher is not clear of the floors, so no share of its
 # says how good the system is. The last line is the model without a cascade: only the distance to *that* line is the
 # cascade's doing.
 #
-# Compare the two columns. The share of labels on dev, and the one that is predicted for test, are put together from the
-# two readings of 8.2. The one measured on test counts the answers of the cascade itself. There the second readings
-# stand in other batches, and in eight bits with ranges of the batch (5.7) that alone changes a few labels. How many of
-# the changed labels were *right* is a matter of few texts, so dev may promise what test does not keep: on the embedded
-# task the two come from different source files. If you serve such a system, ask for a stricter `min_agreement` or for a
-# longer first reading. The table of 8.5 and the frontier of 8.9 show what either costs.
+# Compare the two columns. *Labels kept* are those of the whole text. Their share on dev, and the one that is predicted
+# for test, are put together from the two readings of 8.2. The one measured on test counts the answers of the cascade
+# itself. There the second readings stand in other batches, and in eight bits with ranges of the batch (5.7) that alone
+# changes a few labels. How many of the changed labels were *right* is a matter of few texts, so dev may promise what
+# test does not keep: on the embedded task the two come from different source files. If you serve such a system, ask for
+# a stricter `min_agreement` or for a longer first reading. The table of 8.5 and the frontier of 8.9 show what either
+# costs.
 #
 # ## 8.5 Measure: the served model and the systems, side by side
 #
@@ -384,9 +380,9 @@ alone.table(over=below)
 # ## 8.6 When traffic drifts
 #
 # The share that is sent on was measured on texts like those of dev. If other texts arrive, nothing fails visibly: the
-# system becomes slower, or loses accuracy, or both. Here the same cascade answers the short, the middle and the long
-# texts alone. Short texts are hardly cut, so there is nothing to save; of long ones a first reading sees the smallest
-# part.
+# system just becomes slower, or less accurate, or both. Here the same cascade answers the short, the middle and the
+# long texts alone. Short texts are hardly cut, so there is nothing to save; of long ones a first reading sees the
+# smallest part.
 
 # %% tags=["hide-input"]
 drift = thresholds.by_length(
@@ -410,9 +406,9 @@ bench.table(
 )
 
 # %% [markdown]
-# If you serve a cascade, watch one number: the share that is sent on. It needs no labels. When it leaves the range that
-# it had on dev, the promise has to be measured anew. *All hard* in 8.5 says how slow it becomes at most, on texts of
-# those lengths.
+# If you serve a cascade, watch one number: the share that is sent on. It needs no labels. When it drifts away from its
+# value on dev, speed and accuracy have to be measured anew. *All hard* in 8.5 says how slow it becomes at most, on
+# texts of those lengths.
 #
 # ## 8.7 A cheap front: words and static embeddings
 #
@@ -500,7 +496,7 @@ Markdown(
 # From text a cascade can gain less than from token ids. It saves work of the model and none of the tokenizer, which
 # reads the whole text before it is known whether the first tokens are enough.
 #
-# ## 8.9 How fast at how much kept
+# ## 8.9 How fast, for which share of the teacher's score
 #
 # The [frontier](glossary.md#frontier) names, for each share of the teacher's score, the fastest way to serve that keeps
 # at least that share **on test**. It only describes what was measured; the choices were made on dev. All factors are
@@ -585,10 +581,10 @@ bench.table(rows, keep="same_cut")
 # And integer products can be faster than that by as much as their instructions do more (5.2). Both are limits for the
 # *products alone*. The fp32 peak is measured here again, since the machine may have changed since chapter 1.
 #
-# Where is the rest? The *budget* takes one batch apart, as it is served: ONNX Runtime's own profile of its operators,
-# the call itself, and the padding. A budget is *closed* if its parts add up to the whole; otherwise it explains
-# nothing. So their sum is compared with the time of the batch without a profiler. (The profiler adds a little to each
-# operator: that is why *not explained* can be negative.)
+# Where does the rest of the time go? The *budget* takes one batch apart, as it is served: ONNX Runtime's own profile of
+# its operators, the call itself, and the padding. A budget is *closed* if its parts add up to the whole; otherwise it
+# explains nothing. So their sum is compared with the time of the batch without a profiler. (The profiler adds a little
+# to each operator: that is why *not explained* can be negative.)
 
 # %%
 peaks = [bench.facts_of("01_baseline")["ceiling"]["fp32_gflop_per_s"]]

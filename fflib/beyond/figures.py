@@ -44,8 +44,8 @@ def cascades(
     """
     figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.6), sharex=True)
     sides = (
-        ("without_luck", min_retention, "kept of the teacher's score, without luck"),
-        ("agreement", min_agreement, "kept of the whole text's labels"),
+        ("without_luck", min_retention, "kept of the teacher's score,\nwithout luck"),
+        ("agreement", min_agreement, "kept of the labels\nthat the whole text gets"),
     )
     for panel, (key, least, words) in zip(panels, sides, strict=True):
         for i, first in enumerate(dict.fromkeys(row["first"] for row in rows)):

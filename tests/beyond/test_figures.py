@@ -31,7 +31,7 @@ def test_the_budget_shows_what_is_left(whole, says):
     figure = checked(figures.budget({"parts_ms": PARTS, "whole_ms": whole, "sum_ms": 2.6, "closes": closes}, "here"))
     widths = [bar.get_width() for bar in figure.axes[0].patches]
     assert widths == pytest.approx([2.0, 0.5, 0.1, whole - 2.6]) and says in texts(figure)
-    assert "Products of tokens and weights take" in texts(figure), "what is not explained is no part"
+    assert "time goes to: products of tokens and weights" in texts(figure), "what is not explained is no part"
 
 
 def test_the_frontier_holds_every_kind_of_point_and_leaves_out_what_keeps_little():
