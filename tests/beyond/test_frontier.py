@@ -41,6 +41,7 @@ def test_for_each_level_the_fastest_model_and_the_fastest_of_all():
     assert [row["model"] for row in rows] == ["fast", "fast", "small", None]
     assert [row["all"] for row in rows] == ["floor: words", "system: faster", "small", None]
     assert rows[1]["all, times padded"] == 80 and rows[3]["all, times padded"] is None
+    assert [*rows[0]] == [*frontier.HEADS] and len({*frontier.HEADS.values()}) == len(frontier.HEADS)
 
 
 def test_the_steps_leave_out_what_is_beaten():
