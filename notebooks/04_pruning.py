@@ -590,8 +590,9 @@ bench.table(tables.plain(rows))
 # from the tuned cut, and may learn in two stages, [hidden states](glossary.md#hidden-state) first and answers second, as
 # the student did in chapter 3. The parameter `retrain_epochs` says how long each lasts; 0 leaves a stage out, as the
 # default run does with the first. (The student that comes with the book learned for long, and matching its hidden states
-# anew on fewer texts undoes some of that.) With `retrain_rounds` above 1 the parts go gradually: each round removes a
-# share, chooses anew among what is left, and trains.
+# anew on fewer texts undoes some of that. It was also [taught to be cut](03_distillation.ipynb): in every step a part of
+# its least important heads and neurons was left out, so that a cut need not hurt it much.) With `retrain_rounds` above 1
+# the parts go gradually: each round removes a share, chooses anew among what is left, and trains.
 #
 # (FastFormers' code also replaces the activation function GELU by the cheaper ReLU when it saves a pruned model. Here the
 # activation stays, so that only the shape changes; [chapter 3](03_distillation.ipynb) tries ReLU on a student.)
@@ -887,6 +888,8 @@ bench.table(tables.plain(bench.facts["flatter"]))
 #
 # Every step of the training runs all sizes, so it costs several times as much as training one of them. The default run
 # therefore leaves it out. Where the parameters `elastic_widths` and `elastic_depths` name sizes, it is measured here.
+# (The student that comes with the book was taught in this spirit, but for widths drawn at random: the shape that a search
+# will want is not known beforehand.)
 
 # %%
 is_elastic = bool(elastic_widths and elastic_depths)
