@@ -88,7 +88,10 @@ def test_the_command_leaves_a_file_and_its_record(tmp_path, monkeypatch):
     file = shipped.make()
     record = shipped.record_of(file)
     assert [step for step, _ in record["history"]["dev_score"]][-1] == 4 + 3 * 2 + 2  # of 16, 8 and 8 texts
-    assert set(record["scores"]) == {"as trained", "as cut", "as kept"}
+    scores = record["scores"]
+    assert set(scores) == {"as trained", "as cut", "as tuned", "as kept"}
+    assert scores["as kept"]["dev"] == max(scores["as cut"]["dev"], scores["as tuned"]["dev"])
+    assert sorted(path.suffix for path in (tmp_path / "kept").iterdir()) == [".json", ".safetensors"]
     model, _ = shipped.take(file, "some/model", DOCS, tmp_path / "teacher", make_tokenizer())
     texts = splits.tokenize(splits.text_split("docs", "test", pairs, gold), make_tokenizer(), DOCS.max_length)
     assert metrics.score(DOCS, training.predict(model, texts), gold) == record["scores"]["as kept"]["test"]
