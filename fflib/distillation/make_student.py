@@ -1,7 +1,6 @@
 """Make a student that comes with the book: taught on many texts, for longer than a reader waits.
 
-    python -m fflib.distillation.make_student 3x384@2,4,6        makes it anew, with its record (43 minutes, two cores)
-    python -m fflib.distillation.make_student 2x384@3,6
+    python -m fflib.distillation.make_student 2x384@3,6        makes it anew, with its record (80 minutes, two cores)
 
 It learns from the teacher that comes with the book (`model.shipped`) alone, never from labels, and is kept as
 `shipped_student` reads it.
@@ -44,8 +43,7 @@ class Way:
     rank: int
 
 
-# The files are of one size: fewer layers, more rank.
-WAYS = {"3x384@2,4,6": Way(2, 1, 64), "2x384@3,6": Way(2, 2, 96)}
+WAYS = {"2x384@3,6": Way(answer_epochs=2, balanced_epochs=2, rank=96)}
 N_IMPORTANCE = 512  # of the balanced texts: which heads and neurons are the least important
 _RECIPE = training.Recipe(epochs=1, batch_size=32, warmup=0.06, dropout=0.0, freeze_words=True, evaluations_per_epoch=2)
 INSIDE = DistillationStage(
