@@ -93,4 +93,4 @@ def table(
 def _cell(value: Any, decimals: int) -> str:
     if isinstance(value, float):
         return "" if pd.isna(value) else f"{value:,.{decimals}f}"
-    return "" if value is None else str(value)
+    return "" if value is None else str(value).replace("|", "\\|")  # as a reader's label may have it: no further cell

@@ -67,3 +67,8 @@ def test_several_functions_are_shown_one_after_the_other():
 def test_a_table_leaves_empty_what_was_not_measured():
     shown = display.table([{"a": 1.234, "b": None, "c": float("nan"), "d": 7}]).data
     assert "1.23" in shown and "None" not in shown and "nan" not in shown and "| 7" in shown
+
+
+def test_a_bar_in_a_label_begins_no_further_cell():
+    rows = display.table([{"floor": "always a|b", "score": 0.5}]).data.splitlines()
+    assert rows[-1].replace(r"\|", "").count("|") == rows[0].count("|") == 3

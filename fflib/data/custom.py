@@ -15,6 +15,7 @@ that the hub publishes is taken as it is. What can be wrong with a file is ``own
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -29,6 +30,7 @@ from fflib.files import InputError, check_known, content_hash, resolve
 KEYS = ("file", "hub", "config", "text", "label", "labels", "test_file", "apart_by", "max_length", "metric")
 KEYS += ("encoding", "quotes")
 OWN_METRICS = ("accuracy", "macro F1", "matthews")  # of `metrics.METRICS`: the others ask for questions with answers
+SLIP = 0.74  # as alike as no parameter of a chapter is to one of KEYS
 MIN_LENGTH, MAX_LENGTH = text_lengths.LEAST, text_lengths.MOST
 
 
@@ -132,6 +134,7 @@ def _values(path: Path) -> dict[str, Any]:
     if not isinstance(found or {}, dict):
         raise InputError(f"{path.name} must hold lines of the form 'name: value'")
     values = {key: value for key, value in (found or {}).items() if key in (*KEYS, "teacher")}
+    _check_spelling(path.name, found or {})
     if values.get("labels") is not None:  # as they stand there: YAML makes truths of yes and no, and 8 of 010
         values["labels"] = text_files.read_yaml_as_written(path)["labels"]
     for name in ("text", "label"):
@@ -143,6 +146,15 @@ def _values(path: Path) -> dict[str, Any]:
         raise InputError(f"{path.name}: a data set on the hub brings its own test split; take 'test_file' out")
     _check_kinds(path.name, values)
     return values
+
+
+def _check_spelling(name: str, found: Mapping[Any, Any]) -> None:
+    """Refuse a line that is nearly one about data: a file that is named as a task is seen by nobody else."""
+    for key in map(str, found):
+        if key not in KEYS and (close := difflib.get_close_matches(key.lower(), KEYS, 1, SLIP)):
+            raise InputError(f"{name} has a line '{key}', which counts for nothing; did you mean '{close[0]}'?")
+    if "task" in found and found.keys() & {"file", "hub"}:
+        raise InputError(f"{name} names data of your own and a 'task' as well; take one of these lines out")
 
 
 def _check_kinds(name: str, values: Mapping[str, Any]) -> None:

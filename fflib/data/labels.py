@@ -20,11 +20,14 @@ UNKNOWN, KNOWN = ("-1", "-1.0"), re.compile(r"\d+(\.0)?")  # as libraries write 
 BETWEEN = re.compile(r"(?<=[^\W\d_])[-_](?=[^\W\d_])")  # two words: not_spam, not-spam
 LETTERS = str.maketrans("асеіјѕорхуκονρτυχ", "aceijsopxykovptux")  # Cyrillic and Greek ones that look Latin
 DIGITS = str.maketrans("oil", "011")
+TRUTHS = ({"true", "yes", "1"}, {"false", "no", "0"})  # mixed in one column where it came out of several programs
+LETTER_OF = {"y": "yes", "n": "no", "t": "true", "f": "false"}
 COMMAS = (  # a comma or a point may stand before decimals, and between thousands
     (str.maketrans(",", "."), re.compile(r"[-+]?\d+,\d+")),
     (str.maketrans("", "", ","), re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")),
     (str.maketrans("", "", "."), re.compile(r"[-+]?\d{1,3}(\.\d{3})+")),
 )
+BROKEN = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")  # a line of answers would come apart at it
 LONG = 60  # characters of a label in a message
 EXACT = 2**53  # from here on a float is not every whole number, and far on none at all
 MANY = 12  # of so many classes a message names some
@@ -39,7 +42,9 @@ def label_text(value: Any, listed: Sequence[str] = ()) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, str):
-        return value.strip()
+        if BROKEN.search(text := value.strip()):
+            raise InputError(f"{short(text)!r} has a tab or the end of a line in it; write a class in one line")
+        return text
     if isinstance(value, bool):
         ways = [str(value).lower(), str(value), str(value).upper()]
     elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
@@ -63,6 +68,12 @@ def short(label: str) -> str:
     return label if len(label) <= LONG else f"{label[:LONG]}..."
 
 
+def spelt(label: str, others: Iterable[str]) -> str:
+    """Spell a label out by its code where one of ``others`` looks the same and is not; '' where none does."""
+    same = next((other for other in others if other != label and folded(other) & folded(label)), "")
+    return f"{ascii(short(label))} (there is {ascii(short(same))})" if same else ""
+
+
 def check_not_listed(name: str, column: str, counts: Counter[str]) -> None:
     """Refuse what is hardly a class but would become one: a sign for nothing, or two ways to write the same.
 
@@ -82,8 +93,9 @@ def check_not_listed(name: str, column: str, counts: Counter[str]) -> None:
             f"none; take them out, or list all classes under 'labels' if it is one ({named(sorted(counts))})"
         )
     seen: dict[str, str] = {}
+    truths = _truths(counts)
     for label in counts:
-        for way in folded(label):
+        for way in [truths[label]] if label in truths else folded(label):
             other = seen.setdefault(way, label)
             if other == label:
                 continue
@@ -92,6 +104,17 @@ def check_not_listed(name: str, column: str, counts: Counter[str]) -> None:
                 f"{name}: the {column} {first} and {second} look alike; write them alike, or list both under 'labels' "
                 "if they are two classes"
             )
+
+
+def _truths(labels: Iterable[str]) -> dict[str, str]:
+    """Return what is meant by labels that are truths in more than one spelling: y beside yes, True beside 1."""
+    plain = {label: label.casefold() for label in labels}
+    found = {label: LETTER_OF[word] for label, word in plain.items() if LETTER_OF.get(word) in plain.values()}
+    found |= {label: word for label, word in plain.items() if word in {*found.values()}}
+    words = {label: found.get(label, word) for label, word in plain.items()}
+    if all(any(word in truth for truth in TRUTHS) for word in words.values()):
+        return {label: "yes" if word in TRUTHS[0] else "no" for label, word in words.items()}
+    return found
 
 
 def folded(label: str) -> set[str]:

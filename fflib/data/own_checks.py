@@ -86,6 +86,7 @@ def check_divided(data: OwnData, seen: Seen, moved: Mapping[int, str]) -> None:
             f"{file}: {len(seen.apart):,} rows have only {different}, and equal ones stay together, so that "
             f"{short[0]} would have {inside[short[0]]} rows; {cure}"
         )
+    own_warnings.say_divided(file, data.task, seen, lambda apart: own_splits.split_of(apart, with_test, moved))
 
 
 def check_test(data: OwnData, known: Seen) -> None:
@@ -121,7 +122,8 @@ def _check_labels(data: OwnData, seen: Seen) -> None:
         raise InputError(f"{file}: {column} has {len(labels)} different values; {asked}")
     for name in labels:
         if name not in counts:
-            raise InputError(f"no row of {file} has the {column} {name!r}; correct 'labels': {there}")
+            told = classes.spelt(name, counts)
+            raise InputError(f"no row of {file} has the {column} {told or repr(name)}; correct 'labels': {there}")
     if others := [i for i, label in enumerate(seen.labels) if label not in labels]:
         first, value = seen.places[others[0]], seen.labels[others[0]]
         raise InputError(
@@ -136,7 +138,8 @@ def _check_test_labels(data: OwnData, seen: Seen) -> None:
     known, column, file = data.task.labels, data.task.label_field, data.paths["test"].name
     for place, value in zip(seen.places, seen.labels, strict=True):
         if value not in known:
-            told = f"{column}={classes.short(value)!r} is not among the labels of training, {classes.named(known)}"
+            told = classes.spelt(value, known) or repr(classes.short(value))
+            told = f"{column}={told} is not among the labels of training, {classes.named(known)}"
             raise InputError(f"{place}: {told}; correct it")
     if len(seen.labels) < (least := own_splits.LEAST["test"]):
         raise InputError(f"{file} has {len(seen.labels)} rows, at least {least} are needed; label more")
@@ -156,8 +159,12 @@ def _check_test_rows(data: OwnData, seen: Seen, known: Seen) -> None:
             if value in both:
                 told = f"{column}={classes.short(value)!r} stands in {train.name} too"
                 raise InputError(f"{place}: {told}; no two splits may share one")
-    texts = set(known.texts)
-    copies = [place for place, each in zip(seen.places, seen.texts, strict=True) if each in texts]
+    texts = {tuple(map(own_splits.alike, each)) for each in known.texts}
+    copies = [
+        place
+        for place, each in zip(seen.places, seen.texts, strict=True)
+        if tuple(map(own_splits.alike, each)) in texts
+    ]
     if len(copies) == len(seen.texts):
         raise InputError(f"all rows of {test.name} stand in {train.name} too; name a test_file of other texts, or none")
     if copies:

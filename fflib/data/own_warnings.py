@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from fflib.data import garbled
+from fflib.data import garbled, own_splits
 from fflib.data import labels as classes
 from fflib.data.task import Task
 
@@ -22,6 +24,25 @@ def say(file: str, task: Task, seen: Seen) -> None:
     _say_numbers(file, task, seen)
     _say_contradictions(file, task, seen)
     _say_garbled(file, seen)
+
+
+def say_divided(file: str, task: Task, seen: Seen, split_of: Callable[[Any], str]) -> None:
+    """Warn of rows that have to stay together and are much of the file, and of a split that lacks a class."""
+    inside = [split_of(apart) for apart in seen.apart]
+    counts = Counter(inside)
+    value, many = Counter(seen.apart).most_common(1)[0]
+    if many > own_splits.MUCH * len(inside):
+        which = f"have the {task.apart_by} {classes.short(value)!r}" if task.apart_by else "are copies of one text"
+        sizes = " and ".join(f"{split} has {counts[split]:,}" for split in ("dev", "test") if counts[split])
+        warn(
+            f"{many:,} of {len(inside):,} rows of {file} {which}, so all of them are in {split_of(value)}: "
+            f"{sizes} rows in all"
+        )
+    for split in ("dev", "test") if counts["test"] else ("dev",):
+        there = {label for label, place in zip(seen.labels, inside, strict=True) if place == split}
+        if lacking := sorted({*seen.labels} - there):
+            cure = "nothing is reported of it" if split == "test" else "no choice looks at it"
+            warn(f"no row of {split} has the {task.label_field} {classes.named(lacking)}: {cure}")
 
 
 def warn(sentence: str) -> None:

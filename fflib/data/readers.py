@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from fflib.files import InputError
 
 __all__ = ["Form", "Placed", "is_blank", "is_nothing", "read_json_lines", "read_records"]
 
+ENDS = re.compile(r"\r*\n|\r")  # of lines; JSON spells a carriage return within a text otherwise
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson")
 CURES = {
     ".json": "write one object on each line, as pandas does with lines=True, and call it .jsonl",
@@ -43,7 +45,7 @@ def read_json_lines(
     path: Path, encoding: str | None = None, remedy: str = "mend the file or fetch it again"
 ) -> Iterator[Placed]:
     """Yield the objects of a file with one on each line. InputError: names the file and the line that is none."""
-    for number, line in enumerate(read_text(path, encoding).split("\n"), start=1):
+    for number, line in enumerate(ENDS.split(read_text(path, encoding)), start=1):
         if not line.strip():
             continue
         place = f"{path}, line {number}"

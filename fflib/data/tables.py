@@ -69,7 +69,7 @@ class _Table:
         told = re.match(r'"?sep=(.)"?\1*[\r\n]', text, re.IGNORECASE)  # by a spreadsheet, to others of its kind
         self.skipped = 1 if told else 0
         self.lines = list(io.StringIO(text, newline=""))
-        self.spaced = False
+        self.spaced, self.begins = False, True
         self.separator = told[1] if told else self._separator(text[:SHOWN].lstrip())
         line, self.end, self.names = self._first()
         if self._is_spaced():  # "a, b": the space belongs to the separator, and quotation marks follow it
@@ -113,18 +113,25 @@ class _Table:
 
     def _every_row(self) -> Iterator[tuple[int, int, list[str]]]:
         """Yield the rows as they stand there, the names of the columns first."""
-        cells = self._cells(self.lines[self.skipped :])
+        cells = self._cells(self._unmarked(self.lines[self.skipped :]))
         begin = self.skipped + 1
         try:
             for row in cells:
                 end = self.skipped + cells.line_num
                 yield begin, end, row
-                begin = end + 1
+                begin, self.begins = end + 1, True
         except csv.Error as error:
             place = f"{self.path.name}, line {begin}"
             raise InputError(f"{place}: not CSV ({error}); {self._about_quotes(error)}") from error
 
-    def _cells(self, lines: list[str] | io.StringIO, separator: str = "") -> Any:
+    def _unmarked(self, lines: list[str]) -> Iterator[str]:
+        """Yield lines without the mark of a marked file that was added: it would hide the quotation mark behind it."""
+        self.begins = True  # a row; the reader asks for as many lines as it needs for one
+        for line in lines:
+            begins, self.begins = self.begins, False
+            yield line.lstrip("\ufeff") if begins and line.lstrip("\ufeff").startswith('"') else line
+
+    def _cells(self, lines: Iterator[str] | io.StringIO, separator: str = "") -> Any:
         quoting = csv.QUOTE_MINIMAL if self.form.quotes else csv.QUOTE_NONE
         form = {"quoting": quoting, "strict": True, "skipinitialspace": self.spaced}
         return csv.reader(lines, delimiter=separator or self.separator, **form)

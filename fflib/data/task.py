@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from fflib.data.labels import folded
 from fflib.files import InputError
 
 Record = Mapping[str, Any]
@@ -114,18 +115,15 @@ def shows(text: str) -> bool:
 def no_column(name: str, there: Collection[str]) -> str:
     """Say that a column is missing and which there are.
 
-    A space or a quotation mark at an end, a sign without width, or letters made of two, are why one is missing that
-    seems to be there: these are spelt out.
+    A space or a quotation mark at an end, a sign without width, letters made of two or of another alphabet, are why
+    one is missing that seems to be there: these are spelt out.
     """
-    alike = unicodedata.normalize("NFKC", name)
+    alike = [each for each in there if folded(each) & folded(name)]
     plain = (
-        each.isprintable()
-        and not {" ", '"', "'"} & {*each[:1], *each[-1:]}
-        and unicodedata.normalize("NFKC", each) != alike
-        for each in there
+        each.isprintable() and not {" ", '"', "'"} & {*each[:1], *each[-1:]} and each not in alike for each in there
     )
     shown = (each if is_plain else ascii(each) for each, is_plain in zip(there, plain, strict=True))
     named = ", ".join(each if len(each) <= LONG else f"{each[:LONG]}..." for each in shown)
     several = [part.strip() for part in name.split(",")]
     hint = f"; for two columns write [{', '.join(several)}]" if len(several) > 1 and {*several} <= {*there} else ""
-    return f"there is no column {name!r}; the columns are {named or 'none'}{hint}"
+    return f"there is no column {ascii(name) if alike else repr(name)}; the columns are {named or 'none'}{hint}"

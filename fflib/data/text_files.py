@@ -88,14 +88,17 @@ def read_yaml_as_written(path: Path) -> Any:
     return _loaded(path, yaml.BaseLoader)
 
 
-def parse_yaml(text: str) -> Any:
+def parse_yaml(text: str, loader: type | None = None) -> Any:
     """Return what a YAML text says, as in a file of ``params/``. yaml.YAMLError, ValueError: it is none."""
-    return yaml.load(text, Loader=_AsItLooks)
+    try:
+        return yaml.load(text, Loader=loader or _AsItLooks)
+    except (LookupError, TypeError, AttributeError) as error:  # of PyYAML, where a tag does not fit its value
+        raise ValueError(f"a value is not of the kind that its tag says ({error})") from error
 
 
 def _loaded(path: Path, loader: type) -> Any:
     try:
-        return yaml.load(read_text(path), Loader=loader)
+        return parse_yaml(read_text(path), loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2020-13-45 is a ValueError
         raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
 

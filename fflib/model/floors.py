@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from fflib import spent
 from fflib.data import batching, metrics
+from fflib.data.labels import short
 from fflib.data.splits import Split, TokenizedSplit
 from fflib.data.task import Task
 from fflib.measure.timing import Together
@@ -105,7 +106,7 @@ def _one_answer(task: Task, dev: Split) -> Floor:
 
     scores = [metrics.score(task, always(label)(dev), dev.gold) for label in range(task.num_labels)]
     label = int(np.argmax(scores))
-    return Floor(f"always {task.labels[label]}", scores[label], 0.0, always(label))
+    return Floor(f"always {short(str(task.labels[label]))}", scores[label], 0.0, always(label))
 
 
 def _fitted(task: Task, train: Split, dev: Split, variants: Callable[[Task, Split], Variants]) -> Floor:

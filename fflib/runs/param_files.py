@@ -22,7 +22,7 @@ def folder(kind: str) -> Path:
 
 def names(kind: str) -> list[str]:
     """Return the names of the files of a kind."""
-    return sorted(path.stem for path in folder(kind).glob("[!_]*.yaml"))
+    return sorted(path.stem for path in folder(kind).glob("[!_.]*.yaml"))  # Macs leave a "._x.yaml" beside each
 
 
 def runs() -> list[str]:

@@ -30,6 +30,7 @@ CARD = "11_graphics_card"  # the ladder on a graphics card: of runs on one alone
 # The chapters of a run on a graphics card. The others make graphs for processors, divide their cores, or sum those up.
 ON_CARD = (BASELINE, "02_batching", "03_distillation", "04_pruning", CARD)
 SELDOM_CHANGED = "# Seldom changed:"  # in a parameters cell: what stands below is hidden on the page
+_EXAMPLES = {"run": "docs-cpu", "size": "smoke", "hardware": "cpu"}
 RUN_KEYS = ("description", "hardware", "size", "after")  # of a run's own file; everything else there is a parameter
 
 
@@ -133,7 +134,7 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
         InputError: no such file, unknown name, wrong type, or a list or number that YAML read as something else.
     """
     own = param_files.read_run(name)
-    _check_own_folder(name)
+    check_own_folder(name)
     for key in RUN_KEYS:
         if not isinstance(own.get(key, ""), str):
             raise InputError(f"{name}.yaml: {key} is {own[key]!r}; give one text, in quotes if it looks like a number")
@@ -153,8 +154,8 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
     machine = {key: value for key, value in machine.items() if key not in of_sizes}
     values = machine | param_files.read("size", size) | of_sizes.get(size, {}) | values | for_sizes.get(size, {})
     for section in for_sizes.values():  # those of other sizes too: a slip there would show only when one of them runs
-        _checked(section, on_card)
-    values = _checked(values | dict(_override(text) for text in overrides), on_card)
+        _checked(section, on_card, name)
+    values = _checked(values | dict(_override(text) for text in overrides), on_card, name)
     if before and values["teacher"] != _teacher_of(before):
         before = None  # a teacher set by hand
     # Another size or hardware gets a folder of its own, so that it never overwrites the results of the usual one.
@@ -164,19 +165,23 @@ def load_run(name: str, size: str = "", hardware: str = "", overrides: Iterable[
     return Run(name, hardware, size, outputs_dir() / folder, {**values, "size": size}, before, on_card)
 
 
-def _check_own_folder(name: str) -> None:
-    """Refuse a name that is that of another run with a size or hardware behind it: both would share a folder."""
+def check_own_folder(name: str, kind: str = "run") -> None:
+    """Refuse a name that is that of another run with a size or hardware behind it: both would share a folder.
+
+    ``name`` may be that of a sweep as well, whose tables have a folder; it is told apart from other sweeps then too.
+    """
+    others = [*param_files.runs(), *(param_files.names(kind) if kind != "run" else [])]
     hardware, sizes = ([f"-{each}" for each in param_files.names(kind)] for kind in ("hardware", "size"))
     for suffix in [*hardware, *sizes, *(first + second for first in hardware for second in sizes)]:
         other = name.removesuffix(suffix)
-        if other == name or other not in param_files.runs():
+        if other == name or other not in others:
             continue
-        own = param_files.read_run(other)
+        own = param_files.read_run(other) if other in param_files.runs() else {}
         usual = f"-{own.get('hardware', 'cpu')}", f"-{own.get('size', 'standard')}"
         if suffix not in (*usual, "".join(usual)):
             raise InputError(
-                f"the run '{name}' would share a folder with '{other}' in another size or on other hardware; rename "
-                f"params/{name}.yaml"
+                f"the {kind} '{name}' would share a folder with '{other}' in another size or on other hardware; rename "
+                f"{shown(param_files.folder(kind))}/{name}.yaml"
             )
 
 
@@ -223,7 +228,7 @@ def _for_sizes(name: str, own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {size: param_files.section(name, own, size) for size in own if size in sizes}
 
 
-def _checked(values: Mapping[str, Any], on_card: bool) -> dict[str, Any]:
+def _checked(values: Mapping[str, Any], on_card: bool, run: str) -> dict[str, Any]:
     if "device" in values and not on_card:
         raise InputError("device is what a file of params/hardware says; for a graphics card: make book HARDWARE=gpu")
     known: dict[str, Parameter] = {}
@@ -232,16 +237,31 @@ def _checked(values: Mapping[str, Any], on_card: bool) -> dict[str, Any]:
     settable = [name for name in known if name not in ("run", "run_dir", "size")]
     for name in values:
         if name not in settable:
-            if name in custom.KEYS:
-                raise InputError(f"'{name}' describes data of your own: add a line 'file: ...' or 'hub: owner/name'")
-            there = [*settable, *custom.KEYS]
-            close = difflib.get_close_matches(name, there, 1) or difflib.get_close_matches(name.lower(), there, 1)
-            hint = f"did you mean '{close[0]}'?" if close else f"the parameters are {', '.join(sorted(settable))}"
-            raise InputError(f"no chapter has a parameter '{name}'; {hint}")
+            raise InputError(_unknown(name, settable, run))
     checked = {name: check_value(known[name], value) for name, value in values.items()}
     for name, value in checked.items():
+        if value == "" and known[name].default and '""' not in known[name].help:  # where it means something
+            raise InputError(f"parameter '{name}' is empty; give it a value, or leave it out")
         ranges.check(name, value)
     return checked
+
+
+def _unknown(name: str, settable: Iterable[str], run: str) -> str:
+    """Say what is wrong with the name of a parameter that no chapter has, and what was perhaps meant."""
+    file = f"{shown(param_files.folder('run'))}/{run}.yaml"
+    if name in ("run", "size", "hardware"):
+        return f"'{name}' is no parameter; say it behind make, as in {name.upper()}={_EXAMPLES[name]}"
+    if name in RUN_KEYS:
+        return f"'{name}' is no parameter; it can stand only in a run's own file, here {file}"
+    if name in custom.KEYS:
+        if param_files.read_run(run).keys() & {"file", "hub"}:
+            return f"'{name}' describes data of your own, in every size alike; write it in {file}, before all sizes"
+        return f"'{name}' describes data of your own: add a line 'file: ...' or 'hub: owner/name'"
+    sizes = param_files.names("size")
+    there = [*settable, *custom.KEYS, *RUN_KEYS, *sizes]
+    close = difflib.get_close_matches(name, there, 1) or difflib.get_close_matches(name.lower(), there, 1)
+    hint = f"did you mean '{close[0]}'?" if close else f"the parameters are {', '.join(sorted(settable))}"
+    return f"no chapter has a parameter '{name}'; {hint}"
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -258,11 +278,19 @@ def run_of(arguments: argparse.Namespace) -> Run:
 
 
 def split_overrides(text: str) -> list[str]:
-    """Split "name=value name=[1, 2]" as a shell would, but keep lists whole; spaces within brackets do not split."""
-    parts, depth, current = [], 0, ""
+    """Split "name=value name=[1, 2]" as YAML reads the values: spaces within brackets and quotation marks do not split.
+
+    A quotation mark is one where a value begins or an item of a list; the one in "the paper's recipe" is a letter.
+    """
+    parts, depth, quote, current = [], 0, "", ""
     for character in text:
-        depth += (character == "[") - (character == "]")
-        if character.isspace() and depth <= 0:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'" and current.rstrip().endswith(("=", "[", ",")):
+            quote = character
+        else:
+            depth += (character == "[") - (character == "]")
+        if character.isspace() and depth <= 0 and not quote:
             parts, current = [*parts, current], ""
         else:
             current += character
@@ -321,5 +349,6 @@ def _override(text: str) -> tuple[str, Any]:
         return name.strip(), text_files.parse_yaml(value)
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(
-            f"the override '{text}' has a value that is not whole, as in a list without its end"
+            f"the override '{text[:60]}' has a value that is not whole, as in a list without its end, or begins with a "
+            "sign that means something; close it, or put it in quotes"
         ) from error

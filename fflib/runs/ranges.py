@@ -88,6 +88,7 @@ WORDS = {
     "tunings_tried": ("masks", "weights", "none"),
     "recipes_tried": RECIPES,
     "recipes_served": RECIPES,
+    "judged_in": ("", *(recipe for recipe in RECIPES if not recipe.startswith("static"))),
     "engines_tried": ("pytorch", "torch.compile", "onnxruntime", "onnxruntime int8", "openvino"),
     "graphs_tried": (
         *("no optimisation", "basic", "extended", "all", "all but these four"),
@@ -103,6 +104,10 @@ PATTERNS = {
         "'teacher', '3x384', '2x384@2,5', '3x384@last' or '3x384@kept'",
     ),
     "uniform_tried": (re.compile(r"\d{1,2}/\d{1,2}"), "per cent of heads and of neurons, such as '33/50'"),
+    "learn_from": (
+        re.compile(r"uniform|last|first|[1-9]\d*(,[1-9]\d*)*"),
+        "'uniform', 'last', 'first' or layers of the teacher such as '3,6'",
+    ),
 }
 TWICE = ("stage_epochs", "stage_rates", "retrain_epochs", "retrain_rates")  # lists in which a value may stand twice
 LENGTHS = dict.fromkeys(("stage_epochs", "stage_rates", "retrain_epochs", "retrain_rates"), 2)  # of lists

@@ -22,6 +22,7 @@ THERE = {
     "tunings_tried": mask_search.TUNINGS,
     "recipes_tried": recipes.RECIPES,
     "recipes_served": recipes.RECIPES,
+    "judged_in": ["", *(name for name, recipe in recipes.RECIPES.items() if not recipe.calibrated)],
     "engines_tried": engines.ENGINES,
     "graphs_tried": fusions.VARIANTS,
     "left_out": leave_one_out.TECHNIQUES,
@@ -37,3 +38,12 @@ def test_every_list_of_words_is_checked():
     known = {name: each for chapter in params.chapters() for name, each in params.declared(chapter).items()}
     lists = {name for name, each in known.items() if each.type == "list[str]"}
     assert lists <= {*ranges.WORDS, *ranges.PATTERNS}
+
+
+def test_every_word_is_checked_before_a_chapter_runs():
+    """By symptom: a slip in one of chapter 3 is told when chapters 1 and 2 have run."""
+    told_elsewhere = {"run", "run_dir", "size", "task", "data_source"}  # by what reads a run's files and its data
+    models = {"teacher", "student_from", "reference"}  # by `workflow.check_models`
+    known = {name: each for chapter in params.chapters() for name, each in params.declared(chapter).items()}
+    words = {name for name, each in known.items() if each.type == "str"}
+    assert words <= {*ranges.WORDS, *ranges.PATTERNS} | told_elsewhere | models

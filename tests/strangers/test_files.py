@@ -133,6 +133,16 @@ def test_a_mark_in_the_middle_where_files_were_put_together(describe):
         get_task(describe(table(ROWS[:9]) + "\ufeff" + table(ROWS[9:])))
 
 
+def test_a_mark_in_the_middle_hides_no_quotation_mark(describe):
+    """By symptom: one text has its quotation marks, or the row has three columns."""
+    rows = [row | {"body": f"Oh, {row['body']}"} for row in ROWS]
+    quoted = "".join(f'"{row["body"]}",{row["mood"]}\n' for row in rows[30:])
+    path = describe(table(ROWS[:30]) + "\ufeff" + quoted, max_length=32)
+    assert texts_of(path) == sorted((row["body"],) for row in [*ROWS[:30], *rows[30:]])
+    inside = [row | {"body": f'"First line\n\ufeff""quoted"" {i}"'} for i, row in enumerate(ROWS)]
+    assert all("\ufeff" in text for (text,) in texts_of(describe(table(inside), max_length=32))), "that is the text's"
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_marked_encodings_are_read(describe, encoding, kind):
@@ -337,6 +347,28 @@ def test_a_text_of_two_lines_stays_one(describe, tmp_path):
 # ---- columns ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("aprat_by: who", "mine.yaml has a line 'aprat_by', which counts for nothing; did you mean 'apart_by'"),
+        ("Labels: [up, down]", "mine.yaml has a line 'Labels', which counts for nothing; did you mean 'labels'"),
+        ("task: BoolQ", "mine.yaml names data of your own and a 'task' as well; take one of these lines out"),
+    ],
+)
+def test_no_line_of_a_description_counts_for_nothing_in_silence(describe, line, message):
+    """By symptom: authors stand in train and in test; a task is named, and another one is run."""
+    path = describe(table(), max_length=32)
+    with open(path, "a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(InputError, match=message):
+        get_task(path)
+
+
+def test_no_parameter_of_a_chapter_is_taken_for_a_slip():
+    names = {name for chapter in params.chapters() for name in params.declared(chapter)}
+    custom._check_spelling("mine.yaml", dict.fromkeys([*names, *params.RUN_KEYS, *param_files.names("size")]))
+
+
 def test_two_columns_of_one_name_are_refused(describe):
     doubled = "body,mood,mood\n" + "".join(f"{row['body']},{row['mood']},x\n" for row in ROWS)
     with pytest.raises(InputError, match=r"mine\.csv: two columns are named 'mood'; rename one"):
@@ -423,6 +455,12 @@ def test_a_column_that_is_missing_by_a_space_is_shown_with_it(describe):
         get_task(describe(table(rows)))
 
 
+def test_a_column_that_is_missing_by_letters_of_another_alphabet_is_spelt_out(describe):
+    with pytest.raises(InputError) as told:
+        get_task(describe(table(), text="b\u043edy"))
+    assert "there is no column 'b\\u043edy'; the columns are 'body', mood" in str(told.value)
+
+
 def test_a_column_that_is_missing_by_its_letters_is_shown_with_them(describe):
     rows = [{"gru\u0308n": row["body"], "mood": row["mood"]} for row in ROWS]
     with pytest.raises(InputError) as told:
@@ -459,6 +497,13 @@ def test_a_whole_surrogate_pair_is_a_character(describe):
     rows = [row | {"body": f"{row['body']} 😀"} for row in ROWS]
     assert "\\ud83d" in lines_of(rows)
     assert texts_of(describe(lines_of(rows), "mine.jsonl")) == sorted((row["body"],) for row in rows)
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\r\r\n"])
+def test_lines_of_json_end_as_those_of_a_table_may(describe, end):
+    assert texts_of(describe(lines_of(ROWS).replace("\n", end), "mine.jsonl", max_length=32)) == EXPECTED
+    with pytest.raises(InputError, match=r"mine\.jsonl, line 61: not JSON"):
+        get_task(describe((lines_of(ROWS) + "{\n").replace("\n", end), "mine.jsonl"))
 
 
 def test_a_list_of_objects_is_told_to_be_lines(describe):
@@ -576,6 +621,40 @@ def test_rows_without_a_label_are_counted(describe, missing):
 def test_labels_that_look_alike_are_not_two_classes_in_silence(describe, alike):
     with pytest.raises(InputError, match=r"mine\.csv: the mood .* rows\) look alike; write them alike, or list both"):
         get_task(describe(table(labelled("down", *alike), ";")))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        *(("True", 1, "False", 0), ("yes", "no", "y"), ("N", "no", "maybe"), ("true", "yes", "no"), ("T", "true", "x")),
+        *((True, 1, False), (True, "yes", False)),
+    ],
+)
+def test_truths_of_several_spellings_are_no_further_classes(describe, labels):
+    with pytest.raises(InputError, match=r"rows\) look alike; write them alike, or list both under 'labels'"):
+        get_task(describe(lines_of(labelled(*labels)), "mine.jsonl"))
+
+
+@pytest.mark.parametrize("labels", [("f", "n"), ("t", "n"), ("yes", "no", "maybe"), ("true", "no"), ("1", "2", "yes")])
+def test_words_that_could_be_truths_are_classes(describe, labels):
+    assert {*get_task(describe(table(labelled(*labels)), max_length=32)).labels} == {*labels}
+
+
+@pytest.mark.parametrize("label", ["very\nup", "very\tup", "very\u2028up", "very\rup"])
+def test_a_class_of_two_lines_is_refused(describe, label):
+    with pytest.raises(InputError, match=r"line 1: mine: mood: .* has a tab or the end of a line in it; write a class"):
+        get_task(describe(lines_of(labelled(label, "down")), "mine.jsonl"))
+
+
+def test_labels_that_look_the_same_and_are_not_are_spelt_out(describe, tmp_path):
+    rows = labelled("cafe\u0301", "tea")
+    with pytest.raises(InputError, match=r"has the mood 'caf\\xe9' \(there is 'cafe\\u0301'\); correct 'labels'"):
+        get_task(describe(table(rows), labels=["caf\u00e9", "tea"]))
+    with pytest.raises(InputError, match=r"has the mood 't\\u0435a' \(there is 'tea'\); correct 'labels'"):
+        get_task(describe(table(rows), labels=["cafe\u0301", "t\u0435a"]))
+    (tmp_path / "test.csv").write_text(table([row | {"mood": "caf\u00e9"} for row in NEW]))
+    with pytest.raises(InputError, match=r"test\.csv, line 2: mood='caf\\xe9' \(there is 'cafe\\u0301'\) is not am"):
+        get_task(describe(table(rows), test_file=str(tmp_path / "test.csv"), max_length=32))
 
 
 @pytest.mark.parametrize("value", [["up"], {"is": "up"}, float("inf")])
@@ -699,6 +778,54 @@ def test_what_cannot_be_divided_is_refused_with_the_column(describe, rows, lines
         get_task(describe(table(rows), max_length=32, **lines))
 
 
+def test_copies_that_differ_in_what_no_model_sees_are_in_one_split(describe, tmp_path, capfd):
+    """By symptom: the accuracy of test is that of texts known by heart; 27 of 60 texts stood in two splits."""
+    loud = [row | {"body": f"{row['body'].upper()}\u200b  "} for row in ROWS]
+    path = describe(table([*ROWS, *loud]), max_length=32)
+    splits_of: dict[str, set[str]] = {}
+    for name in SPLITS:
+        for (text,) in load_split(path, name).texts:
+            splits_of.setdefault(re.search(r"\d+", text)[0], set()).add(name)
+    assert len(splits_of) == 60 and {*map(len, splits_of.values())} == {1}
+    (tmp_path / "test.csv").write_text(table([*loud[:9], *NEW]))
+    get_task(describe(table(), max_length=32, test_file=str(tmp_path / "test.csv")))
+    assert "9 rows of test.csv stand in mine.csv too, the first at test.csv, line 2" in capfd.readouterr().err
+
+
+def test_an_author_in_capitals_is_the_same_one(describe):
+    rows = [row | {"who": ("Ann %d", "ann  %d ")[i % 2] % (i // 2)} for i, row in enumerate(ROWS)]
+    path = describe(table(rows), apart_by="who", max_length=32)
+    found = [
+        {int(re.search(r"day (\d+)", text[0])[1]) // 2 for text in load_split(path, name).texts} for name in SPLITS
+    ]
+    assert sum(map(len, found)) == 30, "no author is in two of them"
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines", "told"),
+    [
+        (
+            [row | {"who": f"a{i}" if i % 2 else ""} for i, row in enumerate(ROWS * 5)],
+            {"apart_by": "who"},
+            "150 of 300 rows of mine.csv have the who '', so all of them are in train: dev has ",
+        ),
+        (
+            [row | {"body": row["body"] if i % 2 else "see above"} for i, row in enumerate(ROWS * 2)],
+            {},
+            "60 of 120 rows of mine.csv are copies of one text, so all of them are in ",
+        ),
+        (
+            [row | {"who": f"{row['mood']} {i // 30}"} for i, row in enumerate(ROWS)],
+            {"apart_by": "who"},
+            "no row of test has the mood 'up': nothing is reported of it",
+        ),
+    ],
+)
+def test_a_split_that_says_little_is_told(describe, rows, lines, told, capfd):
+    get_task(describe(table(rows), max_length=32, **lines))
+    assert told in capfd.readouterr().err
+
+
 NEW = [{"body": f"new {i}", "mood": ("up", "down")[i % 2]} for i in range(20)]
 
 
@@ -786,6 +913,18 @@ def test_the_tokenizer_is_that_of_the_teacher(describe):
         (b"\tn_train: 3\n", "mine.yaml is not valid YAML"),
         (b"full:\n  epoch: 2\n", "no chapter has a parameter 'epoch'; did you mean 'epochs'"),
         (b"standard:\n  epochs: many\n", "'epochs' is a int, but got the str 'many'"),
+        (b"standart:\n  epochs: 3\n", "no chapter has a parameter 'standart'; did you mean 'standard'"),
+        (b"Smoke:\n  epochs: 3\n", "no chapter has a parameter 'Smoke'; did you mean 'smoke'"),
+        (b"descripton: x\n", "no chapter has a parameter 'descripton'; did you mean 'description'"),
+        (b"smoke:\n  size: full\n", "'size' is no parameter; say it behind make, as in SIZE=smoke"),
+        (b"smoke:\n  after: x\n", r"'after' is no parameter; it can stand only in a run's own file, here .*mine\.yaml"),
+        (b"epochs: !!int\n", r"mine\.yaml is not valid YAML: a value is not of the kind that its tag says"),
+        (b"epochs: !!bool x\n", r"mine\.yaml is not valid YAML: a value is not of the kind that its tag says"),
+        (
+            b"description: !!timestamp x\n",
+            r"mine\.yaml is not valid YAML: a value is not of the kind that its tag says",
+        ),
+        (b"teacher: ''\n", "parameter 'teacher' is empty; give it a value, or leave it out"),
     ],
 )
 def test_a_file_in_params_that_says_nothing_is_refused(tmp_path, monkeypatch, content, message):
@@ -805,6 +944,26 @@ def test_a_file_of_nearly_the_right_ending_is_told(tmp_path, monkeypatch):
     (tmp_path / "mine.yml").write_text("epochs: 1\n")
     with pytest.raises(InputError, match="there is no run 'mine' in params/; call mine.yml there mine.yaml"):
         params.load_run("mine", "smoke")
+
+
+def test_what_describes_data_holds_for_every_size(describe, tmp_path, monkeypatch):
+    """By symptom: told to add a line 'file: ...', which stands there."""
+    for folder in ("size", "hardware"):
+        (tmp_path / folder).symlink_to(param_files.PARAMS / folder)
+    monkeypatch.setattr(param_files, "PARAMS", tmp_path)
+    describe(table(), smoke={"max_length": 64})
+    with pytest.raises(InputError, match=r"'max_length' describes .*; write it in .*mine\.yaml, before all sizes"):
+        params.load_run("mine")
+    describe(table())
+    with pytest.raises(InputError, match=r"'text' describes data .*; write it in .*mine\.yaml"):
+        params.load_run("mine", overrides=["text=title"])
+
+
+def test_what_a_mac_leaves_beside_a_file_is_no_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(param_files, "PARAMS", tmp_path)
+    (tmp_path / "mine.yaml").write_text("epochs: 1\n")
+    (tmp_path / "._mine.yaml").write_bytes(b"\0\5\x16\7")
+    assert param_files.names("run") == ["mine"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
