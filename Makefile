@@ -27,6 +27,11 @@ VENV ?= .venv
 PYTHON ?= python3
 PIP_ARGS ?=
 
+# With -e a variable of the shell such as PATH would win over this file's, and another Python than VENV's would run.
+ifneq ($(findstring e,$(firstword -$(MAKEFLAGS))),)
+$(error make -e lets every variable of the shell win over this Makefile; leave -e out, and say RUN, SIZE, SET behind make)
+endif
+
 # What a target heeds; anything else that is set behind make is refused, not ignored. All heed VENV, PYTHON, PIP_ARGS.
 HEEDS.book = RUN SIZE HARDWARE SET CLUSTER
 HEEDS.export = RUN SIZE HARDWARE SET

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import MutableMapping
 
-from fflib.files import resolve
+from fflib.files import InputError, cache_root
 
 # Dropped, and told where a run begins: who sets one of these expects that it counts.
 BENDS = (
@@ -19,6 +19,15 @@ BENDS = (
     *("DNNL_", "ONEDNN_", "ATEN_", "TORCH", "PYTORCH_", "ORT_", "ONNXRUNTIME_", "OV_", "NPY_", "SCIPY_", "SKLEARN_"),
     *("CAFFE2_", "FBGEMM_", "OPENVINO_", "NNCF_", "LD_PRELOAD", "DYLD_INSERT_LIBRARIES"),
     *("USE_TORCH", "USE_TF", "USE_JAX", "USE_FLAX", "TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY", "PYTHON_CPU_COUNT"),
+    *(
+        "CUDNN_",
+        "CUDA_LAUNCH_BLOCKING",
+        "CUDA_DEVICE_MAX_",
+        "CUDA_CACHE_",
+        "CUDA_FORCE_",
+        "CUDA_MODULE_LOADING",
+    ),  # a card
+    *("TRITON_INTERPRET", "MKLDNN_", "LD_AUDIT", "PANDAS_"),
     *("RAYON_", "TOKENIZERS_", "JOBLIB_", "LOKY_", "MALLOC_", "GLIBC_TUNABLES", "CUBLAS_", "NVIDIA_TF32"),
     *("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR", "TQDM_"),  # pictures and bars
     *("JUPYTER_", "IPYTHON", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "SNAKEMAKE_", "PAPERMILL_"),  # kernels and profiles
@@ -64,8 +73,10 @@ def check_asserts(in_notebook: bool, asserts: bool = __debug__) -> None:
 
 def settle(environ: MutableMapping[str, str] = os.environ) -> list[str]:
     """Drop what bends results, and set what keeps libraries quiet; return the dropped names that should be told."""
-    cache = resolve(environ.get("FFLIB_CACHE") or ".cache")
-    ours = QUIET | {"MPLCONFIGDIR": str(cache / "matplotlib")}  # with nobody's settings
+    try:
+        ours = QUIET | {"MPLCONFIGDIR": str(cache_root() / "matplotlib")}  # with nobody's settings
+    except InputError as error:  # nothing of fflib is there yet to catch it
+        sys.exit(f"error: {error}")
     if "ipykernel" in sys.modules:  # in a notebook
         ours["MPLBACKEND"] = INLINE
     bends = [name for name in environ if name.startswith(BENDS) and name not in KEPT]

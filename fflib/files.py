@@ -41,16 +41,34 @@ def resolve(path: str | Path) -> Path:
     return path if path.is_absolute() else ROOT / path
 
 
+def cache_root() -> Path:
+    """Return the folder of all caches: ``$FFLIB_CACHE``, or ``.cache`` in the project's root."""
+    return _set_by("FFLIB_CACHE", ".cache")
+
+
 def cache_dir(name: str) -> Path:
-    """Return (and make) the cache folder ``name``, under ``$FFLIB_CACHE`` or ``.cache`` in the project's root."""
-    folder = resolve(os.environ.get("FFLIB_CACHE") or ".cache") / name
-    folder.mkdir(parents=True, exist_ok=True)
+    """Return (and make) the cache folder ``name``. InputError: it cannot be made."""
+    folder = cache_root() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the cache folder {folder} cannot be made ({error.strerror}); name another by FFLIB_CACHE"
+        ) from error
     return folder
 
 
 def outputs_dir() -> Path:
     """Return the folder of all runs: ``$FFLIB_OUTPUTS``, or ``outputs`` in the project's root."""
-    return resolve(os.environ.get("FFLIB_OUTPUTS") or "outputs")
+    return _set_by("FFLIB_OUTPUTS", "outputs")
+
+
+def _set_by(variable: str, usual: str) -> Path:
+    """Return the folder that an environment variable names. InputError: nobody knows where its home folder is."""
+    try:
+        return resolve(os.environ.get(variable, "").strip() or usual)
+    except InputError as error:
+        raise InputError(f"{variable}: {error}") from error
 
 
 def shown(path: str | Path) -> str:

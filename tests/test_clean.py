@@ -59,6 +59,15 @@ def test_the_folder_of_the_run_that_is_named_goes_and_the_caches(clean, words, r
     assert not (clean.project / ".cache").exists() and not (clean.project / "fflib" / "__pycache__").exists()
 
 
+@pytest.mark.parametrize("size", ['"smoke"', "'smoke'", "smoke  # quick", "  smoke"])
+def test_the_size_of_a_run_is_read_as_yaml_has_it(clean, size):
+    """By symptom: `make clean RUN=small SIZE=standard` removes the run in smoke size, which is its own."""
+    (clean.project / "params" / "small.yaml").write_text(f"task: docs\nsize: {size}\n")
+    status, said, left = clean("RUN=small", "SIZE=standard")
+    assert (status, left) == (0, ALL) and "there are no outputs of small-standard" in said
+    assert clean("RUN=small", "SIZE=smoke")[2] == ALL - {"small"}
+
+
 def test_a_home_is_found_where_the_environment_names_it(clean):
     status, said, left = clean(where=clean.home / "out", FFLIB_OUTPUTS="~/out")
     assert (status, left) == (0, ALL - {"docs-cpu"}) and (clean.project / "outputs" / "docs-cpu").exists(), said

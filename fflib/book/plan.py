@@ -20,6 +20,8 @@ from fflib.runs import params, records, sweep_plan, times
 from fflib.runs.params import Run
 from fflib.runs.times import Estimate
 
+MOST_NODES = 10_000
+
 
 @dataclass(frozen=True)
 class Step:
@@ -118,12 +120,12 @@ def _line(step: Step, guess: Estimate | None) -> str:
 def node_counts(text: str, is_sweep: bool) -> Sequence[int]:
     """Return for how many nodes the plan tells the time: so many, for a sweep several by default, else none.
 
-    InputError: ``text`` is no whole number of at least 1.
+    InputError: ``text`` is no whole number from 1 to `MOST_NODES`.
     """
     if not text:
         return farm.NODES_SHOWN if is_sweep else ()
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"NODES={text} is no number of nodes; give a whole number from 1 on")
+    if not text.isdecimal() or len(text) > len(str(MOST_NODES)) or not 1 <= int(text) <= MOST_NODES:
+        raise InputError(f"NODES={text[:30]} is no number of nodes; give a whole number from 1 to {MOST_NODES}")
     return (int(text),)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from fflib import environment, hub
 from fflib.book import cluster, execute, lifeline, lock, snake
 from fflib.book import sweep as sweeps
-from fflib.files import ROOT, InputError, outputs_dir, remove_partial, resolve, shown
+from fflib.files import ROOT, InputError, cache_root, check_known, outputs_dir, remove_partial, shown
 from fflib.measure import cores
 from fflib.runs import cli, nodes, params, sweep_plan
 
@@ -36,7 +36,7 @@ def book(chosen: argparse.Namespace) -> int:
     """Run what a run lacks, render it, and print its ladder."""
     run = params.run_of(chosen)
     check_machine(run)
-    check_teacher(run)
+    check_models(run)
     with lock.of_book(f"make book RUN={run.name}"):
         check_room()
         clean(run)
@@ -82,16 +82,23 @@ def check_machine(run: params.Run) -> None:
         cores.divide(instances, run.values.get("instance_threads", 1))
 
 
-def check_teacher(run: params.Run) -> None:
-    """Raise InputError where the model that a run trains is nowhere; what another run leaves is there in its turn."""
-    teacher = run.chapter_values(params.BASELINE).get("teacher")
-    if teacher and not run.before:
-        hub.resolve(teacher)
+def check_models(run: params.Run) -> None:
+    """Raise InputError where a model that a run names is nowhere; what another run leaves is there in its turn."""
+    known = {name: value for chapter in run.chapters for name, value in run.chapter_values(chapter).items()}
+    for name in ("teacher", "student_from"):
+        model = known.get(name)
+        if model and model != "teacher" and not (run.before and model == run.values.get("teacher")):
+            hub.resolve(model)
+    reference, usual = (known.get("reference", "").partition("@")[0], params.declared(params.BASELINE).get("reference"))
+    if usual and reference != usual.default:
+        from fflib.model import hf_names  # only now, for it takes seconds to import
+
+        check_known("architecture of a reference", [reference], hf_names.KNOWN_CONFIGS)
 
 
 def check_room() -> None:
     """Raise InputError where the folders that a run writes to cannot be written, or are nearly full."""
-    for folder in (outputs_dir(), ROOT, resolve(os.environ.get("FFLIB_CACHE") or ".cache")):
+    for folder in (outputs_dir(), ROOT, cache_root()):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / ".room.tmp").write_bytes(bytes(1 << 16))

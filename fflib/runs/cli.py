@@ -6,7 +6,10 @@ import errno
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
+
+import psutil
 
 from fflib.files import InputError, shown
 
@@ -35,12 +38,32 @@ def remedy(kind: str, said: str) -> str:
     return next((cure for code, cure in MACHINE.items() if os.strerror(code) in said), "")
 
 
+def behind_make() -> list[str]:
+    """Return the words of the command line of make, where it started this process; [] where it did not."""
+    if "MAKELEVEL" not in os.environ:
+        return []
+    try:
+        above = (process for process in psutil.Process().parents()[:2] if "make" in process.name())
+        return next((process.cmdline() for process in above), [])
+    except psutil.Error:  # it has just ended, or is not ours to look at
+        return []
+
+
+def check_said_once(words: list[str]) -> None:
+    """Refuse a variable that stands twice behind make: it hands on the last one, and forgets the others."""
+    said = Counter(word.partition("=")[0] for word in words if re.match(r"[A-Z]+=", word))
+    if twice := next((name for name, times in said.items() if times > 1), ""):
+        cure = 'write it once, as in SET="n_train=500 epochs=2"' if twice == "SET" else "write it once"
+        raise InputError(f"{twice} stands twice behind make, and only the last one would count; {cure}")
+
+
 def ended(action: Callable[[], int | None]) -> int:
     """Do ``action`` and return the exit status: its own, 0 for None, 2 with a sentence for what can be mended.
 
     That is an InputError, or what the machine refuses: a full disk, a folder that cannot be written, too little memory.
     """
     try:
+        check_said_once(behind_make())
         return action() or 0
     except InputError as error:
         sentence = str(error)

@@ -45,6 +45,7 @@ def load(name: str, size: str = "", hardware: str = "", overrides: Iterable[str]
         raise InputError(f"sweeps/{file} names the run '{twice[0]}' twice; a run can be in it once")
     if name in param_files.runs():
         raise InputError(f"a run and a sweep are both named '{name}' and would share a folder; rename the sweep")
+    params.check_own_folder(name, "sweep")
     runs = _linked([params.load_run(each, size, hardware, overrides) for each in names])
     if card := next((run for run in runs if run.on_card), None):
         why = "a sweep's tables need chapters that a run on a graphics card does not have"

@@ -15,7 +15,7 @@ import pytest
 from fflib import environment
 from fflib.book import lifeline, plan, snake, workflow
 from fflib.files import ROOT, InputError
-from fflib.runs import param_files, params
+from fflib.runs import param_files, params, sweep_plan
 
 VARIABLES = ("RUN", "SIZE", "HARDWARE", "SET", "SWEEP", "CLUSTER", "NODES", "WITH", "MINUTES", "LIVE", "PORT")
 PRINTS = "\nshow-what-counts:\n\t@echo $$RUN,$$SIZE,$$HARDWARE,$$SET,$$SWEEP,$$WITH\n"
@@ -132,6 +132,59 @@ def test_two_runs_do_not_share_a_folder(two_runs):
     assert params.load_run("mine-standard").folder.name == "mine-standard", "no run of mine is called so"
 
 
+@pytest.mark.parametrize(
+    ("setting", "name", "value"),
+    [
+        ('data_source="/my data/x" epochs=3', "data_source", "/my data/x"),
+        ("data_source='/my data/x' epochs=3", "data_source", "/my data/x"),
+        ('epochs=3 data_source="a[b"', "data_source", "a[b"),
+        ("graphs_tried=[basic, the paper's recipe] epochs=3", "graphs_tried", ["basic", "the paper's recipe"]),
+        ("graphs_tried=['this book''s', \"the paper's\"] epochs=3", "graphs_tried", ["this book's", "the paper's"]),
+        ("epochs=3\n\tdata_source=x", "data_source", "x"),
+    ],
+)
+def test_a_path_with_a_space_is_one_value_in_quotes(setting, name, value):
+    found = dict(params._override(each) for each in params.split_overrides(setting))
+    assert found == {name: value, "epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("size=smoke", "'size' is no parameter; say it behind make, as in SIZE=smoke"),
+        ("hardware=gpu", "'hardware' is no parameter; say it behind make, as in HARDWARE=cpu"),
+        ("run=x", "'run' is no parameter; say it behind make, as in RUN=docs-cpu"),
+        ("after=docs-cpu", "'after' is no parameter; it can stand only in a run's own file, here params/docs-cpu.yaml"),
+        ("epochs=!!int '3'", "the override 'epochs=!!int' has a value that is not whole"),
+        ("teacher=*a", "or begins with a sign that means something; close it, or put it in quotes"),
+        ("teacher=''", "parameter 'teacher' is empty; give it a value, or leave it out"),
+        ('teacher="a b', "has a value that is not whole"),
+    ],
+)
+def test_what_is_no_parameter_is_told_where_it_belongs(setting, says):
+    with pytest.raises(InputError) as told:
+        params.load_run("docs-cpu", "smoke", overrides=params.split_overrides(setting))
+    assert says in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_number_of_thousands_of_digits_is_not_repeated():
+    with pytest.raises(InputError) as told:
+        params.load_run("docs-cpu", overrides=["n_train=" + "9" * 5000])
+    assert len(str(told.value)) < 300
+
+
+def test_a_sweep_does_not_share_a_folder_with_a_run(two_runs, tmp_path):
+    """By symptom: the tables of the sweep stand between the chapters of a run in smoke size."""
+    (tmp_path / "sweeps").mkdir()
+    two_runs(mine="epochs: 2\n")
+    for name in ("mine-smoke", "all", "all-full"):
+        (tmp_path / "sweeps" / f"{name}.yaml").write_text("runs: [mine]\n")
+    for name, other in (("mine-smoke", "mine"), ("all-full", "all")):
+        with pytest.raises(InputError, match=f"the sweep '{name}' would share a folder with '{other}'"):
+            sweep_plan.load(name)
+    assert sweep_plan.load("all").closing.folder.name == "all"
+
+
 def test_the_path_of_a_runs_file_is_told_its_name(two_runs):
     two_runs(mine="epochs: 2\n")
     with pytest.raises(InputError, match="did you mean 'mine'"):
@@ -167,10 +220,61 @@ def test_a_teacher_that_is_nowhere_is_told_before_a_result_is_set_aside(tmp_path
     assert "cannot get the model nobody/nothing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("student_from=nobody/nothing", "cannot get the model nobody/nothing"),
+        ("reference=nobody/nothing", "there is no architecture of a reference 'nobody/nothing'; there are "),
+        ("learn_from=laast", "parameter 'learn_from' has 'laast'; give 'uniform', 'last', 'first' or layers"),
+        ("judged_in=dinamic", "parameter 'judged_in' is 'dinamic'; give "),
+    ],
+)
+def test_a_model_or_a_word_of_a_later_chapter_is_told_before_the_first(setting, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FFLIB_OUTPUTS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(workflow.execute, "check", lambda run: pytest.fail("results were looked at"))
+    assert workflow.main(["book", "--size", "smoke", "--set", setting]) == 2
+    told = capsys.readouterr().err
+    assert says in told and told.count("\n") == 1
+
+
 def test_a_plan_tells_what_is_wrong_with_the_task_once(monkeypatch, capsys):
     monkeypatch.setattr(snake, "dry_run", lambda config: pytest.fail("snakemake was asked"))
     assert plan.main(["--run", "docs-cpu", "--size", "smoke", "--set", "task=nope"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["-e", "book"], ["-ke", "book"], ["book", "--environment-overrides"]])
+def test_variables_of_the_shell_do_not_win_over_the_makefile(words):
+    """By symptom: another Python than that of .venv runs the book, for the PATH of the shell wins."""
+    status, said = make("-n", *words)
+    assert status != 0 and "leave -e out" in said and len(said.splitlines()) == 1
+    assert "leave -e out" in make("-n", "book", MAKEFLAGS="e")[1]
+    assert make("-n", "--no-print-directory", "--keep-going", "--silent", "book")[0] == 0
+
+
+TWICE = "\ncheck:\n\t@" + sys.executable + ' -c "from fflib.runs import cli; cli.ended(lambda: print(1))"\n'
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["SET=n_train=5", "SET=epochs=2"], "error: SET stands twice behind make, and only the last one would count"),
+        (["RUN=a", "SIZE=smoke", "RUN=b"], "error: RUN stands twice behind make"),
+        (["RUN=a", "SET=n_train=5 epochs=RUN=2"], "1"),
+    ],
+)
+def test_a_variable_that_stands_twice_behind_make_is_refused(words, says, monkeypatch):
+    """By symptom: `make book SET=n_train=5 SET=epochs=2` heeds the second alone."""
+    monkeypatch.setitem(globals(), "PRINTS", TWICE)
+    told = make("check", *words)[1]
+    assert told.startswith(says) and told.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "1000000000", "9" * 5000, "two"])
+def test_a_number_of_nodes_is_one(text):
+    with pytest.raises(InputError, match="is no number of nodes; give a whole number from 1 to 10000"):
+        plan.node_counts(text, True)
 
 
 def test_goals_of_one_make_follow_one_another():

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from fflib import environment
-from fflib.files import ROOT
+from fflib.files import ROOT, InputError, cache_dir, outputs_dir
 
 HOSTILE = {
     "MPLBACKEND": "Agg",
@@ -136,15 +136,17 @@ def test_all_of_it_at_once_changes_nothing_and_home_cannot_be_written(home, host
 @pytest.mark.parametrize(
     "name",
     [*HOSTILE, "JUPYTER_PATH", "IPYTHONDIR", "PYTHONSTARTUP", "KMP_AFFINITY", "MALLOC_CONF"]
+    + ["CUDA_LAUNCH_BLOCKING", "CUDNN_LOGLEVEL_DBG", "TRITON_INTERPRET", "PANDAS_COPY_ON_WRITE", "LD_AUDIT"]
     + ["LD_PRELOAD", "DNNL_MAX_CPU_ISA", "ORT_LOG_LEVEL", "USE_TORCH", "TRANSFORMERS_VERBOSITY", "PYTHON_CPU_COUNT"],
 )
 def test_what_bends_results_is_dropped_and_told(name, monkeypatch):
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # in a notebook MPLBACKEND is set anew
     environ = {name: "odd", "PATH": "/bin", "HF_HOME": "/models", "FFLIB_OUTPUTS": "/results", "HF_HUB_OFFLINE": "1"}
+    environ |= {"CUDA_VISIBLE_DEVICES": "0", "CUDA_HOME": "/cuda"}
     told = environment.settle(environ)
     assert name not in environ
     assert told == ([] if name in ("PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE") else [name])
-    assert {"PATH", "HF_HOME", "FFLIB_OUTPUTS", "HF_HUB_OFFLINE"} < {*environ}
+    assert {"PATH", "HF_HOME", "FFLIB_OUTPUTS", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES", "CUDA_HOME"} < {*environ}
 
 
 @pytest.mark.parametrize("name", environment.NUMBERS)
@@ -181,6 +183,30 @@ def test_where_nothing_was_dropped_nothing_is_said(monkeypatch):
     assert environment.told() == ""
     monkeypatch.setattr(environment, "dropped", ["MPLBACKEND", "OMP_NUM_THREADS"])
     assert "MPLBACKEND, OMP_NUM_THREADS; threads are set by SET=threads=N" in environment.told()
+
+
+@pytest.mark.parametrize("variable", ["FFLIB_CACHE", "FFLIB_OUTPUTS"])
+def test_a_home_that_is_nobodys_is_told_with_the_variable(variable):
+    code = "from fflib import files; from fflib.runs import cli; import sys; sys.exit(cli.ended(files.outputs_dir))"
+    environ = os.environ | {variable: "~nobody-of-this-name/x"}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode != 0 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {variable}: there is no home folder for '~nobody-of-this-name/x'")
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere", "a file"])
+def test_a_cache_that_cannot_be_made_is_told_by_each_command(place, tmp_path, monkeypatch):
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv("FFLIB_CACHE", str(tmp_path / place))
+    with pytest.raises(
+        InputError, match=r"the cache folder .*/lengths cannot be made \(.*\); name another by FFLIB_CACHE"
+    ):
+        cache_dir("lengths")
+
+
+def test_a_variable_of_spaces_is_not_set(monkeypatch):
+    monkeypatch.setenv("FFLIB_OUTPUTS", " ")
+    assert outputs_dir() == ROOT / "outputs"
 
 
 # Private and quiet
