@@ -7,6 +7,7 @@ and this machine would measure again; `read_file` reads whatever code and machin
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from fflib.runs import nodes
 
 SCHEMA_VERSION = 1
 MODELS = ("teacher", "student", "pruned")  # facts that name the folder of a model
+IS_CHAPTER = re.compile(r"\d\d_[a-z]+(_[a-z]+)*")  # what its file is called; that of a copy mostly has more to it
 RECORD = {"chapter": str, "key": str, "written": str, "parameters": dict, "machine": dict, "facts": dict, "rungs": list}
 
 
@@ -87,12 +89,25 @@ def damage(folder: str | Path, chapter: str) -> str:
 
 def all_current(folder: str | Path, before: str = "99") -> list[dict[str, Any]]:
     """Return the records of chapters 01 up to ``before``, each as `current` does; InputError: they saw unlike data."""
-    names = sorted(path.stem for path in (resolve(folder) / "results").glob("*.json") if "01" < path.stem < before)
+    paths = sorted((resolve(folder) / "results").glob("*.json"))
+    names = [path.stem for path in paths if "01" < path.stem < before and not is_copy(path)]
     records = [current(folder, name) for name in names]
     fingerprints = [record["facts"]["data_fingerprint"] for record in records if "data_fingerprint" in record["facts"]]
     if any(fingerprint != fingerprints[0] for fingerprint in fingerprints):
         raise InputError("the chapters of this run saw different data; run the book again")
     return records
+
+
+def is_copy(path: Path) -> bool:
+    """Say whether a file beside the records is a copy of one, as in folders that are shared between machines."""
+    try:
+        return not IS_CHAPTER.fullmatch(_name(path)) or read_file(path)["chapter"] != _name(path)
+    except InputError:  # whatever it is, it is damaged
+        return False
+
+
+def _name(path: Path) -> str:
+    return path.name.removesuffix(".old").removesuffix(".json")
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -112,13 +127,18 @@ def teacher_is_clear(baseline_facts: Mapping[str, Any]) -> bool:
 
 
 def readable(folder: Path, pattern: str = "results/[0-9][0-9]_*.json") -> dict[Path, dict[str, Any]]:
-    """Read all records in ``folder`` that can be read, by their paths; what is damaged counts as missing."""
+    """Read all records in ``folder`` that can be read, by their paths; what is damaged counts as missing.
+
+    So does a copy beside a record ("01_baseline (1).json").
+    """
     found = {}
     for path in sorted(folder.glob(pattern)):
         try:
-            found[path] = read_file(path)
+            record = read_file(path)
         except InputError:
             continue
+        if record["chapter"] == _name(path):
+            found[path] = record
     return found
 
 

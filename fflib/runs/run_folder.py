@@ -10,7 +10,7 @@ import pandas as pd
 
 from fflib.files import InputError, shown
 from fflib.runs.ladder import COLUMNS, Rung
-from fflib.runs.records import damaged, read_file
+from fflib.runs.records import damaged, is_copy, read_file
 
 OLDER = (COLUMNS[: COLUMNS.index("keeps_rule")],)  # a ladder from before these columns can still be read
 TEXT = {field.name for field in fields(Rung) if field.type == "str"}
@@ -31,7 +31,8 @@ def load(folder: Path) -> Side:
     Raises:
         InputError: it holds no ladder or no results, or one of these files is damaged or of another form.
     """
-    path, records = folder / "ladder.csv", sorted((folder / "results").glob("[0-9][0-9]_*.json"))
+    path, every = folder / "ladder.csv", sorted((folder / "results").glob("[0-9][0-9]_*.json"))
+    records = [record for record in every if not is_copy(record)]
     if not path.exists() or not records:
         missing = "results/NN_name.json" if path.exists() else "ladder.csv"
         raise InputError(f"{shown(folder)} holds no {missing}; run the whole book first (make book), or copy it whole")

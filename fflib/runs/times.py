@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -201,7 +202,8 @@ def _left_here() -> list[Time]:
     by_folder = {time.folder: time for time in found}
     for path in outputs_dir().glob(f"*/{BOOK}/{SECONDS}"):
         if last := by_folder.get(path.parent.parent.name):  # whose size and machine it shares
-            found.append(replace(last, chapter=BOOK, seconds=float(path.read_text()), is_done=False))
+            with suppress(OSError, ValueError):  # damaged: nothing is known then
+                found.append(replace(last, chapter=BOOK, seconds=float(path.read_text()), is_done=False))
     return found
 
 

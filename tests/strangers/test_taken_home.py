@@ -134,6 +134,8 @@ def shell(folder: Path, command: str) -> subprocess.CompletedProcess:
         ("{} 'a river' >&-", b"and an open stdout"),
         ("printf 'a river\\n\\n' | {}", b"text 2 ('') must be text, none of them empty"),
         ("cd / && {} ''", b"text 1 ('') must be text"),
+        ("printf '\\342\\200\\213\\n' | {}", b"must be text, none of them empty"),
+        ("printf '\\0\\n' | {}", b"must be text, none of them empty"),
     ],
 )
 def test_what_a_shell_can_do_to_it_is_one_sentence(whole, command, says):
@@ -146,6 +148,13 @@ def test_what_a_shell_can_do_to_it_is_one_sentence(whole, command, says):
 def test_ends_of_lines_and_folders_change_no_answer(whole, command):
     assert shell(whole, command).stdout == asked(whole, "a river").stdout != b""
     assert shell(whole, command.replace("{}", "PYTHONOPTIMIZE=2 {}")).stdout == asked(whole, "a river").stdout
+
+
+def test_the_name_of_a_file_is_a_text_and_told_to_be_one(whole, tmp_path):
+    (tmp_path / "river.txt").write_text("a river\n")
+    told = asked(whole, str(tmp_path / "river.txt"))
+    assert told.returncode == 0 and told.stdout.count(b"\n") == 1
+    assert told.stderr.startswith(b"warning: ") and b"is read as a text, not as the file" in told.stderr
 
 
 def test_help_is_no_text(whole):
