@@ -69,8 +69,9 @@ def short(label: str) -> str:
 
 
 def spelt(label: str, others: Iterable[str]) -> str:
-    """Spell a label out by its code where one of ``others`` looks the same and is not; '' where none does."""
-    same = next((other for other in others if other != label and folded(other) & folded(label)), "")
+    """Spell a label out by its code where one of ``others`` looks the same but for its case; '' where none does."""
+    unlike = (other for other in others if other.casefold() != label.casefold())
+    same = next((other for other in unlike if folded(other) & folded(label)), "")
     return f"{ascii(short(label))} (there is {ascii(short(same))})" if same else ""
 
 
