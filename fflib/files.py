@@ -59,8 +59,16 @@ def cache_dir(name: str) -> Path:
 
 
 def outputs_dir() -> Path:
-    """Return the folder of all runs: ``$FFLIB_OUTPUTS``, or ``outputs`` in the project's root."""
-    return _set_by("FFLIB_OUTPUTS", "outputs")
+    """Return the folder of all runs: ``$FFLIB_OUTPUTS``, or ``outputs`` in the project's root.
+
+    InputError: it is a file, or has a sign that Snakemake does not take for itself.
+    """
+    folder = _set_by("FFLIB_OUTPUTS", "outputs")
+    if signs := [sign for sign in "{},\n" if sign in str(folder)]:
+        raise InputError(f"FFLIB_OUTPUTS or the project's folder has {signs[0]!r} in its path ({folder}); name another")
+    if folder.is_file():
+        raise InputError(f"FFLIB_OUTPUTS names {folder}, which is a file; name a folder")
+    return folder
 
 
 def _set_by(variable: str, usual: str) -> Path:

@@ -209,6 +209,17 @@ def test_a_variable_of_spaces_is_not_set(monkeypatch):
     assert outputs_dir() == ROOT / "outputs"
 
 
+@pytest.mark.parametrize(
+    ("place", "says"), [("a{b}", r"has '\{' in its path"), ("a,b", "has ','"), ("file", "is a file")]
+)
+def test_outputs_that_snakemake_cannot_write_to_are_told(place, says, tmp_path, monkeypatch):
+    """By symptom: "Wildcards in input files cannot be determined", or a traceback of snakemake."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FFLIB_OUTPUTS", str(tmp_path / place))
+    with pytest.raises(InputError, match=f"FFLIB_OUTPUTS .*{says}"):
+        outputs_dir()
+
+
 # Private and quiet
 
 SESSION = """
