@@ -8,7 +8,7 @@ where 1-m has a one for each removed part. The search takes F's diagonal alone, 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -131,6 +131,23 @@ def tune(
                 whole = [getattr(layer, f"{half}_norm")(target) for target in targets]
             bar.update()
     return tuned
+
+
+def best_tuned(
+    model: Classifier,
+    kept: slicing.Kept,
+    examples: TokenizedSplit,
+    ways: Sequence[str],
+    loss: Callable[[Classifier], float],
+) -> tuple[str, Classifier]:
+    """Return which of the ``ways`` to `tune` leaves the least ``loss``, and the model that it makes.
+
+    What is fitted to few examples may fit these alone, and a model that was taught to be cut need not be mended at all;
+    so ``loss`` looks at others. Of equals the first is taken.
+    """
+    made = {way: tune(model, kept, examples, way) for way in ways}
+    best = min(made, key=lambda way: loss(made[way]))
+    return best, made[best]
 
 
 def mask_values(gram: Tensor, errors: Tensor, weight: Tensor, unit_size: int, damping: float) -> Tensor:

@@ -26,9 +26,10 @@ class Candidate:
     ``counts`` has the heads and neurons that each layer of the unpruned model keeps (None: the layer goes), and
     ``goes_on`` the share of tokens that go on after the first layer. ``target``
     is the speed-up that a searched shape and the uniform one it is compared with are made for. ``rung`` is the name
-    under which it always stands on the ladder; '' for none. ``tuned`` is the cut and tuned model, not trained;
-    ``retrained`` has the trained model of each seed with its histories. ``predicted_ms`` is the mean time of a request.
-    ``kept`` is what the served model keeps of the teacher's score on dev.
+    under which it always stands on the ladder; '' for none. ``tuned`` is the cut and tuned model, not trained, and
+    ``tuning`` how it was tuned, one of `mask_search.TUNINGS`; ``retrained`` has the trained model of each seed with its
+    histories. ``predicted_ms`` is the mean time of a request. ``kept`` is what the served model keeps of the teacher's
+    score on dev.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Candidate:
     target: float | None = None
     rung: str = ""
     goes_on: float = 1.0
+    tuning: str = "weights"
     tuned: Classifier | None = None
     retrained: list[tuple[Classifier, list[History]]] = field(default_factory=list)
     predicted_ms: float = math.nan
@@ -93,6 +95,7 @@ class Candidate:
         return {
             "shape": self.name,
             "predicted speed-up": unpruned_ms / self.predicted_ms,
+            "tuned": self.tuning,
             "dev %, tuned only": tuned,
             "dev %, retrained": retrained[0] if retrained else math.nan,
             "worst and best seed": f"{min(retrained):.1f} to {max(retrained):.1f}" if len(retrained) > 1 else "",

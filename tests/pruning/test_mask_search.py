@@ -431,3 +431,16 @@ def test_too_few_examples_for_too_little_damping():
     one: TokenizedSplit = examples_of([2])
     with pytest.raises(InputError, match="lost in the rounding"):
         mask_search.tune(classifier(), half_of(0, "feed_forward"), one, "weights", damping=1e-30)
+
+
+def test_the_repair_is_taken_after_which_other_examples_move_least():
+    model, kept = classifier(), all_but({0: [1]}, {1: [2, 5]})
+    made = {way: mask_search.tune(model, kept, TRAIN, way) for way in mask_search.TUNINGS}
+    expected = {way: logits_of(tuned) for way, tuned in made.items()}
+    for wanted in mask_search.TUNINGS:
+
+        def loss(tuned: Classifier, wanted: str = wanted) -> float:
+            return float((logits_of(tuned) - expected[wanted]).abs().max())
+
+        way, tuned = mask_search.best_tuned(model, kept, TRAIN, mask_search.TUNINGS, loss)
+        assert way == wanted and close(logits_of(tuned), expected[wanted])
