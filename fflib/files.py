@@ -64,8 +64,9 @@ def outputs_dir() -> Path:
     InputError: it is a file, or has a sign that Snakemake does not take for itself.
     """
     folder = _set_by("FFLIB_OUTPUTS", "outputs")
-    if signs := [sign for sign in "{},\n" if sign in str(folder)]:
-        raise InputError(f"FFLIB_OUTPUTS or the project's folder has {signs[0]!r} in its path ({folder}); name another")
+    named = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder  # as Snakemake is told it
+    if signs := [sign for sign in "{},\n" if sign in str(named)]:
+        raise InputError(f"FFLIB_OUTPUTS has {signs[0]!r} in its path ({folder}); name another")
     if folder.is_file():
         raise InputError(f"FFLIB_OUTPUTS names {folder}, which is a file; name a folder")
     return folder

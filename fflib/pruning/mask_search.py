@@ -3,6 +3,7 @@
 A mask is a gate on each head and neuron. What removing some costs is read from the Fisher information F, the mean over
 examples of g g^T, where g are the slopes by the gates: a trained model's loss rises by half of (1-m)^T F (1-m),
 where 1-m has a one for each removed part. The search takes F's diagonal alone, as if parts did not interact.
+(Longer than 200 lines: the paper's three steps, in its order.)
 """
 
 from __future__ import annotations

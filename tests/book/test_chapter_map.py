@@ -22,7 +22,7 @@ def home(tmp_path, monkeypatch):
         (sources / f"{name}.py").write_text("")
         nbformat.write(new_notebook(cells=[prose, folded]), sources / f"{name}.ipynb")
     nbformat.write(new_notebook(cells=[prose, new_code_cell("x = 1\n" * 15)]), run / "01_made_up.ipynb")
-    record = dict.fromkeys(("chapter", "key", "written"), "") | {
+    record = {"chapter": "01_made_up", "key": "", "written": ""} | {
         "parameters": {},
         "machine": {},
         "facts": {},

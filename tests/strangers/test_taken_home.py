@@ -150,13 +150,6 @@ def test_ends_of_lines_and_folders_change_no_answer(whole, command):
     assert shell(whole, command.replace("{}", "PYTHONOPTIMIZE=2 {}")).stdout == asked(whole, "a river").stdout
 
 
-def test_the_name_of_a_file_is_a_text_and_told_to_be_one(whole, tmp_path):
-    (tmp_path / "river.txt").write_text("a river\n")
-    told = asked(whole, str(tmp_path / "river.txt"))
-    assert told.returncode == 0 and told.stdout.count(b"\n") == 1
-    assert told.stderr.startswith(b"warning: ") and b"is read as a text, not as the file" in told.stderr
-
-
 def test_help_is_no_text(whole):
     told = asked(whole, "--help")
     assert told.stdout.decode().splitlines()[-1] == "The fields here: text" and told.returncode == 0

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import unicodedata
 from pathlib import Path
 
 HERE, FILES = Path(__file__).resolve().parent, ("config.json", "tokenizer.json", "model.onnx")
@@ -73,18 +72,13 @@ def asked():
             stop(f"text {number} is not UTF-8; turn it into that first, as `iconv -f cp1252 -t utf-8` does")
 
 
-def shows(field):
-    """Say whether there is anything to see in a field: more than spaces, controls and what has no width."""
-    return any(unicodedata.category(letter) not in ("Cc", "Cf", "Zs", "Zl", "Zp") for letter in field)
-
-
 def answer_all():
     """Answer each text as it comes, and at once."""
     for number, text in asked():
-        fields = text.rstrip("\r\n").split("\t")
-        if len(fields) != len(config["text_fields"]) or not all(map(shows, fields)):
-            wanted, line = "<tab>".join(config["text_fields"]), text.rstrip("\r\n")
-            stop(f"text {number} ({line[:60]!r}) must be {wanted}, none of them empty")
+        line, wanted = text.rstrip("\r\n"), config["text_fields"]
+        fields = line.split("\t")
+        if len(fields) != len(wanted) or not all("".join(filter(str.isprintable, x)).strip() for x in fields):
+            stop(f"text {number} ({line[:60]!r}) must be {'<tab>'.join(wanted)}, none of them empty")
         scores = logits(*(unmarked(fields) if config["words_marked"] else (fields,)))
         print(config["labels"][scores.argmax()], f"{1 / np.exp(scores - scores.max()).sum():.4f}", sep="\t", flush=True)
 
@@ -95,10 +89,6 @@ if __name__ == "__main__":
     if sys.stdout is None or not (sys.argv[1:] or sys.stdin):
         stop("it needs a text, as an argument or on stdin, and an open stdout for the answer")
     sys.stdout.reconfigure(encoding="utf-8")
-    if named := [text for text in sys.argv[1:] if os.path.isfile(text)]:
-        print(
-            f"warning: {named[0]!r} is read as a text, not as the file of that name; for that: < FILE", file=sys.stderr
-        )
     try:
         answer_all()
     except BrokenPipeError:  # who reads has enough, as `head` does
