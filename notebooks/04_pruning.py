@@ -489,8 +489,7 @@ for candidate in candidates:
     with bench.clocked("the tuning"):
         candidate.tuning, tuned = cut(candidate.counts)
     candidate.tuned = fewer_tokens.let_go_on(tuned, candidate.goes_on)
-    small_shapes = candidate.tuned.encoder.config.layers
-    candidate.predicted_ms = table.model_ms(small_shapes, dev.lengths)
+    candidate.predicted_ms = table.model_ms(candidate.tuned.encoder.config.layers, dev.lengths)
 
 # %% tags=["hide-input"]
 bench.facts["ways"] = reports.way_rows(shapes_by_target, loss_of)
