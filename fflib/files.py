@@ -61,12 +61,9 @@ def cache_dir(name: str) -> Path:
 def outputs_dir() -> Path:
     """Return the folder of all runs: ``$FFLIB_OUTPUTS``, or ``outputs`` in the project's root.
 
-    InputError: it is a file, or has a sign that Snakemake does not take for itself.
+    InputError: it is a file.
     """
     folder = _set_by("FFLIB_OUTPUTS", "outputs")
-    named = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder  # as Snakemake is told it
-    if signs := [sign for sign in "{},\n" if sign in str(named)]:
-        raise InputError(f"FFLIB_OUTPUTS has {signs[0]!r} in its path ({folder}); name another")
     if folder.is_file():
         raise InputError(f"FFLIB_OUTPUTS names {folder}, which is a file; name a folder")
     return folder

@@ -97,7 +97,11 @@ def check_models(run: params.Run) -> None:
 
 
 def check_room() -> None:
-    """Raise InputError where the folders that a run writes to cannot be written, or are nearly full."""
+    """Raise InputError where the folders that a run writes to cannot be written or named, or are nearly full."""
+    outputs = outputs_dir()
+    named = outputs.relative_to(ROOT) if outputs.is_relative_to(ROOT) else outputs  # as Snakemake is told it
+    if signs := [sign for sign in "{},\n" if sign in str(named)]:
+        raise InputError(f"FFLIB_OUTPUTS has {signs[0]!r} in its path ({outputs}), a sign of Snakemake's; name another")
     for folder in (outputs_dir(), ROOT, cache_root()):
         try:
             folder.mkdir(parents=True, exist_ok=True)

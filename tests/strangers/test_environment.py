@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from fflib import environment
+from fflib.book import workflow
 from fflib.files import ROOT, InputError, cache_dir, outputs_dir
 
 HOSTILE = {
@@ -217,7 +218,7 @@ def test_outputs_that_snakemake_cannot_write_to_are_told(place, says, tmp_path, 
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FFLIB_OUTPUTS", str(tmp_path / place))
     with pytest.raises(InputError, match=f"FFLIB_OUTPUTS .*{says}"):
-        outputs_dir()
+        workflow.check_room()
 
 
 # Private and quiet
