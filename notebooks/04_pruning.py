@@ -514,7 +514,8 @@ bench.figure(figures.shapes(panels, full, caption), "shapes")
 #
 # *Reading the second table.* The third column is the divergence of the model without that layer, the last one that of
 # the narrow model that is as fast. (Layers of one size take the same time, so the narrow model is the same for all of
-# them.) If the narrow model diverges less, then at equal time narrower layers are better than fewer layers. *The
+# them. Where no narrow model is as fast, as with two layers of which the last costs next to nothing, that column is
+# missing.) If the narrow model diverges less, then at equal time narrower layers are better than fewer layers. *The
 # figure* shows the shapes themselves. Look at which layers a searched shape spares: the last one stays whole wherever
 # cutting it saves no time. The function above the figure chooses the tokens that go on.
 #
