@@ -107,8 +107,8 @@ from fflib.runtime.first_token import FirstTokenClassifier
 bench = Bench.open("04_pruning", globals())
 threads, caption = bench.threads, f"{bench.caption}; {engine} fp32"
 check_known("tuning", tunings_tried, mask_search.TUNINGS)
-if not (seeds and shares_tried and n_importance > 1 and (uniform_tried or speedups_wanted)):
-    raise InputError("give seeds, shares_tried, a shape to try, and an n_importance of 2 or more")
+if not all((seeds, shares_tried, tunings_tried, uniform_tried + speedups_wanted, n_importance > 1)):
+    raise InputError("give seeds, shares_tried, tunings_tried, a shape, and n_importance above 1")
 if not len(retrain_epochs) == len(retrain_rates) == 2 or not any(retrain_epochs):
     raise InputError("retrain_epochs (not both 0) and retrain_rates take two numbers each")
 
