@@ -1,6 +1,6 @@
 """Make a student that comes with the book: taught on many texts, for longer than a reader waits.
 
-    python -m fflib.distillation.make_student 2x384@3,6        makes it anew, with its record (80 minutes, two cores)
+    python -m fflib.distillation.make_student 2x384@3,6        makes it anew, with its record (100 minutes, two cores)
 
 It learns from the teacher that comes with the book (`model.shipped`) alone, never from labels, and is kept as
 `shipped_student` reads it.
@@ -21,45 +21,52 @@ from fflib.distillation.narrowing import NarrowAnswers
 from fflib.distillation.objective import Objectives
 from fflib.distillation.stages import DistillationStage
 from fflib.distillation.students import StudentShape
-from fflib.distillation.teacher import PartOfOutputs, TeacherOutputs
+from fflib.distillation.teacher import TeacherOutputs
 from fflib.files import cache_dir, content_hash
 from fflib.measure import hardware
 from fflib.model import cache, checkpoints, importance, shipped, slicing, training
 from fflib.model.encoder import Classifier
 from fflib.model.training import History
 
-Outputs = TeacherOutputs | PartOfOutputs
-
 
 @dataclass(frozen=True)
-class Way:
-    """How a student of one shape is taught, and with what ``rank`` its file keeps it.
+class Lesson:
+    """A stage in which a student learns answers, whole and narrowed to shares between ``widths``.
 
-    On all of the transfer set, the last epochs apart: they see the part of it where counting words tells nothing.
+    ``balanced``: on the part of the transfer set where counting words tells nothing, as in dev and test; else on all.
     """
 
-    answer_epochs: int
-    balanced_epochs: int
-    rank: int
+    name: str
+    recipe: training.Recipe
+    balanced: bool
+    widths: tuple[float, float]
 
 
-WAYS = {"2x384@3,6": Way(answer_epochs=2, balanced_epochs=2, rank=96)}
+RANK = 96  # with which the file keeps the student
 N_IMPORTANCE = 512  # of the balanced texts: which heads and neurons are the least important
 _RECIPE = training.Recipe(epochs=1, batch_size=32, warmup=0.06, dropout=0.0, freeze_words=True, evaluations_per_epoch=2)
 INSIDE = DistillationStage(
     "inside", Objectives.inside(["hidden"]), replace(_RECIPE, learning_rate=1e-3, evaluations_per_epoch=0)
 )
-ANSWERS = replace(_RECIPE, learning_rate=4e-4)
-BALANCED = replace(_RECIPE, learning_rate=2e-4)
-AFTER_THE_CUT = replace(_RECIPE, learning_rate=1e-3)
+# The last lesson is about the widths to which a search cuts, and keeps its last weights: dev has chosen often enough.
+LESSONS = (
+    Lesson("answers", replace(_RECIPE, epochs=2, learning_rate=4e-4), balanced=False, widths=(0.25, 1)),
+    Lesson("balanced", replace(_RECIPE, epochs=2, learning_rate=2e-4), balanced=True, widths=(0.25, 1)),
+    Lesson(
+        "narrower",
+        replace(_RECIPE, epochs=4, learning_rate=2e-4, evaluations_per_epoch=0),
+        balanced=True,
+        widths=(0.125, 0.5),
+    ),
+)
+AFTER_THE_CUT = replace(LESSONS[-1], name="after the cut", recipe=replace(_RECIPE, learning_rate=1e-3))
 
 
 def make(name: str) -> Path:
-    """Distil a student of a shape of `WAYS`; write the file and its record.
+    """Distil a student of the shape ``name``; write the file and its record.
 
-    Interrupted, it goes on where it was. Dev chooses the weights; test is scored for the record alone.
+    Interrupted, it goes on where it was. Test is scored for the record alone.
     """
-    way = WAYS[name]
     machine = hardware.card()  # now: the commit that the code is of, before a file changes
     task, tokenizer = registry.get_task(shipped.TASK), checkpoints.load_tokenizer(shipped.BASE)
     texts, folder = shipped.tokenized(task, tokenizer), cache_dir("shipped")
@@ -72,18 +79,21 @@ def make(name: str) -> Path:
     def scored(model: Classifier) -> dict[str, float]:
         return shipped.scores(model, texts, score)
 
-    def answers(model: Classifier, stage: str, recipe: training.Recipe, on: Outputs) -> tuple[Classifier, History]:
-        def loss(_: Classifier) -> NarrowAnswers:
-            return NarrowAnswers(on, scores, range(shape.layers - 1))  # the last layer is served for one token alone
+    def learn(model: Classifier, lesson: Lesson) -> tuple[Classifier, History]:
+        on = balanced if lesson.balanced else outputs
 
-        widths = [part.tolist() for part in (*scores.heads, *scores.neurons)]
-        origin = content_hash(on.key, widths, Path(narrowing.__file__), Path(losses.__file__))
+        def loss(_: Classifier) -> NarrowAnswers:
+            # The last layer is served for one token alone, so it stays whole.
+            return NarrowAnswers(on, units, range(shape.layers - 1), lesson.widths)
+
+        scores = [part.tolist() for part in (*units.heads, *units.neurons)]
+        origin = content_hash(on.key, scores, lesson.widths, Path(narrowing.__file__), Path(losses.__file__))
         return cache.train_or_load(
-            lambda: model, folder / name / stage, on.examples, texts["dev"], loss, score, recipe, origin
+            lambda: model, folder / name / lesson.name, on.examples, texts["dev"], loss, score, lesson.recipe, origin
         )
 
     def tune(model: Classifier) -> History:
-        tuned, history = answers(model, "after the cut", AFTER_THE_CUT, last)
+        tuned, history = learn(model, AFTER_THE_CUT)
         model.load_state_dict(tuned.state_dict())
         return history
 
@@ -91,43 +101,33 @@ def make(name: str) -> Path:
     layers = losses.layer_map(shape.start, shape.layers, len(teacher.encoder.layers))
     start, student, cut = (slicing.slice_model(teacher, [layer - 1 for layer in layers]) for _ in range(3))
     outputs = TeacherOutputs(teacher, many)
-    last = outputs.first(n_balanced)
+    balanced = outputs.first(n_balanced)
     student, histories = learning.distil(student, (INSIDE,), outputs, texts["dev"], score, folder / name, "uniform")
-    scores = importance.first_order(importance.gradients(student, outputs.first(N_IMPORTANCE).examples))
-    recipes = {
-        "answers": replace(ANSWERS, epochs=way.answer_epochs),
-        "balanced": replace(BALANCED, epochs=way.balanced_epochs),
-    }
-    for stage, on in (("answers", outputs), ("balanced", last)):
-        student, history = answers(student, stage, recipes[stage], on)
+    units = importance.first_order(importance.gradients(student, outputs.first(N_IMPORTANCE).examples))
+    for lesson in LESSONS:
+        student, history = learn(student, lesson)
         histories.append(history)
     measured = {"teacher": scored(teacher), "as trained": scored(student)}
 
     file = shipped_student.file_of(task, f"{shape.layers}x{shape.hidden}", there=False)
-    tuned, small = shipped.keep(student, start, cut, file, way.rank, tune, scored)
+    tuned, small = shipped.keep(student, start, cut, file, RANK, tune, scored)
     facts = {
         "command": f"python -m fflib.distillation.make_student {name}",
         "teacher": shipped_student.teacher_hash(teacher),
         "shape": name,
         "layers": list(layers),
-        "rank": way.rank,
+        "rank": RANK,
         "taught_on": {"n": len(many), "n_balanced": n_balanced, "fingerprint": many.fingerprint},
-        "narrowed_to": narrowing.LEAST,
-        "stages": [asdict(INSIDE), *_told(recipes | {"after the cut": AFTER_THE_CUT})],
+        "stages": [asdict(INSIDE), *(asdict(lesson) for lesson in (*LESSONS, AFTER_THE_CUT))],
         "histories": [asdict(history) for history in (*histories, tuned)],
     }
     shipped.write_record(file, facts, texts, measured | small, machine)
     return file
 
 
-def _told(recipes: dict[str, training.Recipe]) -> list[dict[str, object]]:
-    """Write stages that learn answers as `DistillationStage` is written."""
-    return [{"name": name, "objectives": {"narrow answers": 1.0}, "recipe": asdict(r)} for name, r in recipes.items()]
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("shape", choices=[*WAYS], help="which student to make")
+    parser.add_argument("shape", help="layers and hidden size, and from which of the teacher's layers: 2x384@3,6")
     chosen = parser.parse_args()
     began = time.perf_counter()
     print(f"{make(chosen.shape).name}: {(time.perf_counter() - began) / 60:.0f} minutes")

@@ -19,8 +19,6 @@ from fflib.distillation.objective import Teacher
 from fflib.model.encoder import Classifier, LayerGates
 from fflib.model.importance import Importance
 
-LEAST = 0.25  # of the heads, and of the neurons, that a draw leaves
-
 
 class NarrowAnswers(nn.Module):
     """The loss for `training.fit`: soft cross-entropy with the teacher's logits, of the student whole plus narrowed.
@@ -30,11 +28,14 @@ class NarrowAnswers(nn.Module):
         importance: of the student's heads and neurons; of each width the most important ones stay.
         layers: those that are narrowed, counted from 0. The last of a model that answers by its first token costs
             nothing and need not be.
+        widths: the least and the most that a draw leaves, as shares of the heads and of the neurons.
     """
 
-    def __init__(self, teacher: Teacher, importance: Importance, layers: Sequence[int]) -> None:
+    def __init__(
+        self, teacher: Teacher, importance: Importance, layers: Sequence[int], widths: tuple[float, float]
+    ) -> None:
         super().__init__()
-        self.teacher, self.layers = teacher, frozenset(layers)
+        self.teacher, self.layers, self.widths = teacher, frozenset(layers), widths
         units = zip(importance.heads, importance.neurons, strict=True)
         self.ranks = [tuple(_ranks(scores) for scores in pair) for pair in units]
 
@@ -48,19 +49,18 @@ class NarrowAnswers(nn.Module):
         return torch.stack(losses).sum()
 
     def gates(self, rng: np.random.Generator) -> list[LayerGates | tuple[None, None]]:
-        """Draw for each layer that is narrowed how many heads and neurons stay, from `LEAST` of them to all."""
+        """Draw for each layer that is narrowed how many heads and neurons stay."""
         return [
-            LayerGates(*(_drawn(ranks, rng) for ranks in pair)) if i in self.layers else (None, None)
+            LayerGates(*(self._drawn(ranks, rng) for ranks in pair)) if i in self.layers else (None, None)
             for i, pair in enumerate(self.ranks)
         ]
+
+    def _drawn(self, ranks: Tensor, rng: np.random.Generator) -> Tensor:
+        """[n] -> 1.0 for the first k of them, 0.0 for the others; each k within the widths is as likely."""
+        least, most = (max(1, round(width * len(ranks))) for width in self.widths)
+        return (ranks < int(rng.integers(least, most + 1))).float()
 
 
 def _ranks(scores: Tensor) -> Tensor:
     """[n] -> the place of each unit when all are sorted, the most important first."""
     return scores.argsort(descending=True, stable=True).argsort()
-
-
-def _drawn(ranks: Tensor, rng: np.random.Generator) -> Tensor:
-    """[n] -> 1.0 for the first k of them, 0.0 for the others."""
-    least = max(1, round(LEAST * len(ranks)))
-    return (ranks < int(rng.integers(least, len(ranks) + 1))).float()

@@ -25,20 +25,24 @@ def test_the_file_makes_the_student_that_the_record_scores(tmp_path, monkeypatch
     monkeypatch.setattr(make_student.checkpoints, "load_tokenizer", lambda _: tokenizer)
     monkeypatch.setattr(splits, "load_split", lambda _, name: splits.text_split("docs", name, pairs, gold))
     monkeypatch.setattr(make_student.docs_transfer, "load", lambda: (splits.text_split("docs", "more", pairs, gold), 8))
-    monkeypatch.setattr(make_student, "WAYS", {"2x16@1,3": make_student.Way(2, 1, 2)})
-    inside = make_student.INSIDE
-    monkeypatch.setattr(make_student, "INSIDE", replace(inside, recipe=replace(inside.recipe, batch_size=4)))
-    for name in ("ANSWERS", "BALANCED", "AFTER_THE_CUT"):
-        monkeypatch.setattr(make_student, name, replace(getattr(make_student, name), batch_size=4))
+    monkeypatch.setattr(make_student, "RANK", 2)
+
+    def small(stage):
+        return replace(stage, recipe=replace(stage.recipe, batch_size=4))
+
+    for name in ("INSIDE", "AFTER_THE_CUT"):
+        monkeypatch.setattr(make_student, name, small(getattr(make_student, name)))
+    monkeypatch.setattr(make_student, "LESSONS", tuple(small(lesson) for lesson in make_student.LESSONS))
 
     file = make_student.make("2x16@1,3")
     record = shipped.record_of(file)
     assert file.name == "docs-student-2x16.safetensors" and record["layers"] == [1, 3]
-    assert [stage["name"] for stage in record["stages"]] == ["inside", "answers", "balanced", "after the cut"]
+    names = [stage["name"] for stage in record["stages"]]
+    assert names == ["inside", "answers", "balanced", "narrower", "after the cut"]
     assert record["stages"][1]["recipe"]["epochs"] == 2 and record["command"].endswith("make_student 2x16@1,3")
-    assert len(record["histories"]) == 4
-    last_steps = [history["dev_score"][-1][0] for history in record["histories"][1:]]
-    assert last_steps == [2 * 3, 2, 2], "of 12 texts twice, of 8 balanced ones once, and once more after the cut"
+    last_steps = [history["loss"][-1][0] for history in record["histories"][1:]]
+    assert last_steps == [2 * 3, 2 * 2, 4 * 2, 2], "12 texts twice, 8 balanced ones twice, four times and once"
+    assert not record["histories"][3]["dev_score"], "the last lesson is not chosen by dev"
     student = shipped_student.take(file, model_of(*LAYERS))
     texts = splits.tokenize(splits.text_split("docs", "test", pairs, gold), tokenizer, DOCS.max_length)
     assert metrics.score(DOCS, training.predict(student, texts), gold) == record["scores"]["as kept"]["test"]
