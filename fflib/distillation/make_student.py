@@ -2,7 +2,7 @@
 
     python -m fflib.distillation.make_student 2x384@3,6        makes it anew, with its record (100 minutes, two cores)
 
-It learns from the teacher that comes with the book (`model.shipped`) alone, never from labels, and is kept as
+It learns from the teacher that comes with the book (`model.shipped`), and at last from the labels too. It is kept as
 `shipped_student` reads it.
 """
 
@@ -34,12 +34,14 @@ class Lesson:
     """A stage in which a student learns answers, whole and narrowed to shares between ``widths``.
 
     ``balanced``: on the part of the transfer set where counting words tells nothing, as in dev and test; else on all.
+    ``labels``: from these too, not from the teacher alone.
     """
 
     name: str
     recipe: training.Recipe
     balanced: bool
     widths: tuple[float, float]
+    labels: bool = False
 
 
 RANK = 96  # with which the file keeps the student
@@ -48,15 +50,23 @@ _RECIPE = training.Recipe(epochs=1, batch_size=32, warmup=0.06, dropout=0.0, fre
 INSIDE = DistillationStage(
     "inside", Objectives.inside(["hidden"]), replace(_RECIPE, learning_rate=1e-3, evaluations_per_epoch=0)
 )
-# The last lesson is about the widths to which a search cuts, and keeps its last weights: dev has chosen often enough.
+# First from the teacher alone. Then the labels join in, since most of these pairs the teacher never saw, and the widths
+# are those to which a search cuts. These lessons keep their last weights: dev has chosen often enough.
 LESSONS = (
     Lesson("answers", replace(_RECIPE, epochs=2, learning_rate=4e-4), balanced=False, widths=(0.25, 1)),
-    Lesson("balanced", replace(_RECIPE, epochs=2, learning_rate=2e-4), balanced=True, widths=(0.25, 1)),
     Lesson(
-        "narrower",
-        replace(_RECIPE, epochs=4, learning_rate=2e-4, evaluations_per_epoch=0),
+        "labels too",
+        replace(_RECIPE, learning_rate=3e-4, evaluations_per_epoch=0),
+        balanced=False,
+        widths=(0.125, 0.5),
+        labels=True,
+    ),
+    Lesson(
+        "balanced",
+        replace(_RECIPE, epochs=2, learning_rate=2e-4, evaluations_per_epoch=0),
         balanced=True,
         widths=(0.125, 0.5),
+        labels=True,
     ),
 )
 AFTER_THE_CUT = replace(LESSONS[-1], name="after the cut", recipe=replace(_RECIPE, learning_rate=1e-3))
@@ -84,10 +94,11 @@ def make(name: str) -> Path:
 
         def loss(_: Classifier) -> NarrowAnswers:
             # The last layer is served for one token alone, so it stays whole.
-            return NarrowAnswers(on, units, range(shape.layers - 1), lesson.widths)
+            labels = on.examples.gold.labels if lesson.labels else None
+            return NarrowAnswers(on, units, range(shape.layers - 1), lesson.widths, labels)
 
         scores = [part.tolist() for part in (*units.heads, *units.neurons)]
-        origin = content_hash(on.key, scores, lesson.widths, Path(narrowing.__file__), Path(losses.__file__))
+        origin = content_hash(on.key, scores, asdict(lesson), Path(narrowing.__file__), Path(losses.__file__))
         return cache.train_or_load(
             lambda: model, folder / name / lesson.name, on.examples, texts["dev"], loss, score, lesson.recipe, origin
         )

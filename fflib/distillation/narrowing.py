@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fflib.distillation.losses import soft_cross_entropy
 from fflib.distillation.objective import Teacher
@@ -29,23 +30,33 @@ class NarrowAnswers(nn.Module):
         layers: those that are narrowed, counted from 0. The last of a model that answers by its first token costs
             nothing and need not be.
         widths: the least and the most that a draw leaves, as shares of the heads and of the neurons.
+        labels: [n] of the teacher's examples, or None. With them the loss is half the teacher's and half theirs: a
+            teacher that errs teaches its errors.
     """
 
     def __init__(
-        self, teacher: Teacher, importance: Importance, layers: Sequence[int], widths: tuple[float, float]
+        self,
+        teacher: Teacher,
+        importance: Importance,
+        layers: Sequence[int],
+        widths: tuple[float, float],
+        labels: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.teacher, self.layers, self.widths = teacher, frozenset(layers), widths
+        self.labels = None if labels is None else torch.from_numpy(labels)
         units = zip(importance.heads, importance.neurons, strict=True)
         self.ranks = [tuple(_ranks(scores) for scores in pair) for pair in units]
 
     def forward(self, model: Classifier, inputs: dict[str, Tensor], indices: np.ndarray) -> Tensor:
         """Return the loss of one batch, a scalar; the width depends on the examples of the batch alone."""
-        target = self.teacher.logits[indices].to(inputs["input_ids"].device)
         losses = []
         for gates in (None, self.gates(np.random.default_rng(indices))):
-            logits = model(**inputs, gates=gates, first_only=True).logits
-            losses.append(soft_cross_entropy(logits.float(), target))
+            logits = model(**inputs, gates=gates, first_only=True).logits.float()
+            loss = soft_cross_entropy(logits, self.teacher.logits[indices].to(logits.device))
+            if self.labels is not None:
+                loss = (loss + F.cross_entropy(logits, self.labels[indices].to(logits.device))) / 2
+            losses.append(loss)
         return torch.stack(losses).sum()
 
     def gates(self, rng: np.random.Generator) -> list[LayerGates | tuple[None, None]]:

@@ -38,10 +38,10 @@ def test_the_file_makes_the_student_that_the_record_scores(tmp_path, monkeypatch
     record = shipped.record_of(file)
     assert file.name == "docs-student-2x16.safetensors" and record["layers"] == [1, 3]
     names = [stage["name"] for stage in record["stages"]]
-    assert names == ["inside", "answers", "balanced", "narrower", "after the cut"]
+    assert names == ["inside", "answers", "labels too", "balanced", "after the cut"]
     assert record["stages"][1]["recipe"]["epochs"] == 2 and record["command"].endswith("make_student 2x16@1,3")
     last_steps = [history["loss"][-1][0] for history in record["histories"][1:]]
-    assert last_steps == [2 * 3, 2 * 2, 4 * 2, 2], "12 texts twice, 8 balanced ones twice, four times and once"
+    assert last_steps == [2 * 3, 3, 2 * 2, 2], "of 12 texts twice and once, of 8 balanced ones twice and once"
     assert not record["histories"][3]["dev_score"], "the last lesson is not chosen by dev"
     student = shipped_student.take(file, model_of(*LAYERS))
     texts = splits.tokenize(splits.text_split("docs", "test", pairs, gold), tokenizer, DOCS.max_length)

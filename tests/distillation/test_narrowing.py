@@ -60,3 +60,13 @@ def test_the_same_examples_are_narrowed_alike(importance, outputs):
     loss, student = NarrowAnswers(outputs, importance, [0], (0.25, 1)), model_of(*LAYERS, seed=5).eval()
     inputs = {name: torch.from_numpy(a) for name, a in batching.collate(outputs.examples, np.arange(2)).inputs.items()}
     assert loss(student, inputs, np.arange(2)) == loss(student, inputs, np.arange(2))
+
+
+def test_labels_count_as_much_as_the_teacher(importance, outputs):
+    student, indices, labels = model_of(*LAYERS, seed=5).eval(), np.array([2, 0]), np.array([1, 0, 1])
+    inputs = {name: torch.from_numpy(a) for name, a in batching.collate(outputs.examples, indices).inputs.items()}
+    whole = importance, [], (0.25, 1)  # no layer is narrowed: twice the same
+    logits = student(**inputs).logits
+    right = -logits.log_softmax(-1)[torch.arange(2), torch.from_numpy(labels[indices])].mean()
+    expected = soft_cross_entropy(logits, outputs.logits[indices]) + right
+    assert torch.allclose(NarrowAnswers(outputs, *whole, labels)(student, inputs, indices), expected, atol=1e-6)
