@@ -268,12 +268,14 @@ display.source(
 # several.
 #
 # **Students that come with the book** end with *@kept*. *2x384@kept* is a *2x384@3,6* that was taught for longer than a
-# reader should wait, by the teacher alone and in the same two stages. Two things were different:
+# reader should wait, inside first and answers second, as here. Three things were different:
 #
 # * It read more. A teacher answers any pair of a parameter and a description, labelled or not. So each parameter of the
 #   training functions met up to two dozen other descriptions of its function, and the function's text was cut at
-#   another place each time. Such texts without labels are a [transfer set](glossary.md#transfer-set). None of them is
-#   in dev or test.
+#   another place each time. Such texts are a [transfer set](glossary.md#transfer-set). None of them is in dev or test.
+# * At last it saw labels. Usually a transfer set has none, but of these pairs we know which belong together, and most
+#   of them the teacher never saw. So in its last lessons half of the loss was the teacher's and half the labels', as in
+#   [Hinton et al., section 2](https://arxiv.org/abs/1503.02531).
 # * It was taught to be cut. In the second stage each step asked it twice: once whole, and once with only some of the
 #   heads and neurons of its first layer, those that matter most. How many was drawn anew each time. This is
 #   [DynaBERT](https://arxiv.org/abs/2004.04037)'s idea, and chapter 4 will profit from it.

@@ -396,12 +396,17 @@ def divergence(model):
     return sensitivity.divergence(training.predict(model, held_back), answers)
 
 
-def cut(counts):
-    kept = slicing.keep_top(scores.heads, scores.neurons, counts)
-    return mask_search.best_tuned(unpruned, kept, texts, tunings_tried, divergence)
+def kept_of(counts):
+    return slicing.keep_top(scores.heads, scores.neurons, counts)
 
 
-loss_of = sensitivity.remembered(lambda counts: divergence(cut(counts)[1]))
+@sensitivity.remembered
+def repair(counts):  # the best one, and the divergence that it leaves
+    return mask_search.best_tuning(unpruned, kept_of(counts), texts, tunings_tried, divergence)
+
+
+def loss_of(counts):
+    return repair(counts)[1]
 
 
 # %%
@@ -487,7 +492,9 @@ others = depths_tried, losses.removed, by_tokens
 candidates = study.collect(shapes, uniform_tried, shapes_by_target, *others)
 for candidate in candidates:
     with bench.clocked("the tuning"):
-        candidate.tuning, tuned = cut(candidate.counts)
+        candidate.tuning, _ = repair(candidate.counts)
+        kept = kept_of(candidate.counts)
+        tuned = mask_search.tune(unpruned, kept, texts, candidate.tuning)
     candidate.tuned = fewer_tokens.let_go_on(tuned, candidate.goes_on)
     candidate.predicted_ms = table.model_ms(candidate.tuned.encoder.config.layers, dev.lengths)
 

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from fflib import spent
 from fflib.data import batching
 from fflib.data.splits import TokenizedSplit
-from fflib.engine import int8_support, predictors, sessions
+from fflib.engine import int8_support, node_times, sessions
 from fflib.measure.operators import group_operators
 from fflib.model import flops
 from fflib.model.config import EncoderConfig
@@ -69,7 +69,7 @@ def budget(
         predict(batching.collate(texts, group).inputs)
 
     before = _median_ms(served, repeats)
-    profile = predictors.node_ms(path, sessions.session_options(threads), dict(inputs), repeats, by="operator")
+    profile = node_times.node_ms(path, sessions.session_options(threads), dict(inputs), repeats, by="operator")
     after = _median_ms(served, repeats)
     parts = group_operators(profile, PARTS if has_integers else _IN_FP32)
     parts[CALL] = _median_ms(lambda: nothing(inputs), repeats)

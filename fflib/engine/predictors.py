@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import queue
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +10,6 @@ from concurrent import futures
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
 
@@ -26,7 +23,6 @@ from fflib.model.checkpoints import to_transformers
 from fflib.model.encoder import Classifier
 
 ENGINES = ("pytorch", "onnxruntime")  # that also pieces of a model run on; for all see `engines`
-KERNEL = "_kernel_time"  # how the profiler's entries of the nodes themselves end
 
 
 def torch_predictor(model: nn.Module) -> Predictor:
@@ -54,39 +50,6 @@ def eager(model: nn.Module) -> tuple[nn.Module, str]:
         return to_transformers(model), "transformers, PyTorch eager"
     except InputError:
         return ours
-
-
-def node_ms(
-    model: sessions.Graph,
-    options: onnxruntime.SessionOptions,
-    inputs: dict[str, np.ndarray],
-    repeats: int = 20,
-    by: str = "name",
-) -> dict[str, float]:
-    """Return the time in ms of each node of the graph as ONNX Runtime runs it: the median of ``repeats``.
-
-    From its own profiler, which costs a little for each node: take shares of the sum, not the sum. ``by`` is "name" or
-    "operator": then the nodes of each kind are added up.
-    """
-    options.enable_profiling = True
-    with tempfile.TemporaryDirectory() as folder:
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = sessions.load(model, options)
-        predict = onnx_predictor(session)
-        for _ in range(repeats + 1):  # the first warms up
-            predict(inputs)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    times: dict[str, list[float]] = {}
-    kinds: dict[str, str] = {}
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith(KERNEL):
-            name = event["name"].removesuffix(KERNEL)
-            times.setdefault(name, []).append(event["dur"] / 1e3)
-            kinds[name] = event["args"]["op_name"] if by == "operator" else name
-    total = dict.fromkeys(kinds.values(), 0.0)
-    for name, taken in times.items():
-        total[kinds[name]] += float(np.median(taken[1:]))
-    return total
 
 
 def in_parallel(

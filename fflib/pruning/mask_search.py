@@ -134,21 +134,21 @@ def tune(
     return tuned
 
 
-def best_tuned(
+def best_tuning(
     model: Classifier,
     kept: slicing.Kept,
     examples: TokenizedSplit,
     ways: Sequence[str],
     loss: Callable[[Classifier], float],
-) -> tuple[str, Classifier]:
-    """Return which of the ``ways`` to `tune` leaves the least ``loss``, and the model that it makes.
+) -> tuple[str, float]:
+    """Return which of the ``ways`` to `tune` leaves the least ``loss``, and that loss.
 
     What is fitted to few examples may fit these alone, and a model that was taught to be cut need not be mended at all;
     so ``loss`` looks at others. Of equals the first is taken.
     """
-    made = {way: tune(model, kept, examples, way) for way in ways}
-    best = min(made, key=lambda way: loss(made[way]))
-    return best, made[best]
+    losses = {way: loss(tune(model, kept, examples, way)) for way in ways}
+    best = min(ways, key=losses.__getitem__)
+    return best, losses[best]
 
 
 def mask_values(gram: Tensor, errors: Tensor, weight: Tensor, unit_size: int, damping: float) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from fflib.model import slicing, training
 from fflib.model.encoder import Classifier
 from fflib.model.importance import Importance
 from fflib.model.slicing import Counts
+
+Found = TypeVar("Found")
 
 
 class Losses(NamedTuple):
@@ -44,15 +46,15 @@ def divergence(logits: np.ndarray, expected: np.ndarray) -> float:
     return float(F.kl_div(ours, theirs, log_target=True, reduction="batchmean"))
 
 
-def remembered(loss_of: Callable[[Sequence[Counts]], float]) -> Callable[[Sequence[Counts]], float]:
-    """Return ``loss_of`` that computes the loss of a shape once: the search and the tables ask for the same ones."""
-    losses: dict[tuple[Counts, ...], float] = {}
+def remembered(of_shape: Callable[[Sequence[Counts]], Found]) -> Callable[[Sequence[Counts]], Found]:
+    """Return ``of_shape``, but computed once for a shape: the search and the tables ask for the same ones."""
+    found: dict[tuple[Counts, ...], Found] = {}
 
-    def once(counts: Sequence[Counts]) -> float:
+    def once(counts: Sequence[Counts]) -> Found:
         key = tuple(counts)
-        if key not in losses:
-            losses[key] = loss_of(counts)
-        return losses[key]
+        if key not in found:
+            found[key] = of_shape(counts)
+        return found[key]
 
     return once
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fflib.engine import gemm, int8_graph, predictors
+from fflib.engine import gemm, int8_graph, node_times, predictors
 from fflib.model.config import EncoderConfig
 from fflib.quantization import recipes
 
@@ -49,7 +49,7 @@ def share_of_products(path: str | Path, inputs: Mapping[str, np.ndarray], thread
 
     ONNX Runtime's profiler tells it, for ``inputs``, arrays [batch, length].
     """
-    ms = predictors.node_ms(path, predictors.session_options(threads), dict(inputs))
+    ms = node_times.node_ms(path, predictors.session_options(threads), dict(inputs))
     nodes = [node.name for group in int8_graph.products(recipes.load(path).graph).values() for node in group]
     return sum(ms.get(name, 0) for name in nodes) / sum(ms.values())
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from fflib import spent
-from fflib.engine import predictors
+from fflib.engine import node_times
 from fflib.files import InputError
 from fflib.measure import fitness
 from fflib.measure.race import Race
@@ -45,9 +45,9 @@ class BuiltGraph:
         return sum(self.operators.get(operator, 0) for operator in fusions.FUSED_OPERATORS)
 
     def operators_ms(self, inputs: Mapping[str, np.ndarray], threads: int) -> dict[str, float]:
-        """Return the time in ms of each kind of operator in one request, see `predictors.node_ms`."""
+        """Return the time in ms of each kind of operator in one request, see `node_times.node_ms`."""
         settings = fusions.options(fusions.VARIANTS[self.variant], threads)
-        return predictors.node_ms(self.proto, settings, dict(inputs), by="operator")
+        return node_times.node_ms(self.proto, settings, dict(inputs), by="operator")
 
 
 def name_of(variant: str, precision: str) -> str:

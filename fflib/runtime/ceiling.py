@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fflib.engine import gemm, predictors
+from fflib.engine import gemm, node_times, predictors
 from fflib.model import flops
 from fflib.model.config import EncoderConfig
 from fflib.runtime import fusions
@@ -45,7 +45,7 @@ def against_the_ceiling(
         share of the ceiling (None without products in int8), and the products' share of the request.
     """
     operations = flops.first_token_product_flop(config, length) / 1e9
-    spent_ms = predictors.node_ms(path, predictors.session_options(threads), dict(inputs), by="operator")
+    spent_ms = node_times.node_ms(path, predictors.session_options(threads), dict(inputs), by="operator")
     int8_ms = sum(spent_ms.get(operator, 0) for operator in fusions.INT8_PRODUCTS)
     own = (length, config.hidden_size, max(1, config.layers[0].intermediate_size))
     ceiling = max(rate.int8_gop_per_s for rate in gemm.product_rates([*LARGE, own], threads, 0.05))

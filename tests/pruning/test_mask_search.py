@@ -442,5 +442,4 @@ def test_the_repair_is_taken_after_which_other_examples_move_least():
         def loss(tuned: Classifier, wanted: str = wanted) -> float:
             return float((logits_of(tuned) - expected[wanted]).abs().max())
 
-        way, tuned = mask_search.best_tuned(model, kept, TRAIN, mask_search.TUNINGS, loss)
-        assert way == wanted and close(logits_of(tuned), expected[wanted])
+        assert mask_search.best_tuning(model, kept, TRAIN, mask_search.TUNINGS, loss) == (wanted, 0.0)

@@ -7,7 +7,7 @@ import pytest
 from conftest import examples_of, tiny_classifier
 
 from fflib.data import batching
-from fflib.engine import export, gemm, predictors
+from fflib.engine import export, gemm, node_times, predictors
 from fflib.model.encoder import EncoderConfig, LayerShape
 from fflib.quantization import prediction
 
@@ -62,10 +62,10 @@ def test_the_share_of_the_products_is_that_of_the_profiler(tmp_path, monkeypatch
     examples = examples_of([12])
     path = export.save_onnx(tiny_classifier(), tmp_path / "model.onnx")
     inputs = batching.collate(examples, [0]).inputs
-    times = predictors.node_ms(path, predictors.session_options(1), inputs, repeats=1)
+    times = node_times.node_ms(path, predictors.session_options(1), inputs, repeats=1)
     share = prediction.share_of_products(path, inputs, 1)
     assert 0 < share < 1
-    monkeypatch.setattr(predictors, "node_ms", lambda *_: dict.fromkeys(times, 2.0) | {"of no product": 8.0})
+    monkeypatch.setattr(node_times, "node_ms", lambda *_: dict.fromkeys(times, 2.0) | {"of no product": 8.0})
     counted = round(prediction.share_of_products(path, inputs, 1) * (2 * len(times) + 8) / 2)
     assert 0 < counted < len(times)  # as many nodes as products
 

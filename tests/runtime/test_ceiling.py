@@ -6,7 +6,7 @@ import pytest
 from conftest import examples_of, tiny_classifier
 
 from fflib.data import batching
-from fflib.engine import gemm, predictors
+from fflib.engine import gemm, node_times
 from fflib.engine.gemm import ProductRate
 from fflib.model import flops
 from fflib.runtime import ceiling
@@ -22,7 +22,7 @@ def found(monkeypatch, spent_ms):
         asked.extend(shapes)
         return [ProductRate(*shape, 1.0, rate) for shape, rate in zip(shapes, (50.0, 20.0, 10.0), strict=True)]
 
-    monkeypatch.setattr(predictors, "node_ms", lambda *_, by: spent_ms)
+    monkeypatch.setattr(node_times, "node_ms", lambda *_, by: spent_ms)
     monkeypatch.setattr(gemm, "product_rates", rates)
     return ceiling.against_the_ceiling("model.onnx", CONFIG, INPUTS, 9, 1), asked
 
