@@ -220,6 +220,11 @@ texts, held_back = sensitivity.texts_to_choose_on(train, n_importance)
 slopes = importance.gradients(unpruned, texts)
 scores = importance.first_order(slopes)
 
+
+def kept_of(counts):
+    return slicing.keep_top(scores.heads, scores.neurons, counts)
+
+
 # %% tags=["hide-input"]
 student_name = bench.facts_of("03_distillation")["student"]["shape"]
 student_rung = bench.facts_of("03_distillation")["goes_on_from"]
@@ -396,20 +401,20 @@ def divergence(model):
     return sensitivity.divergence(training.predict(model, held_back), answers)
 
 
-def kept_of(counts):
-    return slicing.keep_top(scores.heads, scores.neurons, counts)
-
-
 @sensitivity.remembered
 def repair(counts):  # the best one, and the divergence that it leaves
     return mask_search.best_tuning(unpruned, kept_of(counts), texts, tunings_tried, divergence)
 
 
+def cut(counts):
+    return mask_search.tune(unpruned, kept_of(counts), texts, repair(counts)[0])
+
+
+# %%
 def loss_of(counts):
     return repair(counts)[1]
 
 
-# %%
 trial_texts = texts.take(range((len(texts) + 1) // 2))  # few, for there are many trials
 with bench.clocked("the search"):
     priced = table.priced(len(shapes))  # all layers, or all but the last
@@ -492,9 +497,7 @@ others = depths_tried, losses.removed, by_tokens
 candidates = study.collect(shapes, uniform_tried, shapes_by_target, *others)
 for candidate in candidates:
     with bench.clocked("the tuning"):
-        candidate.tuning, _ = repair(candidate.counts)
-        kept = kept_of(candidate.counts)
-        tuned = mask_search.tune(unpruned, kept, texts, candidate.tuning)
+        candidate.tuning, tuned = repair(candidate.counts)[0], cut(candidate.counts)
     candidate.tuned = fewer_tokens.let_go_on(tuned, candidate.goes_on)
     candidate.predicted_ms = table.model_ms(candidate.tuned.encoder.config.layers, dev.lengths)
 
