@@ -574,8 +574,9 @@ bench.table(rows, keep="same_cut")
 #
 # Where does the rest of the time go? The *budget* takes one batch apart, as it is served: ONNX Runtime's own profile of
 # its operators, the call itself, and the padding. A budget is *closed* if its parts add up to the whole; otherwise it
-# explains nothing. So their sum is compared with the time of the batch without a profiler. (The profiler adds a little
-# to each operator: that is why *not explained* can be negative.)
+# explains nothing. So their sum is compared with the time of the batch without a profiler. (The profiler lengthens each
+# operator by some microseconds. How many is measured on operators that do nothing, and taken off; what that misses
+# can make *not explained* negative.)
 
 # %%
 peaks = [bench.facts_of("01_baseline")["ceiling"]["fp32_gflop_per_s"]]
