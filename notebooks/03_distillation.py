@@ -274,8 +274,9 @@ display.source(
 #   training functions met up to two dozen other descriptions of its function, and the function's text was cut at
 #   another place each time. Such texts are a [transfer set](glossary.md#transfer-set). None of them is in dev or test.
 # * At last it saw labels. Usually a transfer set has none, but of these pairs we know which belong together, and most
-#   of them the teacher never saw. So in its last lessons half of the loss was the teacher's and half the labels', as in
-#   [Hinton et al., section 2](https://arxiv.org/abs/1503.02531).
+#   of them the teacher never saw. So in its last two lessons half of the loss was the teacher's and half the labels', as
+#   in [Hinton et al., section 2](https://arxiv.org/abs/1503.02531). What is kept is the mean of the weights after these
+#   two lessons, a [model soup](https://arxiv.org/abs/2203.05482).
 # * It was taught to be cut. In the second stage each step asked it twice: once whole, and once with only some of the
 #   heads and neurons of its first layer, those that matter most. How many was drawn anew each time. This is
 #   [DynaBERT](https://arxiv.org/abs/2004.04037)'s idea, and chapter 4 will profit from it.
