@@ -39,11 +39,15 @@ def headline(reference: Reference) -> str:
     first, last = way.iloc[0], way.iloc[-1]
     padded, unpadded = (_factor(reference, last, *each) for each in (("padded", AGAINST[0]), ("unpadded", AGAINST[1])))
     fact = _retention(reference)
-    kept = f"; it keeps {fact['value']:.1%} of its teacher's score" if fact and fact["value"] is not None else ""
+    kept = ""
+    if fact and fact["value"] is not None:
+        interval = f" ({fact['low']:.1%} to {fact['high']:.1%})" if fact.get("low") is not None else ""
+        share = f"{fact['value']:.1%}{interval}"
+        kept = f" On test, which no choice of the run looked at, it keeps {share} of its teacher's score."
     sentence = (
         f"The classifier at the end of this book is **{padded}** as fast as a stock `{first['model']}` that pads every "
         f"request, and **{unpadded}** as fast as the same model without padding, measured on "
-        f"{machine['cores_available']} cores of {machine['cpu']}{kept}."
+        f"{machine['cores_available']} cores of {machine['cpu']}.{kept}"
     )
     return f"![{alt}]({figure})\n\n{sentence}"
 
