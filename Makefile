@@ -114,9 +114,8 @@ talk-check: setup ## the evening before the talk: is everything fit, red or gree
 test: setup ## check the style, then all tests, with a small book from start to end; needs no network
 	@python -m ruff check --quiet .
 	@python -m ruff format --quiet --check . || { echo "make: mend the layout with: ruff format ." >&2; exit 1; }
-	@# Side by side what is small, in the order of tests/conftest.py; then alone the book, whose chapters take every core.
-	@HF_HUB_OFFLINE=1 python -m pytest --durations 20 --numprocesses auto --dist loadfile --no-loadscope-reorder --ignore tests/test_smoke_book.py
-	@HF_HUB_OFFLINE=1 python -m pytest --durations 5 tests/test_smoke_book.py
+	@# File by file on every core, in the order of tests/conftest.py: the small book first, beside all else.
+	@HF_HUB_OFFLINE=1 python -m pytest --durations 20 --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 setup: ## make the environment; quick when nothing changed
 	@sh .ci/setup $(PIP_ARGS)

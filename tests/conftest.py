@@ -15,7 +15,7 @@ from fflib.model import encoder
 from fflib.model.encoder import Classifier
 
 # Files that take a minute or more: begun first, so that no process is left alone with one of them at the end.
-LONG = ("test_all_tasks.py", "test_own_data.py", "test_hub_book.py", "test_sweep.py", "test_stopping.py")
+LONG = [f"test_{name}.py" for name in ("smoke_book", "all_tasks", "own_data", "hub_book", "sweep", "stopping")]
 
 
 def pytest_collection_modifyitems(items):

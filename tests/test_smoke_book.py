@@ -1,4 +1,7 @@
-"""The whole book in `smoke` size, through the commands a reader types; then what a reader may do to it."""
+"""The whole book in `smoke` size, through the commands a reader types; then what a reader may do to it.
+
+On one thread: other tests run at the same time, and threads that wait for one another take several times as long then.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,8 @@ RUNGS += ["int8 dynamic", "int8 static, smoothed"]
 RUNGS += ["first token", "one thread", "instances"]
 RUNGS += ["system: read little first", "system: the model, from text", "system: the cascade, from text"]
 SERVING = "results/07_serving.json"
+ONE_THREAD = "threads=1"
+SMOKE = ["--size", "smoke", "--set", ONE_THREAD]  # behind a command: the run of this file
 SNAKEMAKE = [
     *(sys.executable, "-m", "snakemake", "--cores", "all", "--nolock", "--rerun-incomplete"),
     *("--rerun-triggers", "mtime", "params", "input", "--quiet", "all"),
@@ -54,7 +59,8 @@ def environment(tmp_path_factory):
 
 
 def snakemake(environment, *options, **config):
-    settings = [f"{name}={value}" for name, value in ({"run": "docs-cpu", "size": "smoke"} | config).items()]
+    said = {"run": "docs-cpu", "size": "smoke", "set": ONE_THREAD} | config
+    settings = [f"{name}={value}" for name, value in said.items()]
     command = [*SNAKEMAKE, "--directory", environment["FFLIB_OUTPUTS"], *options, "--config", *settings]
     command[3:3] = ["--snakefile", str(ROOT / "Snakefile")]
     return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
@@ -121,7 +127,7 @@ def test_the_rendered_book_is_there(book):
 
 def test_the_chosen_model_can_be_taken_home(book, environment):
     """As `make export` does, then the script alone, on a pair of texts."""
-    command = [sys.executable, "-m", "fflib.book.take_home", "--size", "smoke"]
+    command = [sys.executable, "-m", "fflib.book.take_home", *SMOKE]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
     script = [sys.executable, str(book / "take_home" / "classify.py"), "Return the sum.\tAdd two numbers."]
@@ -201,7 +207,7 @@ def test_the_teacher_that_comes_with_the_book_is_clear_of_the_floors(book):
 @pytest.mark.parametrize(("other", "says"), [("docs-cpu-smoke", "noise"), ("paper", "several instances")])
 def test_a_run_compares_with_itself_and_with_the_paper(book, monkeypatch, capsys, other, says):
     monkeypatch.setenv("FFLIB_OUTPUTS", str(book.parent))
-    assert compare.main(["--size", "smoke", "--with", other]) == 0
+    assert compare.main([*SMOKE, "--with", other]) == 0
     assert says in capsys.readouterr().out
 
 
@@ -213,7 +219,7 @@ def test_a_finished_run_can_be_kept_as_a_reference(book, tmp_path):
 
 
 def test_show_prints_the_ladder_and_the_book(book, environment):
-    shown = execute(environment, "show", "--size", "smoke")
+    shown = execute(environment, "show", *SMOKE)
     assert shown.returncode == 0 and "teacher unpadded" in shown.stdout and "index.html" in shown.stdout
 
 
@@ -224,7 +230,7 @@ def test_a_finished_book_has_nothing_left_to_do(book, environment):
 
 
 def test_a_changed_parameter_reruns_just_what_depends_on_it(book, environment):
-    plan = snakemake(environment, "--dry-run", "--quiet", "progress", set="max_wait_ms=7.0")
+    plan = snakemake(environment, "--dry-run", "--quiet", "progress", set=f"{ONE_THREAD} max_wait_ms=7.0")
     assert plan.returncode == 0, plan.stderr[-2000:]
     lines = (plan.stdout + plan.stderr).splitlines()
     planned = sorted(Path(line.split()[-1]).stem for line in lines if line.strip().startswith("output:"))
@@ -266,7 +272,7 @@ def test_a_named_student_is_distilled_also_one_of_another_vocabulary(book, envir
     checkpoints.save(encoder.Classifier(config, 2), tmp_path / "student", tokenizer)
     settings = f"student_from={tmp_path / 'student'} logits_only=true routes_tried=[labels] data_sizes=[]"
     mine = environment | {"FFLIB_OUTPUTS": str(tmp_path)}
-    done = execute(mine, "chapter", "03_distillation", "--size", "smoke", "--set", settings)
+    done = execute(mine, "chapter", "03_distillation", *SMOKE[:-1], f"{ONE_THREAD} {settings}")
     assert done.returncode == 0, done.stderr[-2000:]
     record = json.loads((tmp_path / "docs-cpu-smoke" / "results" / "03_distillation.json").read_text())
     assert record["facts"]["student"]["shape"].endswith("student") and record["rungs"][0]["throughput_per_s"] > 0
@@ -275,7 +281,7 @@ def test_a_named_student_is_distilled_also_one_of_another_vocabulary(book, envir
 def test_a_killed_kernel_is_told_and_a_plain_rerun_succeeds(book, environment):
     result = book / "results" / "00_introduction.json"
     result.unlink()
-    command = [sys.executable, "-m", "fflib.book.execute", "chapter", "00_introduction", "--size", "smoke"]
+    command = [sys.executable, "-m", "fflib.book.execute", "chapter", "00_introduction", *SMOKE]
     running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     _kill_kernel_of(running.pid, book)
     _, errors = running.communicate(timeout=60)
@@ -313,7 +319,7 @@ def test_two_runs_at_once_are_refused(environment):
     holder = subprocess.Popen([sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, cwd=ROOT)
     try:
         time.sleep(3)
-        refused = execute(environment, "chapter", "09_story", "--size", "smoke")
+        refused = execute(environment, "chapter", "09_story", *SMOKE)
         assert refused.returncode == 2 and f"09_story of another, process {holder.pid}, since" in refused.stderr
     finally:
         holder.kill()
