@@ -18,8 +18,8 @@
 # serving it, that the result is compared with. This chapter fixes two [baselines](glossary.md#baseline), prepares the model that all later chapters
 # start from, and shows where the time of one request goes.
 #
-# **Cost.** None in accuracy. Training that model is the one slow step of the book, and for the default task a trained one comes
-# with the book, so you need not wait for it.
+# **Cost.** None in accuracy. Training that model is slow, and for the default task a trained one comes with the book,
+# so you need not wait for it.
 #
 # **Needs** nothing before it. **Leaves** the trained model, the first four [rungs](glossary.md#rung) of the
 # [ladder](glossary.md#ladder), and the [floors](glossary.md#floor): what can be reached without fine-tuning a transformer.
@@ -128,12 +128,14 @@ bench = Bench.open("01_baseline", globals())
 # looks at *dev*, and what is reported is measured on *test* ([dev and test](glossary.md#dev-and-test)). The parts share no source
 # file and no passage, and nothing is ever chosen by looking at *test*.
 #
-# The default task is made on your machine, from the documentation of the Python packages that are installed with the book. An
-# example is a pair: the name of a parameter with a description, and a function that has this parameter. The
-# question is whether the description belongs to this parameter. If the answer is no, the description was taken from *another parameter of the same
-# function*. For example, `axis: the number of rows to return`, beside a function that has both an `axis` and an `n`, is a no. Both
-# texts are always about the same thing, so counting the words they share tells little, and a model has to read. A model that can do
-# this finds documentation that no longer fits its code. The book also runs on the tasks of SuperGLUE
+# The default task is made on your machine, from the documentation of the Python packages that are installed with the
+# book. An example is a pair: the name of a parameter with a description, and a function that has this parameter. The
+# question is whether the description belongs to this parameter. If the answer is no, the description was taken from
+# *another parameter of the same function*. For example, `axis: the number of rows to return`, beside a function that
+# has both an `axis` and an `n`, is a no. Both texts are always about the same thing, so counting the words they share
+# tells little. In *dev* and *test* it tells almost nothing: they are *balanced*, which means that wherever such a
+# count comes out the same, as many answers are yes as no. So a model has to read. One that can do this finds
+# documentation that no longer fits its code. The book also runs on the tasks of SuperGLUE
 # ([Wang et al.](https://arxiv.org/abs/1905.00537)) and on your own data.
 
 # %%
@@ -171,7 +173,8 @@ bench.table(
 # The third column is what a model scores that ignores the texts. The fingerprint changes when a single character of the
 # data changes, and later chapters refuse to go on with other data.
 #
-# Next the texts become tokens. How much a model has to compute depends on how many tokens there are:
+# Next the texts become tokens. How much a model has to compute depends on how many tokens there are. The texts of
+# *train* are cut to `train_length` tokens, which saves time; those of *dev* and *test* keep all that the task allows:
 
 # %%
 tokenizer = checkpoints.load_tokenizer(teacher)
@@ -202,8 +205,9 @@ Markdown(reading.words(as_read, tokenizer, max_length, teacher))
 # ## 1.3 The model
 #
 # A BERT-like encoder is a stack of layers. Each layer first lets every token look at all others, and then passes
-# every token through two matrices with a non-linear function between them (the *feed-forward* part). This looking is called *attention*. For
-# every head of a layer it is
+# every token through two matrices with a non-linear function between them (the *feed-forward* part; the numbers
+# between the two are its *neurons*). This looking is called *attention*. A layer does it several times side by side,
+# in its *heads*. For every head it is
 #
 # $$\mathrm{Attention}(Q, K, V) = \mathrm{softmax}\left( \frac{Q K^{T}}{\sqrt{d_k}} \right) V$$
 #
@@ -251,11 +255,12 @@ best_seed = max(seeds, key=lambda seed: tuned[seed][1].best_score)
 teacher_model, history = tuned[best_seed]
 
 # %% [markdown]
-# The default task is hard: a model that has seen a thousand pairs still guesses. The teacher of this book saw all of *train*, which takes longer than a
-# reader should wait. So it was trained once, by this very loop, and **what the training changed comes with the book**. For every matrix of
-# the layers that is a product of two thin matrices, added to the public weights as
-# [Hu et al.](https://arxiv.org/abs/2106.09685) do in LoRA. The file is smaller than a megabyte. Making it that small costs a little accuracy,
-# which the record beside the file states. `.venv/bin/python -m fflib.model.shipped` makes it again.
+# The default task is hard: a model that has seen a thousand pairs still guesses. The teacher of this book saw all of
+# *train*, which takes longer than a reader should wait. So it was trained once, by this very loop, and **what the
+# training changed comes with the book**. The change of each of the layers' matrices is kept as a product of two thin
+# matrices, as [Hu et al.](https://arxiv.org/abs/2106.09685) do in LoRA, so the file is smaller than a megabyte. The
+# record beside it states what the teacher scored before and after it was made that small.
+# `.venv/bin/python -m fflib.model.shipped` makes it again.
 #
 # With `shipped_teacher=False`, and for every other task, the teacher is the model that was trained above. Where there are two trainings, the figure
 # shows both: the short one of this run, and the long one as its record tells it.
@@ -271,13 +276,19 @@ figure = training_figures.training(
 bench.figure(figure, "teacher_training")
 
 # %% [markdown]
-# On the left the loss on *train*, which the training lowers. On the right the score on *dev*: it counts only as far as it rises above
-# the dashed line, which is what guessing scores.
+# On the left is the loss on *train*, which the training lowers. On the right is the score on *dev*: it counts only as
+# far as it rises above the dashed line, which is what guessing scores. The loss of the teacher that comes with the
+# book jumps, because its training had three parts: all of *train* once; then three times those pairs of it that are
+# balanced as *dev* and *test* are, which are harder; at last, after the change of the matrices had been made small,
+# a training of the other weights alone. Within the second part the loss falls each time the same pairs come again.
 #
-# The teacher's score on *test*, texts that it was neither trained nor selected on, comes with a 95 % *bootstrap interval*
-# ([Efron](https://doi.org/10.1214/aos/1176344552)). To get it, we draw as many test examples as there are, at random and with repetition, score
-# this draw, and do so many times over. The [interval](glossary.md#bootstrap-interval) holds the middle 95 % of these scores. It says how much
-# the score would move with other test examples of the same kind. It does not say how much it would move with another training.
+# The teacher's score on *test*, texts that it was neither trained nor selected on, comes with a 95 % *bootstrap
+# interval* ([Efron](https://doi.org/10.1214/aos/1176344552)). To get it, we draw as many test examples as there are,
+# at random and with repetition, score this draw, and do so many times over. The
+# [interval](glossary.md#bootstrap-interval) holds the middle 95 % of these scores. It says how much the score would
+# move with other test examples of the same kind. It does not say how much it would move with another training. In the
+# table each row is one training, named by its [seed](glossary.md#seed); for a teacher that comes with the book, the
+# minutes are those that its making took.
 
 # %% tags=["hide-input"]
 teachers = {best_seed: teacher_model}
@@ -329,8 +340,10 @@ display.table(
 # %% [markdown]
 # ## 1.5 The floors: what needs no fine-tuned transformer
 #
-# Later chapters will say that a small model keeps nearly all of its teacher's accuracy. That is no achievement where counting words
-# reaches the same. So here are simple competitors, each made in seconds from the same training examples. We call them *floors*, since they lie below the ladder:
+# Later chapters will say that a small model keeps nearly all of its teacher's accuracy. That is no achievement where
+# counting words reaches the same. So here are simple competitors, each made in seconds from some examples of the same
+# *train* (`n_floor` at most; the teacher that comes with the book saw more). We call them *floors*, since they lie
+# below the ladder:
 #
 # - **one answer for all**: the one class that scores best as the answer to everything;
 # - **words**: which words the texts hold, rare words weighing more (TF-IDF, after [Spärck Jones](https://doi.org/10.1108/eb026526)), and which words two
@@ -364,8 +377,9 @@ show(bench.table(floor_report.table(found, teacher_scored, teacher)))
 Markdown(floor_report.verdict(found, bench.task, floor_report.description_of(task)))
 
 # %% [markdown]
-# In the last row is the teacher, above it the floors. *How* names the variant that *dev* chose. The sentence below the table gives
-# the difference that counts, with its interval.
+# In the last row is the teacher, above it the floors. *How* names the variant that *dev* chose, and for the teacher
+# its model. The sentence below the table gives the difference on *test*, in percentage points. The difference on
+# *dev*, by which the teacher is judged, stands in section 3.2 of [chapter 3](03_distillation.ipynb).
 #
 # ## 1.6 Predict: how long should a request take?
 #
@@ -446,9 +460,10 @@ for name, model in stock.items():
 # %% [markdown]
 # ## 1.8 Check, then Measure
 #
-# Nothing in this book is timed before its answers were checked. Here each of the four ways must give the same *[logits](glossary.md#logit)*
-# (the raw scores of the classes) as the same weights computed in a second way: the reference in batches, the teacher in our own encoder. So
-# this also shows that our encoder computes what the standard one does.
+# Nothing in this book is timed before its answers were checked. Here each of the four ways must give, up to rounding,
+# the same *[logits](glossary.md#logit)* (the raw scores of the classes) as the same weights computed in a second way:
+# the reference in batches, the teacher in our own encoder. So this also shows that our encoder computes what the
+# standard one does.
 #
 # Then the four are timed in several rounds. Each round times all of them, in a new random order, so that a machine that
 # slows down for a while slows down all four. The clock runs from token ids to logits. Padding is included, turning text into
@@ -487,14 +502,15 @@ heads = {
 display.table(rows, heads=heads)
 
 # %% [markdown]
-# [Latency](glossary.md#latency) is how long one request takes. Half of the requests take at most [p50](glossary.md#p50-and-p95), the median, and 95 %
-# take at most p95. [Throughput](glossary.md#throughput) is how many requests a second the machine answers. Compare
-# the first two columns of numbers: their ratio, predicted over measured, is the *share of the processor's rate* that the model reaches. What
-# is missing went into everything that is not a matrix product, and into products that are too small to keep all cores busy. That is why the share is
-# lower for the small model and for short requests.
+# [Latency](glossary.md#latency) is how long one request takes. Half of the requests take at most
+# [p50](glossary.md#p50-and-p95), the median, and 95 % take at most p95. [Throughput](glossary.md#throughput) is how
+# many requests a second the machine answers. *Times measured* is the number of requests times the rounds. Compare the
+# first two columns of numbers: their ratio, predicted over measured, is the *share of the processor's rate* that the
+# model reaches. What is missing went into everything that is not a matrix product, and into products that are too
+# small to keep all cores busy. That is why the share is lower for the small model and for short requests.
 #
-# These four are the first rungs of the ladder. The floors are added to it as well. They answer the same requests, one by one. Their clock starts at the
-# text and not at the token ids, because most of them read no tokens.
+# These four are the first rungs of the ladder. The floors are added to it as well. They answer the same requests, one
+# by one. Their clock starts at the text and not at the token ids, because not all of them read tokens.
 
 # %% tags=["hide-input"]
 stands_on = {"reference padded": "", "teacher padded": ladder.PADDED}
@@ -561,10 +577,12 @@ caption = f"{bench.caption}; time inside each operator, by PyTorch's profiler"
 bench.figure(figures.anatomy(profiles, caption), "anatomy")
 
 # %% [markdown]
-# Each bar is one request, and its length stands for all of the request's time; the milliseconds are on the left. There are two things to see. Padding
-# raises the share of attention, because its cost grows with the square of the length. And in the small model more of the time goes into
-# *other*: copying, reshaping, and calling many small operations. The next chapters attack these parts one by one. Distillation and pruning make the
-# matrices smaller, quantisation makes the numbers in them cheaper, and the runtime removes much of the rest.
+# Each bar is one request, and its length stands for all of the request's time; the milliseconds are on the left, and
+# the profiler itself takes a part of them. *Matrix products* are those with weights, *attention* is the formula of
+# section 1.3. There are two things to see. Padding raises the share of attention, because its cost grows with the
+# square of the length. And in the small model more of the time goes into *other*: copying, reshaping, and calling
+# many small operations. The next chapters attack these parts one by one. Distillation and pruning make the matrices
+# smaller, quantisation makes the numbers in them cheaper, and the runtime removes much of the rest.
 #
 # ## 1.10 What it cost, and what it did not buy
 #
@@ -618,9 +636,11 @@ Markdown(
 )
 
 # %% [markdown]
-# **Exercise 2.** In the formula of section 1.6 the last term grows with $n^2$. From which length on do the products between pairs of tokens cost more than
-# all products with weights? Solve it on paper for both models, then ask the book's own count in `make lab`: open this chapter, run it, and type
-# `flops.forward_flop(configs["teacher"], 2304)`.
+# **Exercise 2.** In the formula of section 1.6 the last term grows with $n^2$. From which length on do the products
+# between pairs of tokens cost more than all products with weights? Solve it on paper for both models, then check your
+# $n$ in `make lab`: open this chapter, run it, and type
+# `flops.forward_flop(configs["teacher"], 2 * n) / flops.forward_flop(configs["teacher"], n)`. It is 3 where both
+# parts are equal, since at twice the length one of them doubles and the other becomes four times as large.
 
 # %% tags=["answer"]
 crossing = {}
@@ -636,9 +656,9 @@ Markdown(
 )
 
 # %% [markdown]
-# **Exercise 3.** The roofline has two terms. How short would a request have to be for fetching the weights to take longer than computing with
-# them? Take the two rates printed in section 1.6 and four bytes a weight. Then try what the other rate looks like with one core:
-# `make book SIZE=smoke SET=threads=1`.
+# **Exercise 3.** The roofline has two terms. How short would a request have to be for fetching the weights to take
+# longer than computing with them? Take the two rates printed in section 1.6 and four bytes a weight. Then see how
+# both rates change with one core: `make book SIZE=smoke SET=threads=1`.
 
 # %% tags=["answer"]
 # 2 n weights / P = 4 weights / B, so the number of weights cancels out

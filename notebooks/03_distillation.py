@@ -14,8 +14,8 @@
 # %% [markdown]
 # # 3 · Distillation: small students that keep the teacher's accuracy
 #
-# **Claim.** A model with a fraction of the layers can give nearly the same answers as a large one, if it learns from
-# what the large one computes and not from labels alone. In the [ladder](glossary.md#ladder) of FastFormers
+# **Claim.** A model with a fraction of the layers can score nearly as well as a large one, if it learns from what the
+# large one computes and not from labels alone. In the [ladder](glossary.md#ladder) of FastFormers
 # [(Kim and Hassan Awadalla, Table 3)](https://arxiv.org/abs/2010.13382) distillation brings the largest single
 # factor, 9.3. The teacher of the default run is [MiniLM](https://arxiv.org/abs/2002.10957), which is itself small and
 # distilled, so there is less left to gain here.
@@ -179,7 +179,7 @@ Markdown(check_teacher(bench.task, beside_floors, weak_teacher, own_data))
 # $T$ for the teacher, which has $N$. Layer $m$ of the student learns from layer $g(m)$ of the teacher; section 3.4
 # says which that is.
 #
-# **1. Answers** (the part *logits*): *what* does the teacher answer? A model gives each class $k$ a number $z_k$, its
+# **1. Answers**: *what* does the teacher answer? A model gives each class $k$ a number $z_k$, its
 # [logit](glossary.md#logit). A softmax with the [temperature](glossary.md#temperature) $\tau$ turns logits into
 # probabilities [(Hinton et al., eq. 1)](https://arxiv.org/abs/1503.02531):
 #
@@ -196,9 +196,9 @@ Markdown(check_teacher(bench.task, beside_floors, weak_teacher, own_data))
 # shrinks the gradients, by about $\tau^2$, and the factor in front makes up for that
 # [(Hinton et al., section 2)](https://arxiv.org/abs/1503.02531). TinyBERT and the default run use $\tau=1$.
 #
-# **2. Hidden states** (the parts *hidden* and *embedding*): *what did a layer make of each token?* $H_m$ holds a
-# [hidden state](glossary.md#hidden-state) for each token, as layer $m$ returns it, and $E$ the embeddings that go
-# into the first layer. The loss is the mean squared difference
+# **2. Hidden states** (*hidden* and *embedding* in the parameter `match`): *what did a layer make of each token?*
+# $H_m$ holds a [hidden state](glossary.md#hidden-state) for each token, as layer $m$ returns it, and $E$ the
+# embeddings that go into the first layer. The loss is the mean squared difference
 # [(Jiao et al., eq. 8 and 9)](https://arxiv.org/abs/1909.10351):
 #
 # $$L_{\mathrm{hidden}}=\sum_{m=1}^{M}\mathrm{MSE}\left(H_m^{S}W_h,\;H_{g(m)}^{T}\right)$$
@@ -245,11 +245,11 @@ display.source(
 #
 # **How to read a student's name.** Every student is named by its size and its start:
 #
-# | part of *3x384@2,4,6* | meaning |
+# | part of *2x384@3,6* | meaning |
 # |--|--|
-# | *3* | three layers |
+# | *2* | two layers |
 # | *384* | its width: how many numbers a hidden state has for each token; in the default run the teacher's own width |
-# | *@2,4,6* | it starts as a copy of the teacher's layers 2, 4 and 6, counted from 1 at the bottom |
+# | *@3,6* | it starts as a copy of the teacher's layers 3 and 6, counted from 1 at the bottom |
 #
 # In place of numbers, *@first*, *@last* and *@uniform* name the teacher's bottom layers, its top layers, and layers
 # at even distances. Without an *@* a student starts from the first. *@kept* is a student that comes with the book and
@@ -263,9 +263,8 @@ display.source(
 # whose weights does it copy? The second is asked at each step of stage one: which teacher layer $g(m)$ does its layer
 # $m$ imitate? The parameter `learn_from` answers it. *uniform* is the default and TinyBERT's choice, $g(m)=mN/M$,
 # rounded down. *last* takes the top $M$ layers and *first* the bottom $M$. The figure below shows all three. Of a
-# teacher with six layers, a student *3x384@2,4,6* starts from the very layers that it then imitates under *uniform*.
-# Even so it has much to learn: each of its layers must do the work of two. This start was once chosen on dev, among
-# several.
+# teacher with six layers, a student *2x384@3,6* starts from the very layers that it then imitates under *uniform*.
+# Even so it has much to learn: each of its layers must do the work of three.
 #
 # **Students that come with the book** end with *@kept*. *2x384@kept* is a *2x384@3,6* that was taught for longer than a
 # reader should wait, inside first and answers second, as here. Three things were different:
@@ -274,9 +273,9 @@ display.source(
 #   training functions met up to two dozen other descriptions of its function, and the function's text was cut at
 #   another place each time. Such texts are a [transfer set](glossary.md#transfer-set). None of them is in dev or test.
 # * At last it saw labels. Usually a transfer set has none, but of these pairs we know which belong together, and most
-#   of them the teacher never saw. So in its last two lessons half of the loss was the teacher's and half the labels', as
-#   in [Hinton et al., section 2](https://arxiv.org/abs/1503.02531). What is kept is the mean of the weights after these
-#   two lessons, a [model soup](https://arxiv.org/abs/2203.05482).
+#   of these texts, as they are cut here, the teacher never saw. So in the last two parts of its training half of the
+#   loss was the teacher's and half the labels', as in [Hinton et al., section 2](https://arxiv.org/abs/1503.02531).
+#   What is kept is the mean of the weights after these two parts, a [model soup](https://arxiv.org/abs/2203.05482).
 # * It was taught to be cut. In the second stage each step asked it twice: once whole, and once with only some of the
 #   heads and neurons of its first layer, those that matter most. How many was drawn anew each time. This is
 #   [DynaBERT](https://arxiv.org/abs/2004.04037)'s idea, and chapter 4 will profit from it.
@@ -416,7 +415,7 @@ bench.figure(figures.losses(study.losses(distilled), bench.caption), "distillati
 # Section 3.9 says which.
 #
 # The tables below show what was tried here. Two cores allow few students in the default run, so the last table sets
-# [kept runs](glossary.md#kept-run) beside it: other students, other tasks, and the longer run where it is kept.
+# [kept runs](glossary.md#kept-run) beside it, with other students and other tasks.
 
 # %%
 chosen = first_that_holds(kept, min_retention)
@@ -473,9 +472,10 @@ if len({point["x"] for point in by_layers}) > 1:
 # above that says *yes* goes on. Minutes of a student that comes with the book are those it had been taught before.
 # The size in MB falls less than the number of layers, because the word embeddings stay whole.
 #
-# The second table is the one to quote, since test took no part in the choice. Where the interval of a share reaches
-# above one hundred per cent, these texts cannot exclude that the student is as good as its teacher or better. In
-# the third table shares may be compared between runs. Scores may be compared only within a run, for the runs have
+# The second table is the one to quote, since test took no part in the choice. Dev did: here, and when the recipe of a
+# student that comes with the book was chosen. So scores on dev tend to be too good. Where the interval of a share
+# reaches above one hundred per cent, these texts cannot exclude that the student is as good as its teacher or better.
+# In the third table shares may be compared between runs. Scores may be compared only within a run, for the runs have
 # different tasks. A share without brackets comes from a record that kept no interval. On the same kind of processor
 # the training gives the very same student, so the rows of this run and of the kept run *docs-cpu* may agree to the
 # last digit. Where students of different depths were tried, a figure shows their shares by the number of layers.
@@ -561,11 +561,11 @@ bench.figure(figure, "students")
 #
 # ## 3.9 The rungs
 #
-# The chosen student goes onto the ladder in the batches that chapter 2 found best. So do students that are faster
-# but below the rule: the ladder shows what they would bring, and marks them. The rung below, the teacher in these
-# batches, is timed again in the same rounds, so that the step is again a ratio of two times that were taken side by
-# side. The ladder's *p50* and *p95* are longer than those of section 3.8, because a request in a batch has its
-# answer only when the whole batch is done. Where the teacher itself goes on there is no step.
+# The chosen student goes onto the ladder in the batches that chapter 2 found best. So do the students that were tried
+# before it and missed the rule: the ladder shows what they would bring, and marks them. The rung below, the teacher
+# in these batches, is timed again in the same rounds, so that the step is again a ratio of two times that were taken
+# side by side. The ladder's *p50* and *p95* are longer than those of section 3.8, because a request in a batch has
+# its answer only when the whole batch is done. Where the teacher itself goes on there is no step.
 
 
 # %%
@@ -623,11 +623,11 @@ Markdown("The teacher itself goes on; it has its rung." if chosen == TEACHER els
 # | *augmented* | the teacher's layers | as two stages, on more texts: some words replaced by similar ones | two |
 # | *recombined* | the teacher's layers | as two stages, on more texts: first and second texts paired anew | two |
 #
-# *One stage* has the weights that FastFormers' code uses by default: the embeddings and the last hidden state count
-# a tenth of what the answers count. Its own narrow student had to leave the hidden states out, for that code has no
-# projection $W_h$. The new texts of the last two routes have no label; the teacher answers them, and a pass over
-# more texts takes more steps. TinyBERT replaces words by what a masked-language model proposes; here the neighbours
-# in the encoder's word embeddings do it, so TinyBERT's gain from augmentation cannot be read off.
+# *One stage* has the weights that FastFormers' code uses by default: the embeddings and the last hidden state count a
+# tenth of what the answers count. FastFormers' own narrow student had to leave the hidden states out, for that code
+# has no projection $W_h$. The new texts of the last two routes have no label; the teacher answers them, and a pass
+# over more texts takes more steps. TinyBERT replaces words by what a masked-language model proposes; here the
+# neighbours in the encoder's word embeddings do it, so TinyBERT's gain from augmentation cannot be read off.
 #
 # The student in question is the chosen one. Where that is the teacher itself or the student that comes with the
 # book, it is the last one that this run taught. The difference to the two stages is paired, so texts that are hard
@@ -681,10 +681,10 @@ Markdown(routes.verdict(difference.get("labels"), len(train), n_train))
 # **How to read the tables.** *Steps* are batches of training. *Difference* is the route's test score minus that of
 # the two stages, with its paired interval (*from*, *to*); a negative one means that the two stages are better. The
 # first row is the two stages themselves, so its difference is zero. A score close to guessing, a little above it or
-# below, means that nothing was learnt. The sentence says what it means for labels. Where *labels* is far behind,
-# the examples are too few for so small a model to learn the task from them, and the teacher's knowledge is what
-# carries the student. With more labels, or an easier task, the gap closes. The second table shows the same
-# comparison in kept runs.
+# below, means that nothing was learnt. The second table shows the same comparison in kept runs. The sentence under
+# the tables compares the two stages with *labels*. Where *labels* is far behind, the examples are too few for so
+# small a model to learn the task from them, and the teacher's knowledge is what carries the student. With enough
+# labels the gap should close.
 #
 # ## 3.11 Which part of the recipe matters?
 #
@@ -696,8 +696,8 @@ Markdown(routes.verdict(difference.get("labels"), len(train), n_train))
 #   leaves out stage one as a whole;
 # - *labels for answers*, *answers and labels*: labels replace the teacher's answers in stage two, or join them;
 # - *temperature 2*: softer answers;
-# - *ReLU*: ReLU replaces GELU, which FastFormers does for speed (section 2 of the paper). Here is its price in
-#   accuracy;
+# - *ReLU*: ReLU replaces GELU, which FastFormers does for speed (section 2 of the paper); the change shows its price
+#   in accuracy;
 # - *start from last*, *learn from first* and so on: other layers to start from or to learn from.
 #
 # Below it stands what TinyBERT found, for a student of four layers and as the mean of four tasks' dev scores
@@ -750,7 +750,8 @@ bench.table(tinybert.maps(), decimals=1)
 #
 # The unchanged recipe is run on more and more examples. Each run makes the same number of passes, so fewer examples
 # also mean fewer steps. A student that comes with the book adds a point at the right end: it was taught on many more
-# texts, and is scored here on the same dev texts.
+# texts, and is scored here on the same dev texts. It does not continue the line, since its recipe was another one
+# (section 3.4) and it saw labels too.
 
 # %%
 curve = {}
@@ -777,11 +778,11 @@ if sum(len(counts) for counts, *_ in lines.values()) > 2:  # two points make no 
 kept_runs.table(kept_tables, kept_runs.curve, bench.facts)
 
 # %% [markdown]
-# **What this shows.** The texts need no labels, since the teacher gives the answers; so a point further to the right
-# costs only texts and training time. Look whether the line still rises at its right end: then more texts would help
-# more than another recipe. The dashed line is the teacher, the dotted one is guessing. In the table, *from* and *to*
-# are the ends of the interval of the dev score. Compare the numbers within one run, for the runs have other tasks: an
-# easy task climbs high with few texts.
+# **What this shows.** The texts of the line need no labels, since the teacher gives the answers; so a point further
+# to the right costs only texts and training time. Look whether the line still rises at its right end: then more texts
+# would help. The dashed line is the teacher, the dotted one is guessing. In the table, *from* and *to* are the ends
+# of the interval of the dev score. Compare the numbers within one run, for the runs have other tasks: an easy task
+# climbs high with few texts.
 #
 # ## 3.13 What it cost
 #
@@ -815,8 +816,9 @@ bench.table([{"trained": what, "minutes": value} for what, value in minutes.item
 #   FastFormers found that distilling from RoBERTa into BERT does not work well
 #   [(section 2)](https://arxiv.org/abs/2010.13382). Such a pair is refused here, unless only answers are compared
 #   (`logits_only`).
-# - **The student is too narrow for its start.** A cut through the width changes every layer at once, and the frozen
-#   word embeddings cannot mend it. TinyBERT's remedy is a narrow student that was distilled on general text first.
+# - **The student is too narrow for its start.** A cut through the width changes every layer at once, and the word
+#   embeddings, which stay frozen, cannot make up for it. TinyBERT's remedy is a narrow student that was distilled on
+#   general text first.
 #
 # [Chapter 4](04_pruning.ipynb) takes parts out of the student that this chapter leaves.
 #
