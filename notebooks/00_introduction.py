@@ -121,17 +121,20 @@ Image(str(figures / "waterfall.png"), alt=alternative)
 # ## How to read this book
 #
 # **You need** basic natural language processing: what a transformer such as BERT is, what fine-tuning means, some Python. Nothing about
-# processors, compression or serving is assumed. A formula always comes with the names of its symbols and an example.
+# processors, compression or serving is assumed. A formula always comes with the names of its symbols.
 #
 # **Three ways through it.** Read the pages in order, without running anything: every table and figure is there. Or run the book, with
 # `make book`, and compare your numbers with ours. Or open a chapter in JupyterLab, with `make lab`, and do its exercises; each has a folded answer.
 #
 # **Every chapter has the same form.** It states its claim and its cost, explains the idea, predicts a number where one can be predicted, does the step,
 # checks that the answers are still right, measures, and says when the step does not pay. Numbers come from cells and never from the text, so
-# they are always those of the machine that is named. Where two numbers are compared, an interval says how far chance could have moved them.
+# they are always those of the machine that is named. Beside an accuracy and beside the step from one rung to the next, an interval
+# says how far chance could have moved it.
 #
 # **A few words have a meaning of their own here.** A [rung](glossary.md#rung) is one measured way to serve the model, and the rungs of a run are its
-# [ladder](glossary.md#ladder). The [teacher](glossary.md#teacher) is the fine-tuned model whose accuracy has to be kept. The
+# [ladder](glossary.md#ladder). The [teacher](glossary.md#teacher) is the fine-tuned model whose accuracy has to be kept. Every choice
+# is made on *dev*, and *test* only says how good the chosen model is ([dev and test](glossary.md#dev-and-test));
+# [the rule](glossary.md#the-rule) is the share of the teacher's score that a model must keep on dev. The
 # [padded](glossary.md#padded-reference) and the [unpadded reference](glossary.md#unpadded-reference) are the two baselines. The other special words are in the
 # [glossary](glossary.md), and the first use of each in a chapter is a link to it.
 #
@@ -142,7 +145,8 @@ display.table(chapter_map.rows(bench.folder if was_run_here else reference.REFER
 
 # %% [markdown]
 # The time to read is an estimate at an unhurried pace. The time to run is that of the machine named above; models and predictions that a run has made are kept, so
-# the second time is shorter. Besides these there is chapter 10: it closes a *sweep*, many runs over several tasks, and sets all of them side by side.
+# the second time is shorter. Besides these there is chapter 10: it closes a *sweep*, many runs over several tasks, and sets all of them
+# side by side. Chapter 11 belongs to runs on a graphics card.
 #
 # ## The story in one page
 #
@@ -159,10 +163,12 @@ display.table(chapter_map.rows(bench.folder if was_run_here else reference.REFER
 # 6. **Clean up the graph.** What a classifier never reads need not be computed, and [engines](glossary.md#engine) differ in what they make of the rest ([chapter 6](06_runtime.ipynb)).
 # 7. **Share out the cores.** Several copies of the model, called [instances](glossary.md#instance), so that no core waits for another, behind a server that keeps its promise under load
 #    ([chapter 7](07_serving.ipynb)).
-# 8. **Add it all up.** Start and end are measured side by side, each technique is left out once, and the result is set beside the paper and the limit of the
+# 8. **Leave out work.** Where the first tokens of a text settle the answer, the rest need not be read ([chapter 8](08_beyond.ipynb)). How often
+#    they do depends on the texts that arrive, so this gain stands beside the headline and not in it.
+# 9. **Add it all up.** Start and end are measured side by side, each technique is left out once, and the result is set beside the paper and the limit of the
 #    processor ([chapter 9](09_story.ipynb)).
 #
-# The order and most of the techniques are those of FastFormers ([Kim and Hassan Awadalla](https://arxiv.org/abs/2010.13382)).
+# Most of the techniques are those of FastFormers ([Kim and Hassan Awadalla](https://arxiv.org/abs/2010.13382)).
 #
 # What each step brought in this run, and what was left of the accuracy after it:
 
@@ -197,7 +203,8 @@ display.table(pd.DataFrame(rows, columns=columns))
 # %% [markdown]
 # ## The ladder
 #
-# These are all the rungs of the run. Where a name stands in brackets, the story did not go on from that rung: it is an alternative that lost, or a floor.
+# These are all the rungs of the run. Where a name stands in brackets, the story did not go on from that rung: it is an alternative, or
+# a *floor* or a *system*, which are explained below. The *last rung* is the last one without brackets.
 
 # %% tags=["hide-input"]
 show(Markdown(ladders.ladder_markdown(factors.mark_alternatives(ladder, rungs_taken))))
@@ -207,20 +214,26 @@ Image(str(figures / "ladder.png"), alt=alternative)
 # %% [markdown]
 # ## How to read the ladder
 #
-# - **Both first rows are baselines.** The first is the standard model as many tutorials run it, with every request padded to the longest length. The second
+# - **The first two rows are baselines.** The first is the standard model as many tutorials run it, with every request padded to the longest length. The second
 #   leaves the padding out. Each rung shows its speed-up against both, *vs padded* and *vs unpadded*.
 # - ***step*** compares a rung with the one that it stands on. The two were timed side by side for it, the lower one once more. The numbers under *requests/s*
 #   come from different minutes, so dividing two of them may give another factor; the step is the one to trust. *vs padded* and *vs unpadded* multiply the
-#   steps, except on the last rung, where both were measured directly.
+#   steps, except on the last rung, where both were measured directly. Chapter 9 does that, so in the tables of chapters 1 to 8 the last rung
+#   still has the product of its steps.
 # - ***p50* and *p95*** are the [latency](glossary.md#latency) of a single request: half of the requests take at most p50, and 95 % at most p95. In a batch a
 #   request has its answer only when the whole batch is done. *requests/s* is the [throughput](glossary.md#throughput) of the whole machine. Some steps improve
 #   one and worsen the other.
-# - ***accuracy*** is measured on texts that took no part in training or in any choice. Its 95 % interval stands beside it.
+# - ***accuracy*** is measured on texts that took no part in training or in any choice. Its 95 % interval says how far other texts of the same
+#   kind could have moved it.
 # - ***MB*** is the size of the model's file, and ***USD/100M*** the price of a hundred million answers at the hourly price of the machine in the run's parameters.
-# - ***below the rule*** marks a rung that is faster but keeps too little: [the rule](glossary.md#the-rule) says what share of the teacher's score a model must keep on
-#   *dev*. No later step starts from such a rung.
+# - ***below the rule*** marks a rung that keeps too little of the teacher's score on dev, however fast it is. No later step starts from it.
 # - **A [floor](glossary.md#floor)** has no fine-tuned transformer behind it: it counts words or averages embeddings. It may be very fast. What the other rungs
 #   keep of their teacher means something only where the teacher is clearly above the floors.
+# - **A *system*** is built around the last rung, in [chapter 8](08_beyond.ipynb). *Read little first* is a [cascade](glossary.md#cascade): the
+#   model reads the first tokens of a text, and the whole text only where it is unsure. *From text* means that cutting the text into tokens is
+#   timed as well; for all other rungs it is done beforehand. A system's factors are those of the last rung times its own step. Its speed
+#   depends on the texts that arrive, so the headline contains none.
+# - **The other names**, such as *pruned 33/50*, are explained in the chapters that add them.
 #
 # ## What this run used
 #

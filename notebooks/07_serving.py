@@ -186,7 +186,8 @@ one_instance = predictors.onnx_predictor(predictors.onnx_session(served_file, be
 # the model that is served. Each instance gets one request at a time, and all instances are busy all the time.
 #
 # An instance can be a *process*, with a copy of Python and of the model of its own, or a *thread* of the process that is there
-# already. Both are pinned to physical cores that no other instance uses. A request to a process is copied over a socket, which
+# already. Both are pinned to physical cores that no other instance uses. Threads do compute side by side, because the engine
+# lets go of Python's lock while it works. A request to a process is copied over a socket, which
 # costs a little; in return, a process that crashes takes no other with it.
 #
 # The latencies are those of a request on this busy machine: [p50](glossary.md#p50-and-p95) is the median, and p95 is the time within
@@ -251,11 +252,12 @@ Markdown(
 
 # %% [markdown]
 # **Reading the figure.** Further right is more throughput, as a multiple of one instance with all threads; lower is less
-# latency. A label gives the number of instances x the threads of each. The line through each mark goes from the median up to
-# the 95th percentile; the two lie apart because some texts are longer than others. The upper panel is the teacher. Its products are
+# latency. A label gives the number of instances x the threads of each. A mark is the 95th percentile, and its line reaches down
+# to the median; the two lie apart because some texts are longer than others. The upper panel is the teacher. Its products are
 # large enough to occupy several threads, so it usually gains less from being copied than the small model in the lower panel does.
 #
-# The sentence below the figure names the share of the bound $c\, X_1$ that one instance per core reaches. A share
+# The sentence below the figure names the share of the bound $c\, X_1$ that one instance per core reaches, for that kind of
+# instance, process or thread, which comes nearer to its bound; that need not be the kind that was chosen. A share
 # above the whole bound cannot be real. It says that the machine itself became faster or slower between two measurements, as virtual
 # machines do that share a processor with strangers; read it as "no loss that could be measured here".
 #
@@ -427,9 +429,9 @@ Markdown(
 
 # %% [markdown]
 # The table has both new rungs with their intervals, and the sentence below it says from which rung the book goes on: from *instances*, if
-# they are faster than the single session and keep the rule, otherwise from the rung before.
+# they are faster than the one instance with all threads and keep the rule, otherwise from the rung before.
 #
-# **The peer.** OpenVINO reaches throughput in another way: one session that keeps as many requests
+# **The peer.** OpenVINO reaches throughput in another way: one copy of the model that keeps as many requests
 # [in flight](glossary.md#in-flight) as there are threads, and divides the cores itself. Where it is installed, it gets the same batches as the instances, in
 # the same rounds, and the table below shows its throughput as a multiple of theirs. Where it is not, the next cells do nothing.
 
@@ -570,7 +572,8 @@ Markdown(told)
 # %% [markdown]
 # **Reading the tables.** The first one has the scenarios in which nobody chooses the load. In the second, each row is one offered
 # load, in requests per second. As long as the server keeps up, *answered/s* equals *offered/s* and nobody is refused. In the last
-# row more is offered than it can answer: the rest is refused, and those who do get in wait behind a full queue. Compare the rows
+# row more is offered than it can answer: the rest is refused, and those who do get in wait behind a full queue. (There
+# *answered/s* is a little less than *offered/s* without the refused, because the clock runs until the last answer.) Compare the rows
 # with the prediction of 7.2: latency should rise slowly at first, and then steeply. Where p95 *falls* from one row to the next, the machine was disturbed during the
 # earlier one.
 #
@@ -581,8 +584,8 @@ Markdown(told)
 # of answers per second $X$ to mean latency $W$, which Kleinrock called power. Beyond the knee, more load buys few answers for much waiting.
 #
 # Two columns need a word. *p99* is empty where fewer than 500 requests were answered, since a hundredth of them would be too few. *Late* is the part of
-# the latency that is not the server's fault: the generator shares the cores with the server and
-# sends some requests after they were due. Where that exceeds a fifth of the mean latency, the load is marked as not valid.
+# the latency that is not the server's fault: the *generator*, the program that sends the requests, shares the cores with the
+# server and sends some of them after they were due. Where that exceeds a fifth of the mean latency, the load is marked as not valid.
 #
 # What if an instance dies under load? A process that is lost is noticed and started anew, and its requests are asked once more, so that
 # each request still gets exactly one answer. A test in `tests/serving` kills one to make sure. Instances that are threads end together with the server.
@@ -652,9 +655,9 @@ if fleet:
     show(bench.figure(figures.fleet(fleet, p99_bound_ms, caption), "fleet"))
 
 # %% [markdown]
-# **Reading the figure and its table.** Full lines are measured and dashed ones simulated. In the table, *ratio of p95* is the
-# simulated p95 over the measured one; the claim is a ratio between 0.8 and 1.25. The interval beside the measured p95 shows how
-# far chance alone moves it. On a machine that others use too, the measured p95 contains their disturbances, which the simulation
+# **Reading the figure and its table.** Full lines are measured and dashed ones simulated. In the table, *busy %* is the
+# utilisation of 7.2, and *ratio of p95* is the simulated p95 over the measured one; the claim is a ratio between 0.8 and 1.25.
+# The interval beside the measured p95 shows how far chance alone moves it. On a machine that others use too, the measured p95 contains their disturbances, which the simulation
 # cannot know: then the simulated one is smaller and the check fails. It is too large, with a ratio above one, where the
 # disturbance fell into the loads that the simulation learned from.
 #
@@ -663,6 +666,10 @@ if fleet:
 # rate $\lambda / M$. So the fleet is the smallest $M$ for which one simulated machine at that rate answers 99 of 100 requests within the
 # promised time and refuses nobody. Whatever the simulation says, $M$ cannot be smaller than $\lambda$ over the capacity of one machine, which is
 # printed above as the lower bound.
+#
+# A policy that passes its check can still lack a fleet. In a short simulation a queue that grows for ever may look short, so
+# the simulated time has to be a hundred times the promised one. Where it is not, the line above says how many requests it
+# takes; give that number to `n_simulated`.
 #
 # ## 7.8 Short and long requests apart
 #
@@ -740,7 +747,7 @@ bench.table(
 )
 
 # %% [markdown]
-# The first row is the single session with all threads, and the others are given as multiples of it. *One thread* shows what a core
+# The first row is the one instance with all threads, and the others are given as multiples of it. *One thread* shows what a core
 # does by itself. *Instances* shows the trade: compare its gain in requests per second with its latency, and with
 # the memory in the last column. Mind the batches that 7.5 names: a row that serves one by one can have a shorter p50 with
 # fewer threads, since its requests do not wait for a batch.

@@ -102,7 +102,7 @@ threads = bench.threads
 # The whole book is one [ladder](glossary.md#ladder). Each [rung](glossary.md#rung) stands on the one below it:
 #
 # ```text
-#  padded reference     BERT-base as tutorials call it, every text padded to the maximum   <- start
+#  padded reference     BERT-base as tutorials run it, every text padded to the maximum   <- start
 #    teacher            a smaller fine-tuned model, first padded, then without padding
 #      best batching    texts of similar length together
 #        student        fewer layers, taught by the teacher
@@ -116,7 +116,7 @@ threads = bench.threads
 # $$\hat{f} = s_1 \cdot s_2 \cdots s_n$$
 #
 # times as fast as the first. That is a *prediction*, and not yet a result: the steps were measured at different minutes and
-# with different requests, and each rung was timed twice, once when it was added and once more as the ground of the next. Where several rungs
+# with different requests, and most rungs were timed twice, once when they were added and once more as the ground of the next. Where several rungs
 # stand on the same one, they are alternatives, and the run went on from one of them.
 
 # %%
@@ -144,11 +144,11 @@ Markdown(f"Predicted: **{steps[-1]['total']:.0f} times** as fast as the padded r
 #
 # $$f = \mathrm{median} \left( \frac{t_1}{e_1}, \ldots, \frac{t_R}{e_R} \right),$$
 #
-# and its interval goes from one round to another: with six rounds from the smallest ratio to the largest, which contains the true median with a
-# probability of more than 95 %.
+# and its interval goes from one of these ratios to another: with six rounds from the smallest to the largest, which contains the
+# true median with a probability of more than 95 %.
 #
 # Nothing is timed unchecked. The answers are compared with those of the model before the first round and again in every round, and the file that
-# is served has to keep its labels on all of test.
+# is served has to keep enough of that model's labels on all of test.
 
 # %%
 models = {name: bench.load(name) for name in ("teacher", "student", "pruned student")}
@@ -234,17 +234,23 @@ Markdown(headline_told.explanation(told, again))
 # %% [markdown]
 # **Reading the table and the figure.** Each row of the table is one starting point. The second column is measured, the third is the product of the
 # steps. In the figure, every bar multiplies the total so far by its factor. The axis is logarithmic, so equal widths are equal factors. The
-# diamond is the measured headline. The second table shows why product and measurement differ: each rung was timed again as the ground of the next step, and
-# wherever *requests/s then* is not what it was *when added*, the product moves by the factor in the last column.
+# diamond is the measured headline. The second table shows why product and measurement differ: rungs were timed again as the ground of the next step, and
+# wherever *requests/s then* is not what it was *when added*, the product moves by the factor in the last column. A rung that was
+# added in the same rounds as the next one was timed only once and has no row.
 #
-# **The ladder.** Here is the whole of it. Names in brackets are alternatives that the run did not take. *vs padded* and *vs unpadded* of
-# the last rung are the measured factors; those of all other rungs are products of steps. They are not the ratio of two cells of
+# **The ladder.** Here is the whole of it. Names in brackets are alternatives that the run did not take,
+# [floors](glossary.md#floor), and the *systems* of [chapter 8](08_beyond.ipynb). The last rung is the last name without brackets:
+# its *vs padded* and *vs unpadded* are the measured factors. Those of a system are these factors times its own step, and those of
+# all other rungs are products of steps. They are not the ratio of two cells of
 # *requests/s*, since these were measured at different times. An empty cell was not measured. The [reference](glossary.md#padded-reference)
 # has no accuracy where its weights are untrained: random weights take as long to multiply as trained ones, but know nothing. Below the
-# ladder stands its figure, where pale bars are alternatives and [floors](glossary.md#floor) and hatched ones are below the rule. Then come
-# two tables. The first says what each rung on the way is; each of them stands on the one above it. The second says how every rung is
-# served, how many requests timed it, and its [retention](glossary.md#retention): what share of the teacher's score it keeps on test. A
-# [token budget](glossary.md#token-budget) is given in tokens.
+# ladder stands its figure, where pale bars are the rungs in brackets and hatched ones are below [the rule](glossary.md#the-rule).
+# Then come two tables. The first says what each rung on the way is; each of them stands on the one above it. The names of students
+# are explained in [3.4](03_distillation.ipynb); *searched for* a factor is a shape that was searched to be that many times as fast
+# ([4.6](04_pruning.ipynb)). The second says how every rung is served (a [token budget](glossary.md#token-budget) is given in
+# tokens), how many requests its batches hold on average, how many requests timed it, and its [retention](glossary.md#retention):
+# what share of the teacher's score it keeps on test. Whether it *keeps the rule* was decided on
+# [dev](glossary.md#dev-and-test), so a *yes* can stand beside a retention that on test is lower than the rule asks.
 
 # %% tags=["hide-input"]
 ladders.write_ladder(run_dir, ladder)
@@ -261,10 +267,14 @@ display.table(rung_tables.how_it_serves(ladder))
 # their steps say.
 #
 # The red line is the [front](glossary.md#front): for a rung on it, no other is both faster and more accurate. If you want another balance
-# than this book, take another point of the front. A cross marks a rung below [the rule](glossary.md#the-rule), which the
-# book does not go on from, however fast it is.
+# than this book, take another point of the front. It may be a system, whose speed depends on the texts that arrive. A cross
+# marks a rung below the rule, which the book does not go on from, however fast it is. The dashed lines are the teacher's accuracy
+# on test and the share of it that the rule asks for. The rule is applied on dev, so a rung that kept it there may lie below the
+# lower line.
 #
-# The floors are in the figure, too: fast, and hardly better than guessing. The thin vertical lines are [intervals](glossary.md#bootstrap-interval): with other test texts, the accuracy could be anywhere on them, so a difference smaller than the lines decides nothing.
+# Points without a number are alternatives off the front. The floors are in the figure, too, hardly better than guessing. The thin
+# vertical lines are [intervals](glossary.md#bootstrap-interval): with other test texts, the accuracy could be anywhere on them, so a
+# difference smaller than the lines decides nothing.
 
 # %%
 points = front.points(by_steps, rungs_taken, against_padded["factor"] / against_padded["product"])
@@ -300,6 +310,7 @@ bench.figure(figure, "accuracy_against_speed")
 # - Without *[distillation](glossary.md#distillation)*, nothing teaches a small model, and nothing repairs a pruned one. What remains is the
 #   fine-tuned teacher itself. It keeps all its layers; each layer loses the share of heads and neurons that the
 #   [student](glossary.md#student) lost; and the rest is rescaled, but not trained.
+# - Without *first token*, the last layer computes every token again, although the classifier reads only the first (chapter 6).
 # - Without *ONNX Runtime*, the eight-bit products and the instances go too, since both depend on it.
 # - Everything else stays as it is, the batches included. Tuning the stack anew would win back a part, so the factors are upper bounds rather
 #   than lower ones.
@@ -403,8 +414,8 @@ Markdown(
 # %% [markdown]
 # **Reading the figure.** A bar that ends right of its diamond belongs to a technique that became more valuable with the others around it, and one
 # that ends left of it to a technique that the others partly replace. A grey bar has no clear gain: its range of rounds includes one. That
-# alone does not make the technique useless. Look at the last column, *accuracy (points)*: distillation, for
-# example, is there for the accuracy that the other techniques spend.
+# alone does not make the technique useless. Look at the last column, *accuracy (points)*, which is negative where the stack
+# scores less without the technique: distillation, for example, is there for the accuracy that the other techniques spend.
 #
 # ## 9.7 One request at a time
 #
@@ -412,8 +423,8 @@ Markdown(
 # and all threads for one text. So every model of the story is timed here in the same rounds, one request at a time, beside the reference
 # on other engines. There are fewer requests than where the rungs were added, so compare factors, not milliseconds.
 #
-# Instances are not in this ladder, because a single request keeps only one of them busy. *One thread* is the time that a request takes in an
-# instance of one core while its neighbours rest. The table below the figure has what it takes when all of them are busy.
+# Instances are not in this ladder, because a single request keeps only one of them busy. *First token, one thread* is the time
+# that a request takes in an instance of one core while its neighbours rest. The table below the figure has what it takes when all of them are busy.
 
 # %%
 requests = test.take(batching.evenly_by_length(test.lengths, max(2, n_requests // 2)))
@@ -457,7 +468,7 @@ display.table([bench.facts_of("07_serving")["one_by_one"]])
 # %% [markdown]
 # **Reading the figure.** Each dot is a median, and the line reaches up to the 95th percentile. Compare it with the ladder of 9.2: the steps that
 # come from batching and from instances are missing, so the last dot is a smaller factor away from the first than the headline says. If what your users
-# feel is one request, this is the number to quote. Where *one thread* is as fast as all threads, the products have become too small to be worth
+# feel is one request, this is the number to quote. Where *first token, one thread* is as fast as *first token*, the products have become too small to be worth
 # splitting, which is why chapter 7 copies the model instead.
 #
 # ## 9.8 Which speed-up is which
@@ -529,13 +540,15 @@ Markdown(
 #
 # ## 9.9 Where the limit lies
 #
-# How much faster could it still get? A processor performs only so many multiplications per second. Let a mean request need $G$ operations in its matrix products, and let
-# $B$ be the best rate that any product of this engine reached on this machine, for one thread times the threads. Then no more than
+# How much faster could it still get? A processor performs only so many multiplications per second. Let a request of mean length need $G$ operations in its products of tokens and
+# weights, and let $B$ be the best rate that any product of this engine reached on this machine; a rate on one thread is multiplied
+# by the number of threads. Then no more than
 #
 # $$X_\mathrm{max} = \frac{B}{G}$$
 #
 # requests per second are possible. This is the flat part of the [roofline](glossary.md#roofline) model of [Williams et al.](https://doi.org/10.1145/1498765.1498785). It is a limit
-# for *this model on this engine*: a smaller model has a higher one. It is compared with the last rung, as chapter 7 timed it.
+# for *this model on this engine*: a smaller model has a higher one. It is not the limit of chapter 8 (8.10), where $G$
+# counts the products inside attention as well. It is compared with the last rung, as chapter 7 timed it.
 
 # %%
 products = bench.facts_of("06_runtime")["int8_products"]
@@ -559,7 +572,8 @@ Markdown(
 )
 
 # %% [markdown]
-# The gap between the two bars is what you could still gain without changing the model, by better kernels alone; no program reaches all of it.
+# The gap between the two bars is the most that you could still gain without changing the model, by better code alone; no program
+# reaches all of it.
 #
 # ## 9.10 What it cost: money and energy
 #
@@ -597,7 +611,7 @@ Markdown(
 )
 
 # %% [markdown]
-# Read the first table from top to bottom: it is the ladder again, in dollars and kilowatt-hours. The price of the training is not
+# Read the table from top to bottom: it is the ladder again, in dollars and kilowatt-hours. The price of the training is not
 # in it. The sentence below counts machines that are busy all day, which real traffic never allows; chapter 7 explains why.
 #
 # ## 9.11 Beside the paper
@@ -678,7 +692,8 @@ show(Markdown(answer if single else "This run's stack has no technique of its ow
 
 # %% [markdown]
 # **Exercise 3: what does a narrower interval cost?** The interval of the retention shrinks with the square root of the number of test texts. How many
-# would be needed to halve it, and how many until it no longer contains the rule? Compare with what `make compare` says of another run:
+# would be needed to halve it, and how many until it no longer contains the rule? Then see whether the share that the paper keeps
+# lies within your interval:
 #
 #     make compare WITH=paper
 
