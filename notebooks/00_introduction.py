@@ -229,7 +229,7 @@ Image(str(figures / "ladder.png"), alt=alternative)
 # - ***below the rule*** marks a rung that keeps too little of the teacher's score on dev, however fast it is. No later step starts from it.
 # - **A [floor](glossary.md#floor)** has no fine-tuned transformer behind it: it counts words or averages embeddings. It may be very fast. What the other rungs
 #   keep of their teacher means something only where the teacher is clearly above the floors.
-# - **A *system*** is built around the last rung, in [chapter 8](08_beyond.ipynb). *Read little first* is a [cascade](glossary.md#cascade): the
+# - **A *[system](glossary.md#system)*** is built around the last rung, in [chapter 8](08_beyond.ipynb). *Read little first* is a [cascade](glossary.md#cascade): the
 #   model reads the first tokens of a text, and the whole text only where it is unsure. *From text* means that cutting the text into tokens is
 #   timed as well; for all other rungs it is done beforehand. A system's factors are those of the last rung times its own step. Its speed
 #   depends on the texts that arrive, so the headline contains none.

@@ -679,14 +679,14 @@ Markdown(
 
 # %% tags=["answer"]
 own = tuned[best_seed][1].best_score
-guess = metrics.chance(bench.task, dev.gold)
+guess = metrics.chance(bench.task, watched.gold)
 beside = (
     f" The one that comes with the book scores {history.best_score:.1%}, after {history.seconds / 60:.0f} minutes. In the figure of section "
-    "1.4 look for the step at which it leaves the dashed line: up to there, more time seems to buy nothing."
+    "1.4, on the left, look for the step at which the loss begins to fall: up to there, more time seems to buy nothing."
 )
 Markdown(
-    f"The training of this run used {len(train):,} examples and scored **{own:.1%}** on dev, where guessing scores {guess:.1%} "
-    f"and the best floor {fitted[best_floor].dev_score:.1%}.{beside if kept_file else ''}"
+    f"The training of this run used {len(train):,} examples and scored **{own:.1%}** on {len(watched):,} "
+    f"examples of dev, where guessing scores {guess:.1%}; the best floor has {fitted[best_floor].dev_score:.1%} on all of dev.{beside if kept_file else ''}"
 )
 
 # %% tags=["hide-input"]

@@ -433,7 +433,7 @@ best_on_test = max(tried, key=lambda name: tested[name].value)
 above_teacher = study.difference_to(test_logits, distilled[best_on_test].model, "test")
 show(
     Markdown(
-        f"Tried, from small to large: {', '.join(tried)}. {outcome} "
+        f"Tried, in this order: {', '.join(tried)}. {outcome} "
         + why_above(best_on_test, above_teacher)
         + "".join(f" *{name}* was left out: {why}." for name, why in init.left_out.items())
     )

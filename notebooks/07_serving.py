@@ -225,7 +225,7 @@ division, kind = (chosen["instances"], chosen["threads"]), chosen["kind"]
 # %% tags=["hide-input"]
 rows_by_model = {
     "teacher, fp32": (teacher_rows, core_split.best(teacher_rows, goal)),
-    f"{final}, {recipe or 'fp32'}": (rows, chosen),
+    f"{final}, {f'int8 {recipe}' if recipe else 'fp32'}": (rows, chosen),
 }
 drawn = [
     {"model": name} | row | {"chosen": row == best}
@@ -244,7 +244,9 @@ gain = bench.facts["instances_gain"] = core_split.gain(rows, bench.threads)
 found = "On one core there is one instance."
 if gain:
     found = f"Several instances answer {gain:.2f} times as many requests as one with all threads. One instance on each "
-    found += f"core reaches {core_split.of_the_bound(rows):.0%} of the bound of 7.2."
+    found += (
+        f"core reaches {core_split.of_the_bound(rows, kind):.0%} of the bound of 7.2, as {kind}."
+    )
 Markdown(
     f"{found} The best division for {goal}: **{division[0]} x {division[1]}** (instances x threads of each), as {kind}. "
     f"`.venv/bin/python -m fflib.serving.core_split --run {run} --write NAME` keeps it as hardware parameters."

@@ -68,6 +68,7 @@ from fflib.measure import fitness
 from fflib.measure.timing import Variant
 from fflib.model import cache, checkpoints, hf_names, training
 from fflib.model.encoder import Classifier
+from fflib.plotting import times
 from fflib.runs import ladder as ladders
 from fflib.runs import records
 from fflib.runs.ladder import PADDED, UNPADDED
@@ -632,8 +633,8 @@ paper_kept = fastformers.TABLE_3[-1].accuracy / fastformers.TABLE_3[0].accuracy
 rows = [
     {
         "technique": row["technique"],
-        "paper": f"{row['paper']:.3g}x" if row["paper"] else "",
-        "here": f"{row['here']:.3g}x" if row["here"] else "",
+        "paper": times(row["paper"]) if row["paper"] else "",
+        "here": times(row["here"]) if row["here"] else "",
     }
     for row in comparison
 ]
@@ -704,8 +705,8 @@ if share and share["value"] is not None:
     half = (share["high"] - share["low"]) / 2
     apart = abs(share["value"] - share["min_retention"])
     times_more = (half / apart) ** 2 if apart else math.inf
-    answer = f"The interval reaches {half:.1%} to each side with {share['n']:,} texts. Half of that takes four times as "
-    answer += f"many, {4 * share['n']:,}. The value is {apart:.1%} from the rule, so {share['n'] * times_more:,.0f} "
+    answer = f"The interval reaches {100 * half:.1f} points to each side with {share['n']:,} texts. Half of that takes four times as "
+    answer += f"many, {4 * share['n']:,}. The value is {100 * apart:.1f} points from the rule, so {share['n'] * times_more:,.0f} "
     answer += "texts would tell on which side it lies, if the value stayed the same."
 show(Markdown(answer))
 

@@ -52,8 +52,6 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(variable, str(folder / name))
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, path, **__: Path(path).touch())
-    # A load test looks for garbage first: in the objects of all tests so far, unless what it has seen stays set aside.
-    monkeypatch.setattr("gc.unfreeze", lambda: None)
 
 
 def cells_of(chapter: str) -> list[str]:

@@ -28,7 +28,7 @@ def box(rungs: Sequence[Mapping[str, Any]], facts: Facts, table: pd.DataFrame) -
     lines = [_rung(rung, columns.get(rung["rung"], {})) for rung in others[:MOST]]
     if len(others) > MOST:
         lines.append(f"The other {len(others) - MOST} rungs of this chapter are in the table at its top.")
-    lines += [_floors(floors)] if floors else []
+    lines += [_floors(floors, facts.get("floors", {}).get("best", ""))] if floors else []
     lines += filter(None, (tell(facts) for tell in FACTS))
     if not lines:
         return ""
@@ -55,7 +55,7 @@ def _speed(rung: Mapping[str, Any], columns: Mapping[str, Any]) -> str:
         spread = " (95 % interval {} to {})".format(*map(number, interval)) if interval else ""
         told += f", {number(step)} times as many as *{below}*{spread}"
     if below not in ("", ladder.PADDED) and _is_known(padded):
-        told += f" and {number(padded)} times as many as *{ladder.PADDED}*"
+        told += f" and, all steps multiplied, {number(padded)} times as many as *{ladder.PADDED}*"
     return told
 
 
@@ -70,13 +70,14 @@ def _quality(rung: Mapping[str, Any]) -> str:
     )
 
 
-def _floors(floors: Sequence[Mapping[str, Any]]) -> str:
+def _floors(floors: Sequence[Mapping[str, Any]], best_on_dev: str) -> str:
     scored = [rung for rung in floors if rung["accuracy"] is not None]
     if not scored:
         return "No floor was scored."
     best = max(scored, key=lambda rung: rung["accuracy"])
     name = best["rung"].removeprefix(ladder.FLOOR)
-    return f"Of {len(scored)} floors the highest on test is *{name}*, with {best['accuracy']:.1%}."
+    told = f"Of {len(scored)} floors the highest on test is *{name}*, with {best['accuracy']:.1%}"
+    return f"{told}; the teacher is judged by the best on dev, *{best_on_dev}*." if best_on_dev else f"{told}."
 
 
 def _teacher(facts: Facts) -> str:

@@ -96,7 +96,7 @@ def _box(axes: plt.Axes, left: float, bottom: float, width: float, height: float
 
 def point(name: str, per_s: float, scored: Scored, route: str = "", chosen: bool = False) -> Point:
     """Return a model as `students` draws it: by its throughput, its accuracy and the interval of that."""
-    route = route or ("teacher" if name == "teacher" else "two stages")
+    route = route or ("teacher" if name == "teacher" else "student")
     where = {"x": per_s, "accuracy": scored.value, "low": scored.low, "high": scored.high}
     return {"name": name, "route": route, "chosen": chosen, **where}
 

@@ -40,9 +40,9 @@ def verdict(labels: Scored | None, n_seen: int, n_teacher: int) -> str:
     many = f"{n_teacher:,} examples" if n_teacher else "all of them"
     more = " and so knows more than these examples hold" if not 0 < n_teacher <= n_seen else ""
     return (
-        f"On these test texts the distilled student is **{apart}** the same architecture trained on labels alone "
-        f"({points:+.1f} points, {low:+.1f} to {high:+.1f}). Both saw {n_seen:,} examples. The teacher had learnt from "
-        f"{many}{more}. The learning rate of the label routes was not tuned."
+        f"On these test texts the student taught in two stages is **{apart}** the same architecture trained on labels "
+        f"alone ({points:+.1f} points, {low:+.1f} to {high:+.1f}). Both saw {n_seen:,} examples. The teacher had "
+        f"learnt from {many}{more}. The learning rate of the label routes was not tuned."
     )
 
 

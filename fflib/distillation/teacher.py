@@ -180,9 +180,9 @@ def check_teacher(task: Task, found: floor_report.Fact, when_weak: str = "refuse
     if found["teacher_is_clear"]:
         return f"The teacher scores **{scores[floor_report.TEACHER]:.1%}** on dev, clearly above the {beside}."
     problem = f"the teacher scores {scores[floor_report.TEACHER]:.1%} on dev, not clearly above the {beside}"
-    change = floor_report.what_to_change(task, description)
+    change = floor_report.what_to_change(found, task, description)
     advice = " ".join(filter(None, [change, floor_report.skew(found, task, description)]))
     if when_weak == "refuse":
-        raise InputError(f"{problem}; {advice[0].lower()}{advice[1:].replace('**', '').rstrip('.')}")
+        raise InputError(f"{problem}; {advice[0].lower()}{advice[1:].replace('*', '').rstrip('.')}")
     goes_on = f"This run goes on, since `weak_teacher` is '{when_weak}', and shows no share of its accuracy as kept."
     return f"**Careful: {problem}.** {advice} {goes_on}"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import onnx
 from onnx import helper
-from onnxruntime.quantization import matmul_nbits_quantizer, quantize_dynamic
+from onnxruntime.quantization import quantize_dynamic
 
 from fflib.engine import export, int8_graph, int8_support
 from fflib.files import InputError, atomic_path, check_known, content_hash
@@ -160,6 +160,8 @@ def _by_the_library(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _int4(model: onnx.ModelProto) -> onnx.ModelProto:
     """Round weights to four bits, a scale for every 32 of a column; the engine widens them again in each call."""
+    from onnxruntime.quantization import matmul_nbits_quantizer  # brings SymPy along, which most chapters never need
+
     quantizer = matmul_nbits_quantizer.MatMulNBitsQuantizer(copy.deepcopy(model), block_size=32, accuracy_level=4)
     with export.quiet():
         quantizer.process()

@@ -66,7 +66,10 @@ def machines_needed(
             low = middle
     if best.span_s * 1e3 < SPANS * p99_ms:  # so short that a queue which grows for ever may still be within the bound
         needed = math.ceil(SPANS * p99_ms / 1e3 * peak_per_s / high)
-        raise InputError(f"a simulation of {len(best.latency_ms)} requests is too short; simulate about {needed}")
+        raise InputError(
+            f"the simulation of {len(best.latency_ms):,} requests is too short to tell; "
+            f"set n_simulated to {needed:,} or more"
+        )
     return Fleet(high, peak_per_s / high, _p99_ms(best), best.utilisation)
 
 

@@ -115,15 +115,15 @@ def over_one(rows: Sequence[Mapping[str, Any]], threads: int) -> list[dict[str, 
     return [dict(row) | {"throughput_per_s": row["throughput_per_s"] / one} for row in rows]
 
 
-def of_the_bound(rows: Sequence[Mapping[str, Any]]) -> float:
-    """Return what an instance on each core answers, as a share of what as many would that share nothing.
+def of_the_bound(rows: Sequence[Mapping[str, Any]], kind: str) -> float:
+    """Return what an instance of ``kind`` on each core answers, as a share of what as many would that share nothing.
 
-    Of the kind that comes nearer; 1 on a machine with one core.
+    1 on a machine with one core.
     """
-    single = [row for row in rows if row["threads"] == 1 and not row.get("hyper_threads")]
-    alone = {row["kind"]: row["throughput_per_s"] for row in single if row["instances"] == 1}
-    most = max(row["instances"] for row in single)
-    return max(row["throughput_per_s"] / (most * alone[row["kind"]]) for row in single if row["instances"] == most)
+    single = [row for row in rows if row["threads"] == 1 and row["kind"] == kind and not row.get("hyper_threads")]
+    answered = {row["instances"]: row["throughput_per_s"] for row in single}
+    most = max(answered)
+    return answered[most] / (most * answered[1])
 
 
 def write_hardware(name: str, row: Mapping[str, Any], base: Mapping[str, Any], goal: str, machine: str) -> Path:

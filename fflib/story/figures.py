@@ -73,7 +73,7 @@ def ladder(table: pd.DataFrame, stack: Sequence[str], caption: str = "", measure
     log_axis(axes, rows["speedup_vs_padded"], inches=figure.get_figwidth() - widest - 0.4)
     axes.xaxis.set_major_formatter(TIMES)
     axes.grid(axis="y", visible=False)  # it would run through the words beside the bars
-    pale = "\n(pale: alternatives and floors)" if PALE in colors else ""
+    pale = "\n(pale: alternatives, floors and systems)" if PALE in colors else ""
     axes.set_title(f"Each rung against the padded reference{pale}")
     put_caption(figure, caption)
     return figure
@@ -93,6 +93,7 @@ def waterfall(rows: Sequence[Row], caption: str = "", against: Row | None = None
     inches = 0.34 + 0.13 * max("".join(note).count("\n") for note in notes)  # of a step
     bottom = len(rows) + bool(against)
     figure, axes = plt.subplots(figsize=(8.4, 1.1 + inches * (bottom + 1.4)))
+    figure.get_layout_engine().set(w_pad=0.1)  # the words on the left reach exactly to where the layout ends
     beside = BESIDE | {"xycoords": axes.get_yaxis_transform(), "ha": "right"}
     for i, (row, (name, note), start, end) in enumerate(zip(rows, notes, starts, ends, strict=True)):
         slower = row["factor"] < 1

@@ -117,11 +117,11 @@ def explanation(headline: Fact, again: Sequence[Mapping[str, Any]]) -> str:
     together = math.prod(row[MOVES] for row in again)
     ratio = padded["factor"] / padded["product"]
     return (
-        f"The measured factor is {ratio:.2f} times the product of the steps. That lies outside the range of the "
-        f"rounds, so it is a real difference and not noise. It comes from rungs that answered more or fewer requests "
-        f"per second when they were timed again, minutes later and with other requests, than when they were added. "
-        f"The table lists them all; together they account for {together:.2f}. Most of it comes from *{most['rung']}*, "
-        f"timed again {most['timed again']}: {most[MOVES]:.2f}."
+        f"The measured factor is {ratio:.2f} times the product of the steps. The product lies outside the range "
+        f"of the rounds, so the difference is more than their noise. It comes from rungs that answered more or fewer "
+        f"requests per second when they were timed again, minutes later and with other requests, than when they were "
+        f"added. The table lists those that were timed again; together they account for {together:.2f}. Most of it "
+        f"comes from *{most['rung']}*, timed again {most['timed again']}: {most[MOVES]:.2f}."
     )
 
 

@@ -29,8 +29,8 @@ def test_a_rung_is_told_against_its_baseline_with_the_interval_and_what_it_keeps
     told = box([STUDENT])
     assert (
         "**student** answers 40 requests a second, 4 times as many as *batching* (95 % interval 3.5 to 4.5) "
-        "and 20 times as many as *reference padded*; it scores 76.0% on test, 95.0% of its teacher's score, "
-        "and does not keep the rule on dev."
+        "and, all steps multiplied, 20 times as many as *reference padded*; it scores 76.0% on test, 95.0% of its "
+        "teacher's score, and does not keep the rule on dev."
     ) in told
     assert told.startswith('<div class="measured">\n\n') and told.endswith("\n\n</div>"), "or no Markdown within it"
 
@@ -46,6 +46,8 @@ def test_of_the_floors_only_the_best_is_told() -> None:
     told = box(floors, teacher_is_clear=False)
     assert "Of 2 floors the highest on test is *words*, with 53.0%." in told and "always no" not in told
     assert "is **not** clearly above the floors" in told
+    told = box(floors, floors={"best": "always no"})
+    assert "is *words*, with 53.0%; the teacher is judged by the best on dev, *always no*." in told
 
 
 def test_a_long_chapter_has_a_short_box() -> None:

@@ -232,4 +232,4 @@ def test_the_global_style_is_left_alone():
 def test_a_point_is_a_model_with_its_interval():
     teacher = drawn.point("teacher", 120.0, Scored(0.92, 0.91, 0.93))
     assert teacher == student("teacher", 120.0, 0.92, route="teacher") | {"low": 0.91, "high": 0.93}
-    assert drawn.point("3x384", 300.0, Scored(0.9, 0.8, 1.0), chosen=True)["route"] == "two stages"
+    assert drawn.point("3x384", 300.0, Scored(0.9, 0.8, 1.0), chosen=True)["route"] == "student"

@@ -120,6 +120,10 @@ def test_a_teacher_within_the_interval_of_the_best_floor_is_refused_with_what_to
         teacher.check_teacher(task, weak, "refuse")
     for name in ("n_train", "epochs", "learning_rate", "weak_teacher"):
         assert f"`{name}" in str(told.value)
+    assert str(told.value).endswith("Or take the floor words: it scores as well, and is faster than any transformer")
+    with pytest.raises(InputError, match="learning_rate") as told:
+        teacher.check_teacher(task, weak | {"best": "one answer for all"}, "refuse")
+    assert "faster than" not in str(told.value), "that is no model"
     warned = teacher.check_teacher(task, weak, "warn")
     assert warned.startswith("**Careful: the teacher scores 73.0%") and "This run goes on" in warned
     assert "clearly above the 70.0% of the best floor, words (+4.0 points" in teacher.check_teacher(task, good)

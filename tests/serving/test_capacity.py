@@ -101,7 +101,7 @@ def test_a_simulation_must_last_for_many_bounds():
     def short(rate_per_s):
         return machine(CONSTANT).poisson(rate_per_s, 20, LENGTHS)
 
-    with pytest.raises(InputError, match="of 20 requests is too short; simulate about 8000"):
+    with pytest.raises(InputError, match="of 20 requests is too short to tell; set n_simulated to 8,000"):
         capacity.machines_needed(400 * capacity.SECONDS_PER_DAY, 1.0, 200.0, short)
 
 

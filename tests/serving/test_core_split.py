@@ -56,13 +56,13 @@ def test_what_was_asked_for_wins_if_it_was_measured():
 def test_the_gain_of_instances_and_what_they_lack_to_the_bound():
     rows = [row | {"kind": "thread"} for row in ROWS]
     assert core_split.gain(rows, 2) == pytest.approx(320 / 200)
-    assert core_split.of_the_bound(rows) == pytest.approx(320 / (2 * 170))
+    assert core_split.of_the_bound(rows, "thread") == pytest.approx(320 / (2 * 170))
     processes = [row | {"kind": "process", "throughput_per_s": 0.9 * row["throughput_per_s"]} for row in ROWS[:2]]
     processes += [ROWS[2] | {"kind": "process", "throughput_per_s": 150.0}]
     half = {"instances": 4, "threads": 1, "throughput_per_s": 900.0, "kind": "thread", "hyper_threads": True}
-    assert core_split.of_the_bound([*rows, *processes, half]) == pytest.approx(288 / 300)
+    assert core_split.of_the_bound([*rows, *processes, half], "process") == pytest.approx(288 / 300)
     one_core = [{"instances": 1, "threads": 1, "throughput_per_s": 5.0, "kind": "thread"}]
-    assert core_split.of_the_bound(one_core) == 1 and core_split.gain(one_core, 1) is None
+    assert core_split.of_the_bound(one_core, "thread") == 1 and core_split.gain(one_core, 1) is None
 
 
 @pytest.fixture

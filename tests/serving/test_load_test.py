@@ -75,7 +75,7 @@ def test_the_collector_does_not_look_at_what_was_there_before():
         return PREDICT(inputs)
 
     assert load_test(predict).offline(scheduling.one_by_one).answered == len(ORDER)
-    assert min(frozen) > 1000 and gc.get_freeze_count() == 0
+    assert min(frozen) > 1000 and gc.get_freeze_count() > 1000, "or the next load begins with the same search"
 
 
 def test_the_queue_of_one_test_may_be_longer():

@@ -81,7 +81,7 @@ def test_what_was_timed_again_accounts_for_all_that_lies_between():
 def test_a_difference_beyond_the_interval_is_not_called_noise():
     rows = headline_told.timed_again(ROWS, STACK, MEASURED)
     told = headline_told.explanation(TOLD, rows)
-    assert "1.25 times the product" in told and "a real difference and not noise" in told
+    assert "1.25 times the product" in told and "more than their noise" in told
     assert f"*{LAST}*, timed again for the headline: 2.08" in told and "together they account for 1.25" in told
     wide = headline_told.fact(found(150.0, 50.0, 30.0, 8.0, 5.0, half=0.3), LAST, BY_NAME, PRODUCTS)
     assert "cannot tell the two apart" in headline_told.explanation(wide, rows)
