@@ -90,7 +90,7 @@ from fflib.quantization import (
 )
 from fflib.quantization.calibration import Calibration, clips, entropy_clip, range_of
 from fflib.quantization.rounding import linear_weights, place, rounding_error
-from fflib.runtime import engines, openvino, peer
+from fflib.runtime import engines, openvino, peer, served
 from fflib.runtime.served import final_form
 
 bench = Bench.open("05_quantization", globals())
@@ -531,7 +531,8 @@ def at_once(ways, alone, name):
     plan = batching.in_order(every_second.lengths, 1)
     expected = {way: Variant(way, alone[way], plan).logits(every_second) for way in ways}
     # Another division of the threads adds up in another order, which may push a value across the border of its code.
-    return bench.compare_at_once(ways, every_second, expected, plans=plan, tolerance=0.1)
+    limit = served.tolerance("int8", logits[name])
+    return bench.compare_at_once(ways, every_second, expected, plans=plan, tolerance=limit)
 
 
 two_at_once = {}

@@ -217,7 +217,9 @@ one_by_one = batching.in_order(requests.lengths, 1)
 right = Variant("alone", one_instance, one_by_one).logits(requests)
 halves = bench.machine["hyper_threads"]
 rows = core_split.study(
-    served_file, requests, right, instance_kinds, rounds, 0.3, hyper_threads=halves, also=also
+    *(served_file, requests, right, instance_kinds, rounds, served.tolerance(recipe, right)),
+    hyper_threads=halves,
+    also=also,
 )
 chosen = core_split.chosen(rows, goal, instances, instance_threads)
 division, kind = (chosen["instances"], chosen["threads"]), chosen["kind"]

@@ -175,9 +175,8 @@ running = stacks.RunningStacks({FULL: full}, parts)
 full_logits = running.logits(FULL, test)
 full_kept = metrics.kept(full_logits, cache.predict_cached(models[full.model], test), test.gold)
 assert full_kept >= served.labels_to_keep(full.recipe, min_agreement, len(test))
-# In eight bits another division of a product may push a value across the border of its code;
-# how far that moves a logit goes with how large the model's logits are.
-tolerance = max(0.3, 0.1 * np.ptp(full_logits)) if full.recipe else 1e-3
+# In eight bits another division of a product may push a value across the border of its code.
+tolerance = served.tolerance(full.recipe, full_logits)
 the_end = headline.Way(
     running.together(FULL), partial(running.expected, FULL), tolerance, full.plan
 )

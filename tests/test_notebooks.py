@@ -96,6 +96,12 @@ class TestNotebook:
         if marker:
             assert len(top.strip().splitlines()) == 10 and rest.strip()
 
+    def test_no_answer_in_eight_bits_is_held_to_a_number_of_one_task(self, chapter):
+        """How far rounding moves a logit goes with how large a model's logits are: `served.tolerance` knows."""
+        code = "\n".join(c.source for c in cells(chapter, "code"))
+        for found in re.findall(r"\btolerance=([\d.][\d.e-]*)", code):
+            assert float(found) <= 1e-3, f"tolerance={found} may end the book on a reader's own data"
+
     def test_no_magics_no_installs_no_working_directory(self, chapter):
         for cell in cells(chapter, "code"):
             assert not re.search(r"^\s*[!%]|os\.chdir|os\.getcwd|subprocess", cell.source, re.MULTILINE)
