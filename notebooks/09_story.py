@@ -56,7 +56,6 @@ import math
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 from IPython.display import Markdown
 from IPython.display import display as show
 
