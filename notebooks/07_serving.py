@@ -215,11 +215,9 @@ teacher_rows = core_split.study(
 # compared with its own answers, and more loosely.
 one_by_one = batching.in_order(requests.lengths, 1)
 right = Variant("alone", one_instance, one_by_one).logits(requests)
-halves = bench.machine["hyper_threads"]
+limit, halves = served.tolerance(recipe, right), bench.machine["hyper_threads"]
 rows = core_split.study(
-    *(served_file, requests, right, instance_kinds, rounds, served.tolerance(recipe, right)),
-    hyper_threads=halves,
-    also=also,
+    served_file, requests, right, instance_kinds, rounds, limit, hyper_threads=halves, also=also
 )
 chosen = core_split.chosen(rows, goal, instances, instance_threads)
 division, kind = (chosen["instances"], chosen["threads"]), chosen["kind"]
@@ -246,9 +244,7 @@ gain = bench.facts["instances_gain"] = core_split.gain(rows, bench.threads)
 found = "On one core there is one instance."
 if gain:
     found = f"Several instances answer {gain:.2f} times as many requests as one with all threads. One instance on each "
-    found += (
-        f"core reaches {core_split.of_the_bound(rows, kind):.0%} of the bound of 7.2, as {kind}."
-    )
+    found += f"core, as {kind}, has {core_split.of_the_bound(rows, kind):.0%} of the bound of 7.2."
 Markdown(
     f"{found} The best division for {goal}: **{division[0]} x {division[1]}** (instances x threads of each), as {kind}. "
     f"`.venv/bin/python -m fflib.serving.core_split --run {run} --write NAME` keeps it as hardware parameters."
