@@ -841,7 +841,9 @@ for name in models:
     rung_ways[name], engine_name = serve(name, threads, all_tokens)
 right = expected | {"rung below": expected["unpruned"]}
 rung_times = bench.compare(rung_ways, requests, right, plan=best_batches)
-kept_by_name = {"unpruned": unpruned_kept} | {each.name: each.kept for each in candidates}
+# The rule is asked of a cut as it will be served, but of this rung as it stands on the ladder, in 32 bits.
+in_32_bits = bench.retention(cache.predict_cached(unpruned, dev), "dev")
+kept_by_name = {"unpruned": in_32_bits} | {each.name: each.kept for each in candidates}
 
 
 def add_rung(rung, name, on, below=None):
