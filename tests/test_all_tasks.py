@@ -52,7 +52,7 @@ def test_every_chapter_runs(task, teacher, tmp_path, monkeypatch):
         assert not baseline["teacher_is_clear"] and story["retention"] is None, "nothing to certify"
     else:
         rules = ladder["keeps_rule"]
-        assert rules["ONNX Runtime"] == rules["distilled student"], "one model in 32 bits, whatever eight would do to it"
+        assert rules["ONNX Runtime"] == rules["distilled student"], "one model, in 32 bits"
     teacher_model, student = (checkpoints.load(run.folder / "models" / name) for name in ("teacher-0", "student"))
     assert student.encoder.config.spans == the_task.spans
     test = splits.load_split(task, "test", limit=run.values["n_test"])
