@@ -51,7 +51,7 @@ def test_every_chapter_runs(task, teacher, tmp_path, monkeypatch):
         baseline = json.loads((run.folder / "results" / "01_baseline.json").read_text())["facts"]
         assert not baseline["teacher_is_clear"] and story["retention"] is None, "nothing to certify"
     else:
-        rules = ladder["keeps_rule"]
+        rules = ladder["keeps_rule"].fillna("")  # of a teacher that scores nothing, nothing is asked
         assert rules["ONNX Runtime"] == rules["distilled student"], "one model, in 32 bits"
     teacher_model, student = (checkpoints.load(run.folder / "models" / name) for name in ("teacher-0", "student"))
     assert student.encoder.config.spans == the_task.spans
