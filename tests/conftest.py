@@ -18,9 +18,17 @@ from fflib.model.encoder import Classifier
 LONG = [f"test_{name}.py" for name in ("smoke_book", "all_tasks", "own_data", "hub_book", "sweep", "stopping")]
 
 
+# Together with these, what takes ten seconds or more a file; `-m "not slow"` leaves them out while somebody edits.
+SLOW = "damaged files graph instances life local_hub params queue_sim shipped simulation_check stage try_it workers"
+SLOW_FILES = {*LONG, *(f"test_{name}.py" for name in SLOW.split())}
+
+
 def pytest_collection_modifyitems(items):
-    """Put the tests of long files first; the order within a file stays."""
+    """Put the tests of long files first, the order within a file stays; mark those of slow files."""
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    for item in items:
+        if item.path.name in SLOW_FILES:
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)
