@@ -256,9 +256,8 @@ Markdown(
 # to the median; the two lie apart because some texts are longer than others. The upper panel is the teacher. Its products are
 # large enough to occupy several threads, so it usually gains less from being copied than the small model in the lower panel does.
 #
-# The sentence below the figure names the share of the bound $c\, X_1$ that one instance per core reaches, for that kind of
-# instance, process or thread, which comes nearer to its bound; that need not be the kind that was chosen. A share
-# above the whole bound cannot be real. It says that the machine itself became faster or slower between two measurements, as virtual
+# The sentence below the figure names the share of the bound $c\, X_1$ that one instance per core reaches, all of them of the
+# chosen kind, process or thread. A share above the whole bound cannot be real. It says that the machine itself became faster or slower between two measurements, as virtual
 # machines do that share a processor with strangers; read it as "no loss that could be measured here".
 #
 # ## 7.4 Do it: one thread, and several instances

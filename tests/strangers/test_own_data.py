@@ -253,7 +253,7 @@ def test_a_split_that_is_missing_is_told_with_those_there_are(hub_set):
 # ---- the whole book --------------------------------------------------------------------------------------------------
 
 ALWAYS = {
-    "40 single texts": {"rows": single(40)},
+    "40 single texts": {"rows": single(40), "threads": 2},  # of the small books only this has several
     "pairs, 50 classes": {"rows": pairs(300, 50), "text": ["title", "body"], "lines": {"metric": "macro F1"}},
 }
 OTHERS = {
@@ -264,7 +264,6 @@ OTHERS = {
 SETS = ALWAYS | (OTHERS if os.environ.get("FFLIB_ALL_TASKS") else {})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_the_whole_book(name, own_run, monkeypatch):
     everything = {"routes_tried": ["recombined"], "n_importance": 256, "n_retrain": 64}
