@@ -58,3 +58,40 @@ def test_what_differs_without_a_kill_does_not_count(tmp_path):
     assert spared == [f"03_distillation/facts/routes/{i}/test %" for i in range(2)]
     assert kill_at_random.differences(books[0], written(tmp_path / "c", teacher=0.5, test=99.0), spared) == []
     assert kill_at_random.by_chance(books[:1]) == []
+
+
+def test_books_are_killed_until_all_kills_are_done(tmp_path, monkeypatch, capsys):
+    """A book takes three kills, and the second of them ends with another accuracy."""
+    monkeypatch.setattr(kill_at_random, "Copy", Book)
+    found = kill_at_random.tried(tmp_path, [], times=5, seed=0, undisturbed=1)
+    assert found == ["teacher: 0.5 undisturbed, 0.25 after kills"]
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("book")]
+    assert told == [
+        "book 0: 3 kills, 1 accuracies compared, 0 differ",
+        "book 1: 2 kills, 1 accuracies compared, 1 differ",
+    ]
+
+
+def test_books_that_are_done_before_the_first_kill_are_the_last(tmp_path, monkeypatch):
+    monkeypatch.setattr(kill_at_random, "Copy", Book)
+    monkeypatch.setattr(Book, "kill_after", lambda *_: False)
+    assert kill_at_random.tried(tmp_path, [], times=5, seed=0, undisturbed=1) == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("killed")] == ["killed-0"]
+
+
+class Book(kill_at_random.Copy):
+    """One that is done after three kills, without a book."""
+
+    def __init__(self, folder, words):
+        folder.mkdir()
+        self.folder, self.kills = folder, 0
+
+    def kill_after(self, seconds):
+        self.kills += 1
+        return self.kills <= 3
+
+    def finish(self):
+        return 1.0
+
+    def accuracies(self):
+        return {"teacher": 0.25 if self.folder.name == "killed-1" else 0.5}
