@@ -28,7 +28,6 @@ Name = tuple[Kind | Literal["whole", "rest", "last"], int]  # of a half layer, w
 Piece = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 KINDS: tuple[Kind, Kind] = ("attention", "feed_forward")
 TOKENS = ("input_ids", "attention_mask", "token_type_ids")
-TOLERANCE = 1e-4  # of logits and of normalised states
 CHECKED = (2, 7)  # requests and tokens of the batch that the graphs are checked on
 SESSIONS = 3  # of each graph, in turn: where its weights lie in memory favours a session, or not, as long as it lives
 
@@ -60,7 +59,7 @@ def pieces(
     first token alone, that layer is a piece too, "last".
 
     Raises:
-        AssertionError: the output of a graph differs from PyTorch's by more than 1e-4.
+        AssertionError: the output of a graph differs from PyTorch's by more than `export.rounding`.
     """
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # PyTorch warns of layers without units
         big = _largest(model.encoder.config, max(heads), max(neurons), seed)
@@ -82,8 +81,9 @@ def pieces(
         )
     batch = inputs(model.encoder.config, *CHECKED)
     for name, piece in in_onnx.items():
-        off = float(np.abs(piece(batch) - in_torch[name](batch)).max())
-        assert off <= TOLERANCE, f"the graph of {name} is off by {off:.2g}, more than {TOLERANCE:.2g}"
+        expected = in_torch[name](batch)
+        off, limit = float(np.abs(piece(batch) - expected).max()), export.rounding(expected)
+        assert off <= limit, f"the graph of {name} is off by {off:.2g}, more than {limit:.2g}"
     return in_onnx
 
 

@@ -252,6 +252,22 @@ def test_wrong_graph_is_not_written(uniform, exports, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_rounding_grows_with_the_logits_and_a_wrong_graph_is_still_refused(uniform, tmp_path):
+    """A teacher of many layers may have logits of a hundred and more, and fp32 keeps seven digits of each."""
+    model = copy.deepcopy(uniform[0])
+    with torch.no_grad():
+        model.classifier.weight *= 1e4
+        model.classifier.bias *= 1e4
+    assert export.rounding(np.array([[-0.5, 0.2]])) == export.TOLERANCE
+    proto = onnx.load(export.save_onnx(model, tmp_path / "large.onnx"))
+    scale = float(model(**export.example_inputs(model, 3, 11)).logits.detach().abs().max())
+    assert scale > 100
+    with torch.no_grad():
+        model.classifier.bias[1] += 0.01 * scale
+    with pytest.raises(AssertionError, match="off by"):
+        export.assert_parity(model, proto)
+
+
 def test_check_belongs(uniform, pruned, tmp_path):
     export.check_belongs(uniform[1], uniform[0])
     with pytest.raises(InputError, match="not exported from these weights"):
