@@ -47,6 +47,7 @@ n_dev: int = 64  # dev examples, for every choice; 0 takes all
 n_test: int = 96  # test examples, for every reported accuracy; 0 takes all
 depths_tried: list[int] = [1]  # how many whole layers to keep
 n_retrain: int = 64  # training examples of the retraining; 0 takes all
+n_vocabulary: int = 1000  # training texts whose words are kept in 4.15; 0 takes all
 distil_length: int = 32  # training texts are cut to this many tokens
 batch_size: int = 16  # of training
 dropout: float = 0.0  # of training; drawing random numbers takes time on a CPU
@@ -935,9 +936,9 @@ Markdown(tables.kept_elastic(is_elastic, map(bench.kept, kept_runs), elastic_com
 # are in memory.
 
 # %%
-all_train = bench.texts("train", "student")
+seen = bench.texts("train", "student", n_vocabulary)
 special_ids = bench.tokenizer("student").all_special_ids
-words = vocabulary.Vocabulary.of(all_train, chosen.model.encoder.config.vocab_size, special_ids)
+words = vocabulary.Vocabulary.of(seen, chosen.model.encoder.config.vocab_size, special_ids)
 small = vocabulary.prune(chosen.model, words)
 fallback = vocabulary.WithFallback(
     predictors.torch_predictor(small), lambda: predictors.torch_predictor(chosen.model), words

@@ -209,14 +209,19 @@ def word_clues(pair: Pair) -> tuple[int, int, int]:
     return own, max(fits), sum(len(description) > limit for limit in (8, 14, 24))
 
 
-def name_in(name: str, description: Sequence[str]) -> int:
+def name_in(name: str, description: tuple[str, ...]) -> int:
     """Return 3 where all words of ``name`` stand in the description, 2 where some do, 1 for a shared stem, else 0."""
     parts = words(name)
     found = sum(part in description for part in parts)
     if parts and found:
         return 3 if found == len(parts) else 2
-    stems = [part for part in parts if len(part) > 2]
-    return int(any(word.startswith(part[:4]) for part in stems for word in description))
+    return int(any(part[:4] in beginnings(description) for part in parts if len(part) > 2))
+
+
+@lru_cache(maxsize=100_000)
+def beginnings(description: tuple[str, ...]) -> frozenset[str]:
+    """Return the first three and the first four letters of each word: in them a stem is found at once."""
+    return frozenset(word[:length] for word in description for length in (3, 4))
 
 
 def record(pair: Pair, *draw: str) -> Record:

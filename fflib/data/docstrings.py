@@ -31,6 +31,8 @@ STYLES: tuple[tuple[re.Pattern[str], ModuleType], ...] = (  # what gives a docst
     (re.compile(r"^\s*(Args|Arguments|Parameters):\s*$", re.M), google),
     (re.compile(r"^\s*:param\s", re.M), rest),
 )
+# One of these stands in each file with such a table. Most files have none, and need no parser to say so.
+TABLE = re.compile(rb"Parameters|Args:|Arguments:|:param")
 PART = 100  # files that a worker reads at once: about a second's work
 DESCRIPTION_WORDS = range(4, 61)  # of a parameter's description; a longer one is cut
 CATCH_ALL = {"args", "kwargs", "kwds", "self", "cls"}  # says nothing about what it is for
@@ -96,8 +98,8 @@ def _read(package: str, above: Path, paths: Sequence[Path]) -> list[Function]:
     with _no_garbage_collection():
         for path in paths:
             module = path.relative_to(above).as_posix()
-            if not SKIPPED.search(module):
-                functions += functions_of(_parse(path), package, module)
+            if not SKIPPED.search(module) and TABLE.search(source := path.read_bytes()):
+                functions += functions_of(_parse(source), package, module)
     return functions
 
 
@@ -190,11 +192,11 @@ def _cut(text: str) -> str:
     return (re.match(r".*[.!?](?= [A-Z]|$)", text) or re.match(r".*", text)).group()
 
 
-def _parse(path: Path) -> ast.AST:
+def _parse(source: bytes) -> ast.AST:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's code
-            return ast.parse(path.read_bytes())
+            return ast.parse(source)
     except (SyntaxError, ValueError):  # templates and files for other versions of Python
         return ast.Module([], [])
 

@@ -113,14 +113,14 @@ def what_to_change(found: Fact, task: Task, description: str = "") -> str:
     """Say what can lift a teacher above the floors, by the names of parameters, and that a floor may be enough."""
     from fflib.model import floors  # takes two seconds, and few runs come here
 
-    content = f" Or take the floor *{found['best']}*: it scores as well, and is faster than any transformer."
     metric = ", or by `metric: macro F1` in your data's file" if description and _is_plain(task) else ""
-    return (
+    change = (
         "Train on more examples (`n_train`) or for longer (`epochs`, `learning_rate`), start from a larger model "
         f"(`teacher`), judge by more of dev (`n_dev`){metric}; with `weak_teacher: warn` the book goes on all the same."
-        + content
-        * (found["best"] in (floors.WORDS, floors.STATIC))
     )
+    if found["best"] not in (floors.WORDS, floors.STATIC):  # of the others none is a model to take home
+        return change
+    return f"{change} Or take the floor *{found['best']}*: it scores as well, and is faster than any transformer."
 
 
 def skew(found: Fact, task: Task, description: str = "") -> str:

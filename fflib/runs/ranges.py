@@ -38,6 +38,7 @@ POSITIVE = Range(0, above=True)
 # By the parameters' names; every number of a chapter stands here, see tests/runs/test_ranges.py.
 RANGES: dict[str, Range] = {
     **dict.fromkeys(("n_train", "n_dev", "n_test", "n_floor", "n_distil", "n_compare", "n_retrain", "n_check"), ALL),
+    "n_vocabulary": ALL,
     **dict.fromkeys(("epochs", "stage_epochs", "retrain_epochs", "instances", "threads"), Range(0, 10_000)),
     **dict.fromkeys(("n_requests", "n_busy_requests", "n_online_requests", "n_padded_requests"), COUNT),
     **dict.fromkeys(("n_big_sweep_requests", "n_sweep_requests", "n_server_requests"), COUNT),
