@@ -77,6 +77,7 @@ from IPython.display import display as show
 from fflib import display
 from fflib.book.bench import Bench
 from fflib.data import batching, metrics, retention
+from fflib.distillation import kept_runs
 from fflib.distillation.objective import Objectives
 from fflib.distillation.stages import DistillationStage
 from fflib.distillation.teacher import TeacherOutputs
@@ -808,8 +809,7 @@ figure = figures.pareto(
 )
 show(bench.figure(figure, "pareto"))
 show(bench.table(tables.plain(rows)))
-kept_runs = ("docs-cpu", "docs-cpu-shapes", "docs-cpu-three-seeds", "boolq-after-docs")
-Markdown(tables.kept_against_uniform(map(bench.kept, kept_runs)))
+Markdown(tables.kept_against_uniform(map(bench.kept, kept_runs.RUNS)))
 
 # %% [markdown]
 # *Reading the figure.* Left is fast, up is accurate. The grey steps are the *Pareto front*: for a model on it no other one is
@@ -923,7 +923,7 @@ if is_elastic:
 if is_elastic and len(set(elastic_widths)) > 1:  # a line needs two points
     show(bench.figure(figures.elastic(accuracies, unpruned_dev, caption=caption), "elastic"))
 elastic_command = 'make book SET="elastic_widths=[1.0,0.75,0.5,0.25] elastic_depths=[1.0,0.67]"'
-Markdown(tables.kept_elastic(is_elastic, map(bench.kept, kept_runs), elastic_command))
+Markdown(tables.kept_elastic(is_elastic, map(bench.kept, kept_runs.RUNS), elastic_command))
 
 # %% [markdown]
 # ## 4.15 Dropping words that never occur
@@ -1050,7 +1050,7 @@ show(Markdown(answer))
 
 # %% tags=["answer"]
 compared_by = {"this run": bench.facts["against_uniform"]}
-for kept in filter(None, map(bench.kept, kept_runs)):
+for kept in filter(None, map(bench.kept, kept_runs.RUNS)):
     compared_by[kept.label] = kept.facts["against_uniform"]
 answer = "About one in twenty, by chance alone: so often a 95 % interval misses the true value. It left 0 out in:\n"
 for name, rows_of_run in compared_by.items():

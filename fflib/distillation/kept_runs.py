@@ -1,4 +1,6 @@
-"""What kept runs measured in this chapter, as a table that stands beside the few points of a run that saves minutes.
+"""What kept runs measured in chapter 3, as tables that stand beside the few points of a run that saves minutes.
+
+Chapter 4 shows what the same runs found.
 
 Their numbers are of other machines and of the code and data of their day, so each table says which and when.
 """
@@ -13,7 +15,7 @@ from IPython.display import Markdown
 from fflib import display
 from fflib.distillation.students import TEACHER
 
-LONGER = "docs-cpu-students"  # params/docs-cpu-students.yaml: every student, route and change that this chapter knows
+LONGER = "docs-cpu-long"  # params/docs-cpu-long.yaml: every route and change that these chapters know
 RUNS: Mapping[str, str] = {  # and how their task differs from that of the default run
     LONGER: "the default task, with every student, route and change tried",
     "docs-cpu": "the default run",

@@ -47,7 +47,7 @@ def test_a_table_has_this_run_first_then_the_kept_with_their_labels_and_how_to_g
     shown = kept_runs.table(runs, kept_runs.curve, here).data
     assert shown.index("this run") < shown.index("70.0") < shown.index("a machine, a day") and "make" not in shown
     shown = kept_runs.table(runs, kept_runs.curve, here, in_full=True).data
-    assert shown.index("a machine, a day") < shown.index("the default run") < shown.index("RUN=docs-cpu-students")
+    assert shown.index("a machine, a day") < shown.index("the default run") < shown.index(f"RUN={kept_runs.LONGER}")
     longer = {kept_runs.LONGER: SimpleNamespace(facts={}, label="nothing")}
     shown = kept_runs.table(longer, kept_runs.curve, here, in_full=True).data
     assert "make book" not in shown and "nothing" not in shown  # it is kept, but has no such rows
