@@ -84,7 +84,6 @@ from fflib.distillation.teacher import TeacherOutputs
 from fflib.engine import predictors
 from fflib.files import InputError, check_known, shown
 from fflib.measure import timing
-from fflib.measure.timing import Variant
 from fflib.model import cache, checkpoints, encoder, importance, slicing, training
 from fflib.pruning import (
     controls,
@@ -943,7 +942,7 @@ small = vocabulary.prune(chosen.model, words)
 fallback = vocabulary.WithFallback(
     predictors.torch_predictor(small), lambda: predictors.torch_predictor(chosen.model), words
 )
-variant = Variant("small vocabulary", fallback, one_by_one)
+variant = timing.Variant("small vocabulary", fallback, one_by_one)
 timing.check(variant, requests, expected[chosen.name], tolerance=1e-5)
 bench.facts["vocabulary"] = reports.vocabulary_row(chosen.model, small, words, fallback, dev)
 bench.table(tables.upright(bench.facts["vocabulary"]))
