@@ -12,8 +12,10 @@ the book is done. A book takes four or five kills, for what is done of it is kep
 kills are. Every accuracy in the results of each is compared with those of the first. Exit status 1: one differs, a
 process went on, or a make failed that nobody killed.
 
-A choice that hangs on timings (which of two shapes is faster) may come out otherwise without any kill, and the accuracy
-behind it with it. With ``--undisturbed 2`` what differs between undisturbed books is told, and does not count.
+A choice that hangs on timings (which of two shapes is faster, or in which batches) may come out otherwise without any
+kill, and the accuracy behind it with it: in other batches eight bits give other labels. Rungs that are served in other
+batches are named, and with ``--undisturbed 2`` what differs between undisturbed books does not count. (Longer than 200
+lines: making, killing and comparing books are one experiment.)
 """
 
 from __future__ import annotations
@@ -54,6 +56,14 @@ def accuracies(folder: Path) -> dict[str, Any]:
             if COUNTS.search(place)
         }
     return found
+
+
+def batches(folder: Path) -> dict[str, str]:
+    """Return the batches in which each rung of a run's folder is served, a choice that hangs on timings."""
+    records = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "results").glob("[0-9]*.json"))
+    ]
+    return {f"batches of {rung['rung']}": rung.get("batching", "") for record in records for rung in record["rungs"]}
 
 
 def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -137,10 +147,11 @@ class Copy:
             sys.exit(f"make failed in {self.folder}: {(self.folder / 'log').read_text()[-2000:]}")
         return False
 
-    def accuracies(self) -> dict[str, Any]:
-        """Return those of the one run that is there."""
+    @property
+    def run(self) -> Path:
+        """The folder of the one run that is there."""
         (run,) = {path.parent.parent for path in (self.folder / "outputs").glob("*/results/*.json")}
-        return accuracies(run)
+        return run
 
 
 def tried(folder: Path, words: Sequence[str], times: int, seed: int, undisturbed: int) -> list[str]:
@@ -148,7 +159,7 @@ def tried(folder: Path, words: Sequence[str], times: int, seed: int, undisturbed
     calm = [Copy(folder / f"undisturbed-{i}", words) for i in range(undisturbed)]
     seconds = [copy.finish() for copy in calm]
     print(f"undisturbed: {', '.join(f'{each:.0f} s' for each in seconds)}", flush=True)
-    expected = [copy.accuracies() for copy in calm]
+    expected = [accuracies(copy.run) for copy in calm]
     spared = by_chance(expected)
     for place in spared:
         print(f"differs without a kill, so it does not count: {place}", flush=True)
@@ -159,8 +170,10 @@ def tried(folder: Path, words: Sequence[str], times: int, seed: int, undisturbed
         was_done = killed.is_done
         kills = 0 if was_done else _kill(killed, left, rng, SHARE * max(seconds))
         killed.finish()
-        differs = differences(expected[0], now := killed.accuracies(), spared)
+        differs = differences(expected[0], now := accuracies(killed.run), spared)
         print(f"book {number}: {kills} kills, {len(now)} accuracies compared, {len(differs)} differ", flush=True)
+        for choice in differences(batches(calm[0].run), batches(killed.run)):
+            print(f"chosen otherwise, by timings: {choice}", flush=True)
         found, left = found + differs, left - kills
         if not left or not (kills or was_done):
             return found
