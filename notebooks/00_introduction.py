@@ -128,8 +128,8 @@ Image(str(figures / "waterfall.png"), alt=alternative)
 #
 # **Every chapter has the same form.** It states its claim and its cost, explains the idea, predicts a number where one can be predicted, does the step,
 # checks that the answers are still right, measures, and says when the step does not pay. Numbers come from cells and never from the text, so
-# they are always those of the machine that is named. Beside an accuracy and beside the step from one rung to the next, an interval
-# says how far chance could have moved it.
+# they are always those of the machine that is named. Beside an accuracy stands an interval: how far other texts could have moved it.
+# Beside a speed stands the [range of its rounds](glossary.md#range-of-rounds); another hour, or other texts, may lie further off.
 #
 # **A few words have a meaning of their own here.** A [rung](glossary.md#rung) is one measured way to serve the model, and the rungs of a run are its
 # [ladder](glossary.md#ladder). The [teacher](glossary.md#teacher) is the fine-tuned model whose accuracy has to be kept. Every choice

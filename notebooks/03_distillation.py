@@ -411,8 +411,8 @@ bench.figure(figures.losses(study.losses(distilled), bench.caption), "distillati
 # the retention is therefore drawn from pairs, and is much narrower than the intervals of two separate scores. On dev
 # the value itself decides, unless the interval reaches more than ten points below the rule: then dev has too few
 # examples to tell luck from skill, and the model does not go on. On test the interval says whether the rule was held
-# (all of it above the rule), held within the interval (it has both sides of the rule), or missed (all of it below).
-# Section 3.9 says which.
+# (all of it above the rule) or missed (all of it below). Where it has both sides of the rule, the value is above it or
+# below it, but not beyond chance. Section 3.9 says which.
 #
 # The tables below show what was tried here. Two cores allow few students in the default run, so the last table sets
 # [kept runs](glossary.md#kept-run) beside it, with other students and other tasks.

@@ -216,7 +216,7 @@ class Bench(Inputs):
                     "rung": rung.rung,
                     "batches": rung.batching,
                     "requests/s": rung.throughput_per_s,
-                    "95 % interval": "{:.0f} to {:.0f}".format(*rung.evidence["throughput_interval_per_s"]),
+                    "range of rounds": "{:.0f} to {:.0f}".format(*rung.evidence["throughput_interval_per_s"]),
                     "p50 ms": rung.latency_p50_ms,
                     "p95 ms": rung.latency_p95_ms,
                     "test %": None if rung.accuracy is None else 100 * rung.accuracy,

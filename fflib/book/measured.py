@@ -52,7 +52,7 @@ def _speed(rung: Mapping[str, Any], columns: Mapping[str, Any]) -> str:
     step, padded = columns.get("speedup_step"), columns.get("speedup_vs_padded")
     if below and _is_known(step):
         interval = rung["evidence"].get("step_interval")
-        spread = " (95 % interval {} to {})".format(*map(number, interval)) if interval else ""
+        spread = " ({} to {} by round)".format(*map(number, interval)) if interval else ""
         told += f", {number(step)} times as many as *{below}*{spread}"
     if below not in ("", ladder.PADDED) and _is_known(padded):
         told += f" and, all steps multiplied, {number(padded)} times as many as *{ladder.PADDED}*"
@@ -96,7 +96,10 @@ def _simulation(facts: Facts) -> str:
     if "simulation_holds" not in facts:
         return ""
     holds = "agrees" if facts["simulation_holds"] else "does **not** agree"
-    return f"The simulation of the server {holds} with the loads that were measured."
+    missed = facts.get("simulation_misses", [])
+    others = f", but not for {' and '.join(missed)}" if facts["simulation_holds"] and missed else ""
+    best = " for the policy that answers most" if others else ""
+    return f"The simulation of the server {holds} with the loads that were measured{best}{others}."
 
 
 def _headline(facts: Facts) -> str:

@@ -29,27 +29,50 @@ from fflib.story.factors import AGAINST
 README = ROOT / "README.md"
 HEADLINE_BEGIN, HEADLINE_END = "<!-- headline:begin -->", "<!-- headline:end -->"
 BEGIN, END = "<!-- ladder:begin -->", "<!-- ladder:end -->"
+TEACHER, FAST_TEACHER = AGAINST[3:5]
 
 
 def headline(reference: Reference) -> str:
-    """Return what README's first screen shows of ``reference``: the figure of its ladder, and a sentence."""
+    """Return what README's first screen shows of ``reference``: the figure of its ladder, and what it says."""
     figure = f"{shown(REFERENCES)}/{reference.name}/figures/ladder.png"
     alt = f"The ladder of {reference.name}: a bar for each rung, its speed-up over the padded reference"
     way, machine = reference.way(), reference.about["machine"]
     first, last = way.iloc[0], way.iloc[-1]
     padded, unpadded = (_factor(reference, last, *each) for each in (("padded", AGAINST[0]), ("unpadded", AGAINST[1])))
-    fact = _retention(reference)
-    kept = ""
-    if fact and fact["value"] is not None:
-        interval = f" ({fact['low']:.1%} to {fact['high']:.1%})" if fact.get("low") is not None else ""
-        share = f"{fact['value']:.1%}{interval}"
-        kept = f" On test, which no choice of the run looked at, it keeps {share} of its teacher's score."
     sentence = (
         f"The classifier at the end of this book is **{padded}** as fast as a stock `{first['model']}` that pads every "
         f"request, and **{unpadded}** as fast as the same model without padding, measured on "
-        f"{machine['cores_available']} cores of {machine['cpu']}.{kept}"
+        f"{machine['cores_available']} cores of {machine['cpu']}, from tokens to answers."
     )
-    return f"![{alt}]({figure})\n\n{sentence}"
+    told = " ".join(filter(None, (sentence, _beside_teacher(reference), _kept_on_test(reference))))
+    return f"![{alt}]({figure})\n\n{told}"
+
+
+def _beside_teacher(reference: Reference) -> str:
+    """Say how fast the last rung is beside its teacher, the model whose accuracy it keeps; '' where not measured."""
+    against = reference.headline["against"] if reference.headline else {}
+    found = {name: headline_told.factor_words(against[name]) for name in (TEACHER, FAST_TEACHER) if name in against}
+    if TEACHER not in found:
+        return ""
+    teacher = record_of(reference.records, BASELINE)["facts"]["teacher"]
+    name = f"`{teacher['name']}`" if "name" in teacher else "it"
+    faster = f", and {found[FAST_TEACHER]} as fast as that teacher on ONNX Runtime" if FAST_TEACHER in found else ""
+    return (
+        f"The stock model was not trained for the task. The classifier's teacher was: beside {name} this one is "
+        f"{found[TEACHER]} as fast{faster}."
+    )
+
+
+def _kept_on_test(reference: Reference) -> str:
+    """Say what the last rung keeps of its teacher's score; '' where no story tells."""
+    fact = _retention(reference)
+    if not fact or fact["value"] is None:
+        return ""
+    guessed = f"; a constant answer would keep {fact['guessed']:.1%}" if "guessed" in fact else ""
+    return (
+        f"It keeps {retention.words(fact)} of its teacher's score on test texts, whose right answers no choice of the "
+        f"run looked at{guessed}."
+    )
 
 
 def section(reference: Reference, further: Sequence[Reference] = (), sweeps: Sequence[ReferenceSweep] = ()) -> str:
@@ -132,7 +155,7 @@ def _measured(reference: Reference) -> str:
 def _kept(fact: retention.Fact | None) -> str:
     if not fact or fact["value"] is None:
         return ""
-    return f"{fact['value']:.1%} ({fact['low']:.1%} to {fact['high']:.1%}, {fact['verdict']})"
+    return f"{fact['value']:.1%} ({fact['low']:.1%} to {fact['high']:.1%}, {retention.verdict_of(fact)})"
 
 
 def _retention(reference: Reference) -> retention.Fact | None:

@@ -34,7 +34,7 @@ import numpy as np
 from fflib.data import metrics
 from fflib.data.metrics import Gold, Scorable
 
-HELD, WITHIN, MISSED = "held", "held within the interval", "missed"
+HELD, ABOVE, BELOW, MISSED = "held", "held, but not beyond chance", "missed, but not beyond chance", "missed"
 DOUBT, ENOUGH = 0.1, 200  # how far below the rule an interval may reach, with so many examples or more
 ROUNDING = 1e-9  # 0.98 as a ratio of two scores may come out as a little less
 Fact = Mapping[str, Any]  # what `Retention.fact` returns
@@ -55,11 +55,26 @@ def rule_holds(value: float, low: float, n: int, min_retention: float) -> bool:
     return can_tell and value >= min_retention - ROUNDING
 
 
+def verdict(value: float, low: float, high: float, min_retention: float) -> str:
+    """Say what a split on which nothing was chosen tells about the rule.
+
+    `HELD`: even the lower end of the interval keeps ``min_retention``. `ABOVE`, `BELOW`: the value does, or does not,
+    and the interval has both sides of it, so these examples cannot tell. `MISSED`: even the upper end keeps less.
+    """
+    asked = min_retention - ROUNDING
+    if low >= asked:
+        return HELD
+    if high < asked:
+        return MISSED
+    return ABOVE if value >= asked else BELOW
+
+
 @dataclass(frozen=True)
 class Retention:
     """What share of its teacher's score a model keeps, with the paired 95 % interval; NaN: of a score of 0 or less.
 
-    ``n`` examples were asked; of these the teacher alone has ``lost`` right, the model alone ``won``.
+    ``n`` examples were asked; of these the teacher alone has ``lost`` right, the model alone ``won``. ``guessed`` is
+    what the best single answer to all of them would keep.
     """
 
     value: float
@@ -68,6 +83,7 @@ class Retention:
     n: int
     lost: int
     won: int
+    guessed: float = math.nan
 
     @property
     def is_known(self) -> bool:
@@ -79,21 +95,14 @@ class Retention:
         return rule_holds(self.value, self.low, self.n, min_retention)
 
     def verdict(self, min_retention: float) -> str:
-        """Say what a split on which nothing was chosen tells about the rule; '' where there is nothing to keep.
-
-        `HELD`: even the lower end of the interval keeps ``min_retention``. `WITHIN`: the interval has both sides of it,
-        so these examples cannot tell. `MISSED`: even the upper end keeps less.
-        """
-        if not self.is_known:
-            return ""
-        if self.low >= min_retention - ROUNDING:
-            return HELD
-        return WITHIN if self.high >= min_retention - ROUNDING else MISSED
+        """Say what a split on which nothing was chosen tells about the rule; '' where there is nothing to keep."""
+        return verdict(self.value, self.low, self.high, min_retention) if self.is_known else ""
 
     def fact(self, min_retention: float) -> dict[str, Any]:
         """Return what a record keeps of it: numbers (None: there is nothing to keep), the rule, and the verdict."""
         value, low, high = (each if self.is_known else None for each in (self.value, self.low, self.high))
         counts = {"n": self.n, "lost": self.lost, "won": self.won}
+        counts |= {} if math.isnan(self.guessed) else {"guessed": self.guessed}
         rule = {"min_retention": min_retention, "verdict": self.verdict(min_retention)}
         return {"value": value, "low": low, "high": high} | counts | rule
 
@@ -118,7 +127,8 @@ def retention(
     drawn, teacher_drawn = metrics.paired_scores(task, logits, teacher_logits, gold, seed, resamples).T
     scored = teacher_drawn > 0
     low, high = np.quantile(drawn[scored] / teacher_drawn[scored], [0.025, 0.975])
-    return Retention(score / teacher_score, float(low), float(high), *counts)
+    guessed = metrics.chance(task, gold) / teacher_score
+    return Retention(score / teacher_score, float(low), float(high), *counts, guessed)
 
 
 def until_one_holds(ways: Iterable[Way], holds: Callable[[Way], bool], every: bool = False) -> list[Way]:
@@ -152,23 +162,32 @@ def certificate(fact: Fact | None) -> str:
         return ""
     meaning = {
         HELD: "even the lower end of the interval is not below it",
-        WITHIN: "the interval reaches to both sides of it, so these examples cannot decide",
+        ABOVE: "the value is not below it, and the interval reaches to both sides, so these examples cannot decide",
+        BELOW: "the value is below it, and the interval reaches to both sides, so these examples cannot decide",
         MISSED: "even the upper end of the interval is below it",
-    }[fact["verdict"]]
+    }[verdict_of(fact)]
+    guessed = f" The best single answer to all of them would keep {fact['guessed']:.1%}." if "guessed" in fact else ""
     return (
-        f"On test it keeps {_words(fact)} of its teacher's score (paired: both answered the same {fact['n']:,} "
-        f"examples; {fact['lost']:,} only the teacher got right, {fact['won']:,} only this model). The rule by which "
-        f"it was chosen on dev asks for {fact['min_retention']:.1%}. On test that is **{fact['verdict']}**: {meaning}."
+        f"On test it keeps {words(fact)} of its teacher's score (paired: both answered the same {fact['n']:,} "
+        f"examples; {fact['lost']:,} only the teacher got right, {fact['won']:,} only this model).{guessed} "
+        f"The rule by which it was chosen on dev asks for {fact['min_retention']:.1%}. On test that is "
+        f"**{verdict_of(fact)}**: {meaning}."
     )
+
+
+def verdict_of(fact: Fact) -> str:
+    """Return the `verdict` of a `Retention.fact` that has a value; by its numbers, since older records say others."""
+    return verdict(fact["value"], fact["low"], fact["high"], fact["min_retention"])
 
 
 def missed(fact: Fact | None) -> str:
     """Return what a headline has to say in its own sentence where the model misses the rule on test; else ''."""
-    if not fact or fact["verdict"] != MISSED:
+    if not fact or fact["value"] is None or verdict_of(fact) != MISSED:
         return ""
     asked = f"{fact['min_retention']:.1%}"
-    return f" (**below the rule**: on test it keeps {_words(fact)} of its teacher's score, not {asked})"
+    return f" (**below the rule**: on test it keeps {words(fact)} of its teacher's score, not {asked})"
 
 
-def _words(fact: Fact) -> str:
+def words(fact: Fact) -> str:
+    """Write the value of a `Retention.fact` with its interval."""
     return f"{fact['value']:.1%} ({fact['low']:.1%} to {fact['high']:.1%})"

@@ -252,7 +252,7 @@ def rungs(race: Race, kept: Mapping[str, Retention], scored: Mapping[str, Scored
         {
             "rung": f"int8 {recipe}",
             "requests/s": race[recipe].throughput_per_s,
-            "95 % interval": "{:.0f} to {:.0f}".format(*race[recipe].throughput_interval()),
+            "range of rounds": "{:.0f} to {:.0f}".format(*race[recipe].throughput_interval()),
             "step": race.speedup(recipe, FLOAT),
             "of the teacher's on dev": each.words,
             "keeps the rule": "yes" if each.holds(min_retention) else "no",

@@ -128,7 +128,7 @@ def shown(rows: Sequence[Mapping[str, Any]], race: Race, min_agreement: float) -
             "graph": row["variant"],
             "precision": row["model"].rpartition(", ")[2],
             "ms a request": row["ms"],
-            "95 % interval": f"{row['low']:.2f} to {row['high']:.2f}",
+            "range of rounds": f"{row['low']:.2f} to {row['high']:.2f}",
             "operators": row["operators"],
             "fused": row["fused"],
             "answers": fitness.verdict(race[_name(row)].checked, min_agreement),

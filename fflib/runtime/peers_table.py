@@ -67,7 +67,7 @@ def rows(record: Record) -> list[Row]:
             "engine": way["engine"],
             "model": way["model"],
             "requests/s": way["requests/s"],
-            "95 % interval": "{:,.0f} to {:,.0f}".format(*way["interval"]),
+            "range of rounds": "{:,.0f} to {:,.0f}".format(*way["interval"]),
             "times this book's": way["times this book's"],
             "batches": way["batches"],
             "p50 ms alone": way["p50 ms"],

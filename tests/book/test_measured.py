@@ -28,7 +28,7 @@ def box(rungs: list[dict[str, Any]], **facts: Any) -> str:
 def test_a_rung_is_told_against_its_baseline_with_the_interval_and_what_it_keeps() -> None:
     told = box([STUDENT])
     assert (
-        "**student** answers 40 requests a second, 4 times as many as *batching* (95 % interval 3.5 to 4.5) "
+        "**student** answers 40 requests a second, 4 times as many as *batching* (3.5 to 4.5 by round) "
         "and, all steps multiplied, 20 times as many as *reference padded*; it scores 76.0% on test, 95.0% of its "
         "teacher's score, and does not keep the rule on dev."
     ) in told

@@ -92,6 +92,7 @@ def test_the_first_screen_has_the_figure_and_the_measured_factors_and_no_table(w
     first, _, rest = written(world).partition(readme.HEADLINE_END)
     assert "figures/ladder.png" in first and "|" not in first and "figures/ladder.png" not in rest
     assert "**30x (27x to 33x)**" in first and "**15x (13.5x to 16.5x)**" in first
+    assert "The stock model was not trained for the task." in first, "what has the speed and what the accuracy"
     assert rest.count("<details>") == rest.count("</details>") == 1, "other runs are folded"
 
 

@@ -485,11 +485,11 @@ def test_readme_says_what_the_last_rung_keeps_on_test_where_the_story_does(two):
         record["facts"]["retention"] = fact
         path.write_text(json.dumps(record))
     section = readme.section(reference.read("docs-cpu", two), [reference.read("boolq", two)])
-    assert "On test it keeps 87.5% (85.0% to 99.0%)" in section and "**held within the interval**" in section
+    assert "On test it keeps 87.5% (85.0% to 99.0%)" in section and "**missed, but not beyond chance**" in section
     assert "keeps 87.5% (85.0% to 99.0%) of its teacher's score" in readme.headline(reference.read("docs-cpu", two))
     tables = [cells(line) for line in section.splitlines() if line.startswith("|")]
     kept = dict(zip(tables[6], tables[8], strict=True))["retention"]
-    assert kept == "87.5% (85.0% to 99.0%, held within the interval)"
+    assert kept == "87.5% (85.0% to 99.0%, missed, but not beyond chance)"
 
 
 def test_readme_is_written_between_its_markers(two, tmp_path):

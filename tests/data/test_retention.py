@@ -11,7 +11,7 @@ import pytest
 from fflib.data import metrics, retention
 from fflib.data.metrics import Gold, Metric
 from fflib.data.registry import get_task
-from fflib.data.retention import HELD, MISSED, WITHIN, Retention
+from fflib.data.retention import ABOVE, BELOW, HELD, MISSED, Retention
 from fflib.data.task import Task
 
 DOCS = get_task("docs")
@@ -41,7 +41,7 @@ def test_what_is_kept_and_what_tells_both_apart_by_hand():
     found = kept(model, teacher)
     assert found.value == pytest.approx(7 / 8) and (found.n, found.lost, found.won) == (10, 2, 1)
     assert found.low < 7 / 8 < found.high and found.is_known
-    assert kept(teacher, teacher) == Retention(1.0, 1.0, 1.0, 10, 0, 0)
+    assert replace(kept(teacher, teacher), guessed=0.0) == Retention(1.0, 1.0, 1.0, 10, 0, 0, guessed=0.0)
 
 
 def test_with_one_pair_apart_every_draw_is_known():
@@ -144,7 +144,7 @@ def test_the_rule_is_asked_of_the_value_and_exactly_enough_is_enough():
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(0.98, 1.01, HELD), (0.985, 0.99, HELD), (0.97, 1.0, WITHIN), (0.95, 0.98, WITHIN), (0.9, 0.979, MISSED)],
+    [(0.98, 1.01, HELD), (0.985, 0.99, HELD), (0.97, 1.0, ABOVE), (0.95, 0.98, BELOW), (0.9, 0.979, MISSED)],
 )
 def test_the_verdict_of_test_is_that_of_the_interval(low, high, verdict):
     found = Retention((low + high) / 2, low, high, 100, 3, 1)
@@ -172,3 +172,18 @@ def test_what_is_left_of_the_budget_is_in_points_of_the_score():
     words = retention.budget("student", found, 0.8, 0.98)
     assert "the student keeps 99.0% (97.0% to 101.0%) of the teacher's 80.0%" in words and "**0.8 points** may" in words
     assert "1.6 points below the rule already" in retention.budget("student", found, 0.8, 1.01)
+
+
+def test_what_guessing_would_keep_is_told_beside_what_the_model_keeps():
+    """Of ten answers, seven of one class, a constant answer has seven; the teacher has eight."""
+    labels = np.array([0] * 7 + [1] * 3)
+    teacher = said(np.arange(10) < 8, labels)
+    found = retention.retention(DOCS, teacher, teacher, Gold(labels))
+    assert found.guessed == pytest.approx(7 / 8)
+    assert "The best single answer to all of them would keep 87.5%." in retention.certificate(found.fact(0.98))
+
+
+def test_a_record_of_older_code_gets_the_verdict_of_its_numbers():
+    old = {"value": 0.96, "low": 0.94, "high": 0.99, "n": 9, "lost": 1, "won": 0, "min_retention": 0.98}
+    words = retention.certificate(old | {"verdict": "held within the interval"})
+    assert f"**{BELOW}**" in words and "single answer" not in words

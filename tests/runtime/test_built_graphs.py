@@ -93,7 +93,7 @@ def test_graphs_as_a_table_shows_them():
     ]
     good, bad = built_graphs.shown(rows, race, 0.9)
     assert (good["precision"], good["answers"], bad["answers"]) == ("fp32", "checked", "timed, not served")
-    assert (bad["labels kept %"], bad["largest logit change"], bad["95 % interval"]) == (
+    assert (bad["labels kept %"], bad["largest logit change"], bad["range of rounds"]) == (
         75,
         "5e-01",
         "1.00 to 2.50",

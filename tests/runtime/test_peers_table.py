@@ -14,7 +14,7 @@ from fflib.runtime import peers_table
 def test_the_fastest_stands_first_and_everything_is_told():
     first, second = peers_table.rows(RECORD)
     assert (first["engine"], second["engine"]) == ("faster", "this book's file")
-    assert second["95 % interval"] == "690 to 712"
+    assert second["range of rounds"] == "690 to 712"
     text = peers_table.markdown(RECORD, "docs-cpu")
     for told in (
         "A processor, 2 threads", "2026-02-03, commit abc1234", "run docs-cpu of 2026-01-02", "labels counted on 400",
