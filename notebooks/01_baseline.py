@@ -126,7 +126,8 @@ bench = Bench.open("01_baseline", globals())
 #
 # Every number of a run belongs to one task. Its examples come in three parts: the model learns from *train*, every choice on the way
 # looks at *dev*, and what is reported is measured on *test* ([dev and test](glossary.md#dev-and-test)). The parts share no source
-# file and no passage, and nothing is ever chosen by looking at *test*.
+# file and no passage, and no choice is ever made by the right answers of *test*. Its texts
+# also serve as the requests that are timed.
 #
 # The default task is made on your machine, from the documentation of the Python packages that are installed with the
 # book. An example is a pair: the name of a parameter with a description, and a function that has this parameter. The

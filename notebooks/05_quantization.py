@@ -664,8 +664,9 @@ if rows:
 #
 # A recipe that is fast but does not keep the rule also stands on the ladder, and is marked there. Test is looked at
 # only now. Each file is scored in the batches in which it would be served, because with dynamic ranges the answers
-# depend on them. A file is not served after all if it keeps so few labels on test that chance alone cannot explain the
-# distance to `min_agreement`.
+# depend on them. A file is not served after all if it keeps so few of the fp32 model's labels on test that chance alone
+# cannot explain the distance to `min_agreement`; the right answers play no part in that. Which of the files that keep the
+# rule is the fastest is seen in the very race that also gives its step, so that step may be a little flattered.
 
 # %%
 fp32_test, test_gold = cache.predict_cached(models[final], test[final]), test[final].gold
