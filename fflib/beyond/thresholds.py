@@ -134,7 +134,10 @@ def to_time(
     for each in [*(each for each in rows if each["threshold"] == -np.inf), *frontier(rows, levels)]:
         again = f", {each['sent']:.0%} again" if each["threshold"] > -np.inf else " alone"
         if each is not chosen:
-            found[f"first {each['first']}{again}"] = each
+            name = f"first {each['first']}{again}"
+            if name in found and found[name]["threshold"] != each["threshold"]:
+                name += f" (threshold {each['threshold']:.3g})"
+            found[name] = each
     return found
 
 

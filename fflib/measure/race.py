@@ -29,7 +29,7 @@ class Race(dict[str, Timing]):
 
     @property
     def labels_kept(self) -> str:
-        """Say how many labels are those expected; what differs within the tolerance lies between two equal logits."""
+        """Say how many labels are those expected; what differs may lie between two that are as good as equal."""
         least = min(way.checked.label_agreement for way in self.values())
         return (
             "every label is the same" if least == 1 else f"{least:.2%} of the labels are the same, the others are ties"

@@ -158,10 +158,12 @@ def check(
             label between two logits that are as good as equal is not counted against it.
     """
     which = np.sort(np.concatenate(variant.plan))
-    checked = _compared(variant.logits(examples), examples, which, expected)
+    answers, gold = variant.logits(examples), examples.gold.take(which)
+    checked = compared(answers, expected[which], gold)
     off, same = checked.max_abs_difference, checked.label_agreement
     assert off <= tolerance, f"{variant.name}: a logit is off by {off:.2g}, more than {tolerance:.2g}"
-    assert same + tied(expected[which]) >= agreement, f"{variant.name}: only {same:.1%} of the labels agree"
+    agrees = agreeing(answers, expected[which], gold) >= agreement
+    assert agrees, f"{variant.name}: only {same:.1%} of the labels agree"
     return replace(variant, checked=checked)
 
 
@@ -177,7 +179,7 @@ def time_interleaved(
     """
     for variant in variants:
         if variant.checked is None:
-            raise InputError(f"variant '{variant.name}' was not checked; call measure.check before timing it")
+            raise InputError(f"variant '{variant.name}' was not checked; call timing.check before timing it")
         lengths = (variant.examples or examples).lengths
         longest = max(variant.plan, key=lambda group: lengths[group].max())
         for group in variant.plan if device.is_card() else [longest]:
@@ -243,10 +245,29 @@ def time_at_once(
     }
 
 
-def tied(logits: np.ndarray) -> float:
-    """Return the share of ``logits`` [n, classes] whose two highest ones another order of sums may swap."""
+def agreeing(logits: np.ndarray, expected: np.ndarray, gold: metrics.Gold) -> float:
+    """Return the share of n examples with the same answer by ``logits`` as by those ``expected``, both [n, classes].
+
+    An answer between two that are as good as equal is not counted against them: another order of sums may swap it.
+    """
+    same = metrics.answers(logits, gold) == metrics.answers(expected, gold)
+    return float((same | tied(expected, gold)).mean())
+
+
+def tied(logits: np.ndarray, gold: metrics.Gold) -> np.ndarray:
+    """Return for each of n examples whether the two best answers by ``logits`` [n, classes] are as good as equal, [n].
+
+    Where answers compete for a question, these are two answers to it; of one whose rivals are not there, two classes.
+    """
     second, first = np.sort(logits, axis=1)[:, -2:].T
-    return float((first - second <= TIED).mean())
+    found = first - second <= TIED
+    if gold.one_right:
+        likelihood, numbers = logits[:, 1] - logits[:, 0], gold.numbered()
+        for number in np.flatnonzero(np.bincount(numbers) > 1):
+            rivals = numbers == number
+            second, first = np.sort(likelihood[rivals])[-2:]
+            found[rivals] = first - second <= TIED
+    return found
 
 
 def compared(logits: np.ndarray, expected: np.ndarray, gold: metrics.Gold) -> Check:

@@ -63,7 +63,8 @@ def outputs_folder(model: Classifier, examples: TokenizedSplit) -> Path:
     What a graphics card computes differs in its last digits, so it never stands for what a processor does.
     """
     where = device.key_part(device.of(model))
-    key = content_hash(weights_hash(model), examples.fingerprint, torch.__version__, *where)
+    code = [Path(module.__file__) for module in (encoder, training)]
+    key = content_hash(weights_hash(model), examples.fingerprint, torch.__version__, *where, *code)
     return cache_dir("predictions") / key
 
 

@@ -7,8 +7,6 @@ Where a name's files lie is ``hub``'s business, what the weights are called is `
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fflib.files import InputError, write_json
+from fflib.files import InputError, swapped_in, write_json
 from fflib.hub import CONFIG, WEIGHTS, NotFound, resolve
 from fflib.model import digests, hf_names
 from fflib.model.encoder import Classifier, Encoder, EncoderConfig
@@ -155,23 +153,14 @@ def save(
         raise InputError(f"{folder} holds something else than a model; give the model a folder of its own")
     values = {"format": FORMAT, "num_labels": model.classifier.out_features, "encoder": model.encoder.config.to_dict()}
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{what}") for what in ("new", "old"))
     try:
-        new.mkdir(parents=True)
-        save_file(state, new / WEIGHTS, metadata={"format": "pt"})
-        if tokenizer is not None:
-            tokenizer.save_pretrained(new)
-        write_json(new / CONFIG, values | {digests.KEY: digests.of(new / WEIGHTS), "extra": extra or {}})
-        if folder.exists():
-            os.replace(folder, old)  # a folder, unlike a file, cannot be replaced while it holds something
-        os.replace(new, folder)
-    except (OSError, SafetensorError) as error:
+        with swapped_in(folder) as new:
+            save_file(state, new / WEIGHTS, metadata={"format": "pt"})
+            if tokenizer is not None:
+                tokenizer.save_pretrained(new)
+            write_json(new / CONFIG, values | {digests.KEY: digests.of(new / WEIGHTS), "extra": extra or {}})
+    except SafetensorError as error:
         raise InputError(f"could not write {folder}: {error}; check space and permissions") from error
-    finally:
-        if old.exists() and not folder.exists():
-            os.replace(old, folder)
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def load(folder: str | Path) -> Classifier:

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from fflib import progress
-from fflib.engine import export, graph, predictors
+from fflib.engine import export, graph, predictors, sessions
 from fflib.files import InputError, cache_dir, check_known, content_hash, write_json
 from fflib.measure import cores, device, hardware
-from fflib.model import encoder
+from fflib.model import encoder, slicing
 from fflib.model.encoder import Classifier, EncoderConfig, LayerShape
 from fflib.pruning import sublayers
 from fflib.pruning.sublayers import KINDS, Kind, Name, Piece
@@ -163,7 +163,8 @@ def _key(model: Classifier, engine: str, threads: int, levels: tuple, *others: i
     machine += device.key_part(device.in_use())
     versions = [importlib.metadata.version(name) for name in packages]
     config = [model.encoder.config.to_dict(), model.classifier.out_features]
-    code = [Path(__file__), *(Path(module.__file__) for module in (sublayers, encoder, graph, export, predictors))]
+    modules = sublayers, encoder, slicing, graph, export, predictors, sessions
+    code = [Path(__file__), *(Path(module.__file__) for module in modules)]
     return content_hash(machine, versions, engine, threads, config, levels, others, *code)
 
 

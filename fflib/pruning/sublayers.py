@@ -90,7 +90,7 @@ def pieces(
 def _largest(config: EncoderConfig, heads: int, neurons: int, seed: int) -> Classifier:
     """One layer with as many units as are wanted at most."""
     shape = LayerShape(heads, config.layers[0].head_size, neurons)
-    tiny = {"vocab_size": config.pad_token_id + 1, "layers": (shape,)}  # a model, for `pruning` to cut
+    tiny = {"vocab_size": config.pad_token_id + 1, "layers": (shape,)}  # a model, for `slicing` to cut
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         big = Classifier(replace(config, **tiny), num_labels=2)

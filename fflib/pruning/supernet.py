@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from fflib.data.metrics import Scored
@@ -41,7 +42,7 @@ def train(
         lambda supernet: ElasticDistillation(supernet, outputs, nets, weight_hidden=1.0),
         score,
         recipe,
-        content_hash(outputs.key, [str(net) for net in nets], *code),
+        content_hash(outputs.key, [asdict(net) for net in nets], *code),
     )
 
 

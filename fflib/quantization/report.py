@@ -64,7 +64,8 @@ def processor(support: Int8Support, bits: int) -> Row:
 
 
 def processor_words(facts: Mapping[str, Any], warning: str) -> str:
-    """Say what `processor` found here, with the ``warning`` of `int8_support.int8_warning`."""
+    """Say what `processor` found here, with the ``warning`` of `int8_support.int8_warning`, '' for none."""
+    warning = warning or "Nothing to warn of."
     asked = "cuts off the sums" if facts["the engine cuts off sums"] else "gets every sum right"
     return (
         f"This processor multiplies bytes by **{facts['instructions']}**. Asked with the largest codes, the engine "

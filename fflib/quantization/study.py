@@ -105,8 +105,8 @@ def served(graph: onnx.ModelProto | Path, threads: int) -> Predictor:
 
 
 def two_instances(path: Path, threads: int) -> Together:
-    """Serve a file twice at the same time, each instance with half of the threads."""
-    return predictors.together([served(path, threads // 2) for _ in range(2)])
+    """Serve a file twice at the same time, each instance with half of the threads, and one at least."""
+    return predictors.together([served(path, max(1, threads // 2)) for _ in range(2)])
 
 
 def answers_of(

@@ -93,7 +93,7 @@ class Load:
         is_short = lengths < middle
         kinds = {"short_p95_ms": is_short, "long_p95_ms": ~is_short}
         return {
-            name: float(np.percentile(self.latency_ms[mine if mine.any() else ~mine], 95))
+            name: float(np.nanpercentile(self.latency_ms[mine if mine.any() else ~mine], 95))
             for name, mine in kinds.items()
         }
 

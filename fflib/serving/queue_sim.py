@@ -3,7 +3,7 @@
 The model really computes every batch and its time is measured; only the *waiting* is virtual. The clock of the queue is
 moved on by arrivals and by service times, so an hour of light traffic costs no hour, and the result is what instances
 with this batcher would have shown. Queueing theory calls this a trace-driven simulation. Service times may also be
-given, which `capacity` does.
+given, which `server_model` does.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ServedLoad:
         return (len(self.latency_ms) - self.refused) / self.span_s
 
     def summary(self, offered_per_s: float) -> dict[str, float]:
-        """What figures show of a load, as `scenarios.Load.summary`."""
+        """What figures show of a load, as `loadgen.Load.summary`."""
         p50, p95, p99 = (float(np.nanpercentile(self.latency_ms, q)) for q in (50, 95, 99))
         row = {"offered_per_s": offered_per_s, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
         row["answered_per_s"] = self.throughput_per_s

@@ -9,11 +9,12 @@ from typing import Any
 def best_rate(products: Sequence[Mapping[str, Any]], threads: int) -> float:
     """Return the highest rate, in G operations per second on all ``threads``, that any matrix product reached.
 
-    ``products`` are the rows of the fact "int8_products" of chapter 6; a rate on fewer threads counts in proportion.
+    ``products`` are the rows of the fact "int8_products" of chapter 6; a rate on fewer threads counts in proportion. A
+    model whose products were not found has none of its own.
     """
     rates = []
     for row in products:
-        fastest = max(row["best rate measured, GOP/s"], row["GOP/s"])
+        fastest = max(row["best rate measured, GOP/s"], row["GOP/s"] or 0)
         rates.append(fastest * threads / row["threads"])
     return max(rates)
 

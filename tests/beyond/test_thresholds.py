@@ -141,3 +141,10 @@ def test_confidence_is_fitted_on_what_is_cut():
 def test_facts_hold_no_number_without_end():
     facts = {"a": [{"b": -np.inf, "c": 1}, {"b": float("nan")}], "d": (0.5, True, None, "x", np.float64("inf"))}
     assert thresholds.finite(facts) == {"a": [{"b": None, "c": 1}, {"b": None}], "d": [0.5, True, None, "x", None]}
+
+
+def test_two_ways_that_send_on_about_as_many_are_both_timed():
+    row = {"first": 16, "sent": 0.121, "threshold": 1.0, "retention": 0.99, "factor": 2.0}
+    like = row | {"sent": 0.119, "threshold": 0.9, "retention": 0.97, "factor": 3.0}
+    names = [*thresholds.to_time([row, like], row | {"threshold": 2.0}, [0.96, 0.98])][2:]
+    assert len(names) == 2 and names[0] == "first 16, 12% again" and "threshold" in names[1]

@@ -5,6 +5,7 @@ import pytest
 from conftest import examples_of, tiny_classifier
 
 from fflib.data import batching
+from fflib.data.metrics import Gold
 from fflib.engine import predictors
 from fflib.files import InputError
 from fflib.measure import operators
@@ -136,3 +137,23 @@ def test_the_interval_of_a_ratio_knows_only_what_the_rounds_do_not_share():
     assert low < 4.0 < high, "of other rounds it is not"
     half = measure.Timing(drift * [[2.0]], np.array([1]))  # half as many requests in half the batches
     assert fast.speedup_interval(half) == pytest.approx((2.0, 2.0))
+
+
+def test_a_tie_excuses_its_own_example_and_no_other():
+    """Five of ten answers are as good as equal and right; the five others are clear, and all are wrong."""
+    expected = np.array([[0.0, 0.001]] * 5 + [[0.0, 5.0]] * 5)
+    answers = np.array([[0.0, 0.001]] * 5 + [[5.0, 0.0]] * 5)
+    gold = Gold(np.zeros(10, np.int64))
+    assert measure.tied(expected, gold).tolist() == [True] * 5 + [False] * 5
+    assert measure.agreeing(answers, expected, gold) == 0.5
+    assert measure.agreeing(np.array([[0.001, 0.0]] * 5 + [[0.0, 5.0]] * 5), expected, gold) == 1
+
+
+def test_of_answers_that_compete_those_to_one_question_may_be_tied():
+    """The two answers to the first question are the same words; each by itself is far from a tie."""
+    gold = Gold(np.array([1, 0, 1, 0]), questions=np.array([0, 0, 1, 1]), one_right=True)
+    expected = np.array([[0.0, 3.0], [0.0, 3.0 - 1e-6], [0.0, 3.0], [0.0, 1.0]])
+    other = expected + np.array([[0.0, -1e-5], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    assert measure.tied(expected, gold).tolist() == [True, True, False, False]
+    assert measure.agreeing(other, expected, gold) == 1
+    assert measure.agreeing(other[:, ::-1], expected, gold) < 1

@@ -421,14 +421,14 @@ def test_a_failed_save_leaves_the_old_model(failing, tmp_path, monkeypatch):
 def test_a_failed_swap_puts_the_old_model_back(tmp_path, monkeypatch):
     old = pruned_model()
     checkpoints.save(old, tmp_path / "m")
-    replace = checkpoints.os.replace
+    rename = files.os.rename
 
     def fail_for_new(source, target):
-        if str(source).endswith(".new"):
+        if Path(source).name == "new":
             raise OSError(5, "Input/output error")
-        replace(source, target)
+        rename(source, target)
 
-    monkeypatch.setattr(checkpoints.os, "replace", fail_for_new)
+    monkeypatch.setattr(files.os, "rename", fail_for_new)
     with pytest.raises(InputError, match="Input/output"):
         checkpoints.save(pruned_model(), tmp_path / "m")
     assert torch.equal(logits(checkpoints.load(tmp_path / "m")), logits(old))
