@@ -153,7 +153,7 @@ display.table(chapter_map.rows(bench.folder if was_run_here else reference.REFER
 # 1. **Choose what to compare with.** Much of a famous speed-up is decided before any trick is used. So the book begins with two baselines, one that pads
 #    and one that does not ([chapter 1](01_baseline.ipynb)).
 # 2. **Answer similar requests together.** Batches of texts of similar length compute hardly any padding. That changes no answer, but a request has to wait for its
-#    batch ([chapter 2](02_batching.ipynb)).
+#    batch, and a later step may give the batches up again, as the table below says ([chapter 2](02_batching.ipynb)).
 # 3. **Let a small model learn from a large one.** The [student](glossary.md#student) imitates the teacher's answers and its inner states ([chapter 3](03_distillation.ipynb)), after
 #    TinyBERT ([Jiao et al.](https://arxiv.org/abs/1909.10351)).
 # 4. **Cut what is not needed.** Attention heads and neurons are removed, after DynaBERT ([Hou et al.](https://arxiv.org/abs/2004.04037)), and the clock rather

@@ -233,7 +233,10 @@ Markdown(headline_told.explanation(told, again))
 # %% [markdown]
 # **Reading the table and the figure.** Each row of the table is one starting point. The second column is measured, the third is the product of the
 # steps. In the figure, every bar multiplies the total so far by its factor. The axis is logarithmic, so equal widths are equal factors. The
-# diamond is the measured headline. The second table shows why product and measurement differ: rungs were timed again as the ground of the next step, and
+# diamond is the measured headline. Where a step also changes how requests are grouped, the grey words beside it say so, and part of its
+# factor is that change: a rung that goes *back to one request at a time* has given up what *best batching* brought.
+#
+# The second table shows why product and measurement differ: rungs were timed again as the ground of the next step, and
 # wherever *requests/s then* is not what it was *when added*, the product moves by the factor in the last column. A rung that was
 # added in the same rounds as the next one was timed only once and has no row.
 #
@@ -476,8 +479,8 @@ display.table([bench.facts_of("07_serving")["one_by_one"]])
 #
 # - **Against the padded reference.** The paper's definition, and the source of every "200-fold". It includes the choice to pad,
 #   which is neither compression nor engineering, and which nobody has to make.
-# - **Against the [unpadded reference](glossary.md#unpadded-reference).** The same stock model without padding, one request at a time: what small models, batches,
-#   eight bits, graphs and cores really brought.
+# - **Against the [unpadded reference](glossary.md#unpadded-reference).** The same stock model without padding, one request at a time: what small models,
+#   eight bits, graphs and cores really brought, and batches only where the last rung still has them (9.4 says whether it does).
 # - **Against the best fp32 engine tried.** The same reference once more, exported and run wherever it is fastest on this machine. PyTorch's
 #   eager fp32 products are slower than they could be, on some AMD processors by half; and to beat a slow start is no achievement.
 # - **Against this run's own teacher**, in PyTorch and on ONNX Runtime. Where the reference's weights are untrained, as they are without
@@ -642,8 +645,9 @@ show(display.table(rows))
 display.table(bill.papers_bill())
 
 # %% [markdown]
-# An empty cell means that this ladder has no such step. The last row multiplies all steps of a side; take it as an orientation, since task,
-# machine and starting point differ.
+# An empty cell means that this ladder has no such step. Where a row says *back to one request at a time*, the last rung has none of
+# the batches of the row above; their factor is in the product all the same, since this step was taken over a rung that had them.
+# The last row multiplies all steps of a side; take it as an orientation, since task, machine and starting point differ.
 #
 # ## 9.12 When it does not pay
 #

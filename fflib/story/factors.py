@@ -27,6 +27,8 @@ WHAT_IT_DOES = {  # a technique in a few words, for a reader who sees a figure a
     "first token": "the last layer for one token",
     "instances": "the cores divided",
 }
+ONE_BY_ONE = "back to one request at a time"  # what a step says that gives up the batches of the rung below it
+REGROUPS = ("batching", "no padding", "a smaller teacher")  # steps that are about batches, or come before there are any
 AGAINST = (  # what a speed-up is told against
     "the padded reference",
     "the unpadded reference",
@@ -62,15 +64,36 @@ def technique_of(rung: str) -> str:
     return next((technique for start, technique in by_start.items() if rung.startswith(start)), rung)
 
 
+def is_one_by_one(batching: str) -> bool:
+    """Say whether a rung with this cell in `batching` answers one request at a time."""
+    return batching in ("none", "in order 1") or batching.startswith("padded to")
+
+
+def _what_else(rows: pd.DataFrame, name: str) -> str:
+    """Say how a step changes the batches, where that is not its technique: a part of its factor is this change."""
+    now, before = (str(rows.loc[each, "batching"]) for each in (name, rows.loc[name, "stacks_on"]))
+    if now == before or technique_of(name) in REGROUPS:
+        return ""
+    return ONE_BY_ONE if is_one_by_one(now) else "in other batches"
+
+
+def _with(what: str, more: str) -> str:
+    return "; ".join(part for part in (what, more) if part)
+
+
 def factors(ladder: pd.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the steps of a stack as factors, each with the product of all up to it as its ``total``."""
-    rows = ladder.set_index("rung").loc[list(names)]
+    """Return the steps of a stack as factors, each with the product of all up to it as its ``total``.
+
+    Its words, ``what``, tell too where a step changes the batches along with its technique.
+    """
+    by_name = ladder.set_index("rung")
+    rows = by_name.loc[list(names)]
     rows = rows[rows["stacks_on"] != ""]
     return [
         {
             "rung": name,
             "technique": technique_of(name),
-            "what": WHAT_IT_DOES.get(technique_of(name), ""),
+            "what": _with(WHAT_IT_DOES.get(technique_of(name), ""), _what_else(by_name, name)),
             "factor": float(step),
             "total": float(total),
         }
@@ -103,7 +126,8 @@ def beside_the_paper(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     """Set the `factors` of a ladder beside FastFormers' Table 3 (2010.13382), technique by technique.
 
     Their rows and ours are not the same: another order, and their student stands on the reference, ours on a teacher
-    that is small already. So what belongs together is multiplied. None: not in that ladder.
+    that is small already. So what belongs together is multiplied. None: not in that ladder. A row whose step here also
+    gives up the batches says so, since the row of the batches holds what they brought before.
     """
     paper, here = fastformers.table().set_index("rung")["speedup_step"], factor_by_technique(steps)
     names = {
@@ -114,8 +138,13 @@ def beside_the_paper(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
         "pruning": (["pruned 33/50"], ["pruning"]),
         "instances": ([fastformers.INSTANCES_RUNG], ["instances"]),
     }
+    gives_up = {step["technique"] for step in steps if step["what"].endswith(ONE_BY_ONE)}
     rows = [
-        {"technique": technique, "paper": _product(rungs_there, paper), "here": _product(rungs_here, here)}
+        {
+            "technique": _with(technique, f"here {ONE_BY_ONE}" if gives_up & {*rungs_here} else ""),
+            "paper": _product(rungs_there, paper),
+            "here": _product(rungs_here, here),
+        }
         for technique, (rungs_there, rungs_here) in names.items()
     ]
     all_steps = {side: math.prod(row[side] or 1 for row in rows) for side in ("paper", "here")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_ladder import LADDER, ROWS, STACK
+from small_ladder import LADDER, ROWS, STACK, rung
 
 from fflib.runs import ladder
 from fflib.story import factors
@@ -15,6 +15,24 @@ def test_the_factors_multiply_to_the_whole_speed_up():
     assert [step["factor"] for step in steps] == pytest.approx([5, 4, 3, 2])
     assert [step["total"] for step in steps] == pytest.approx([5, 20, 60, 120])
     assert [step["technique"] for step in steps] == ["a smaller teacher", "no padding", "distillation", "quantisation"]
+
+
+@pytest.mark.parametrize(
+    ("batching", "what"),
+    [
+        ("token budget 512 tokens", "the cores divided"),
+        ("in order 1", "the cores divided; back to one request at a time"),
+        ("sorted 8", "the cores divided; in other batches"),
+    ],
+)
+def test_a_step_that_gives_up_the_batches_says_so_here_and_beside_the_paper(batching, what):
+    batches = ["padded to 512", "none", "padded to 512", "none", *["token budget 512 tokens"] * 3]
+    batched = [{**row, "batching": now} for row, now in zip(ROWS, batches, strict=True)]
+    rows = [*batched, {**rung("instances", "int8 dynamic", 270.0), "batching": batching}]
+    steps = factors.factors(ladder.ladder(rows), [*STACK, "instances"])
+    assert steps[-1]["what"] == what
+    told = [row["technique"] for row in factors.beside_the_paper(steps)]
+    assert ("instances; here back to one request at a time" in told) == (batching == "in order 1")
 
 
 def test_what_a_technique_brought_is_the_product_of_its_steps():
