@@ -236,7 +236,7 @@ Markdown(headline_told.explanation(told, again))
 # diamond is the measured headline. Where a step also changes how requests are grouped, the grey words beside it say so, and part of its
 # factor is that change: a rung that goes *back to one request at a time* has given up what *best batching* brought.
 #
-# The second table shows why product and measurement differ: rungs were timed again as the ground of the next step, and
+# The second table shows where product and measurement against the padded reference part: rungs were timed again as the ground of the next step, and
 # wherever *requests/s then* is not what it was *when added*, the product moves by the factor in the last column. A rung that was
 # added in the same rounds as the next one was timed only once and has no row.
 #

@@ -109,19 +109,37 @@ def _pair(headline: Fact, of: Callable[[Mapping[str, Any]], Any]) -> list[Any]:
 
 
 def explanation(headline: Fact, again: Sequence[Mapping[str, Any]]) -> str:
-    """Say whether the product of the steps is the measured factor, and if not, what lies between; see `timed_again`."""
-    padded = headline["against"][AGAINST[0]]
-    if padded["low"] <= padded["product"] <= padded["high"]:
-        return "The product of the steps lies within the range of the rounds, so these cannot tell the two apart."
-    most = max(again, key=lambda row: abs(math.log(row[MOVES])))
-    together = math.prod(row[MOVES] for row in again)
-    ratio = padded["factor"] / padded["product"]
+    """Say for which starting points the product of the steps is the measured factor, and what else lies between.
+
+    ``again`` is of `timed_again`. The range is that of the measured rounds alone: every step has a noise of its own,
+    which no range of the product is made of, so a product outside it is no proof that the two differ.
+    """
+    outside = {
+        name: row for name, row in headline["against"].items() if not row["low"] <= row["product"] <= row["high"]
+    }
+    if not outside:
+        return (
+            "For every starting point the product of the steps lies within the range of the rounds, so these cannot "
+            "tell the two apart."
+        )
+    missed = "; ".join(f"{name}, {row['factor'] / row['product']:.2f}" for name, row in outside.items())
     return (
-        f"The measured factor is {ratio:.2f} times the product of the steps. The product lies outside the range "
-        f"of the rounds, so the difference is more than their noise. It comes from rungs that answered more or fewer "
-        f"requests per second when they were timed again, minutes later and with other requests, than when they were "
-        f"added. The table lists those that were timed again; together they account for {together:.2f}. Most of it "
-        f"comes from *{most['rung']}*, timed again {most['timed again']}: {most[MOVES]:.2f}."
+        f"The product of the steps lies outside the range of the rounds for {len(outside)} of "
+        f"{len(headline['against'])} starting points. What was measured there, over the product: {missed}. That range "
+        f"is of the measured rounds alone. The product has its own noise, some of every step, so this does not prove "
+        f"that the two differ. {_moves(again)}"
+    )
+
+
+def _moves(again: Sequence[Mapping[str, Any]]) -> str:
+    """Say what the rows of `timed_again` do to the factor against the padded reference."""
+    largest = max(again, key=lambda row: abs(math.log(row[MOVES])))
+    together = math.prod(row[MOVES] for row in again)
+    up, down = sum(row[MOVES] > 1 for row in again), sum(row[MOVES] < 1 for row in again)
+    return (
+        f"The table lists the rungs that were timed again, minutes later and with other requests, and what they do to "
+        f"the factor against {AGAINST[0]}: {up} raise it and {down} lower it, together by {together:.2f}. The largest "
+        f"single move is *{largest['rung']}*, timed again {largest['timed again']}: {largest[MOVES]:.2f}."
     )
 
 

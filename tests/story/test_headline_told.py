@@ -78,10 +78,22 @@ def test_what_was_timed_again_accounts_for_all_that_lies_between():
     assert math.prod(row[MOVES] for row in rows) == pytest.approx(150 / 120)
 
 
-def test_a_difference_beyond_the_interval_is_not_called_noise():
+def test_a_product_outside_the_range_is_told_for_every_start_and_its_own_noise_too():
     rows = headline_told.timed_again(ROWS, STACK, MEASURED)
     told = headline_told.explanation(TOLD, rows)
-    assert "1.25 times the product" in told and "more than their noise" in told
-    assert f"*{LAST}*, timed again for the headline: 2.08" in told and "together they account for 1.25" in told
+    assert "5 of 5 starting points" in told and f"{AGAINST[0]}, 1.25; " in told and f"{AGAINST[3]}, 1.33; " in told
+    assert "own noise" in told and "Most of it" not in told and "more than their noise" not in told
+    assert "1 raise it and 2 lower it, together by 1.25" in told
+    assert f"largest single move is *{LAST}*, timed again for the headline: 2.08" in told
+
+
+def test_the_largest_miss_is_told_where_the_padded_reference_has_none():
+    told = headline_told.fact(found(120.0, 40.0, 25.0, 6.0, 5.0), LAST, BY_NAME, PRODUCTS)
+    words = headline_told.explanation(told, headline_told.timed_again(ROWS, STACK, MEASURED))
+    assert f"1 of 5 starting points. What was measured there, over the product: {AGAINST[4]}, 1.25." in words
+
+
+def test_products_within_every_range_cannot_be_told_apart():
     wide = headline_told.fact(found(150.0, 50.0, 30.0, 8.0, 5.0, half=0.3), LAST, BY_NAME, PRODUCTS)
-    assert "cannot tell the two apart" in headline_told.explanation(wide, rows)
+    words = headline_told.explanation(wide, headline_told.timed_again(ROWS, STACK, MEASURED))
+    assert words.startswith("For every starting point") and "cannot tell the two apart" in words
