@@ -84,6 +84,7 @@ from fflib.story import (
     latency,
     leave_one_out,
     leave_one_out_figure,
+    leave_one_out_told,
     limit,
     rung_tables,
     stacks,
@@ -410,12 +411,16 @@ if "labels" in routes:
         f"{labels['to']:+.1f})."
     )
 Markdown(
-    f"The full stack has {full_score.value:.1%} on test, and points are the difference from that.{remark}"
+    f"The full stack has {full_score.value:.1%} on test, and points are the difference from that.{remark} "
+    + leave_one_out_told.served_otherwise(
+        [name for name in slowdowns if name in predicted], full, threads, steps, by_steps
+    )
 )
 
 # %% [markdown]
 # **Reading the figure.** A bar that ends right of its diamond belongs to a technique that became more valuable with the others around it, and one
-# that ends left of it to a technique that the others partly replace. A grey bar has no clear gain: its range of rounds includes one. That
+# that ends left of it to a technique that the others partly replace, as far as both were served alike: the steps of the ladder were
+# timed in the batches and on the cores of their day, and the sentence above says which of them differ from the full stack. A grey bar has no clear gain: its range of rounds includes one. That
 # alone does not make the technique useless. Look at the last column, *accuracy (points)*, which is negative where the stack
 # scores less without the technique: distillation, for example, is there for the accuracy that the other techniques spend.
 #
@@ -687,10 +692,10 @@ single = [
     for row in bench.facts["leave_one_out"]
     if row["added"] and ", with " not in row["technique"]
 ]
-in_stack, added = (math.prod(row[key] for row in single) for key in ("factor", "added"))
-answer = f"{len(single)} techniques: {in_stack:.1f} in the full stack, {added:.1f} when added. "
-answer += "A smaller product means that the techniques partly do each other's work; a larger one means that they need "
-answer += "one another. Within the ranges of 9.6 the two may not differ at all."
+otherwise = leave_one_out_told.served_otherwise(
+    [row["technique"] for row in single], full, threads, steps, by_steps
+)
+answer = f"{leave_one_out_told.products_told(single)} {otherwise}"
 show(Markdown(answer if single else "This run's stack has no technique of its own to leave out."))
 
 # %% [markdown]
