@@ -225,7 +225,8 @@ Image(str(figures / "ladder.png"), alt=alternative)
 #   one and worsen the other.
 # - ***accuracy*** is measured on texts that took no part in training or in any choice. Its 95 % interval says how far other texts of the same
 #   kind could have moved it.
-# - ***MB*** is the size of the model's file, and ***USD/100M*** the price of a hundred million answers at the hourly price of the machine in the run's parameters.
+# - ***MB*** is the size of the model's file, and ***USD/100M*** the price of a hundred million answers by the rung's own *requests/s*, at the hourly price in the
+#   run's parameters. The default is that of the paper's machine with eight cores, so set `usd_per_hour` to yours. The bill of chapter 9 goes by the factors instead.
 # - ***below the rule*** marks a rung that keeps too little of the teacher's score on dev, however fast it is. No later step starts from it.
 # - **A [floor](glossary.md#floor)** has no fine-tuned transformer behind it: it counts words or averages embeddings. It may be very fast. What the other rungs
 #   keep of their teacher means something only where the teacher is clearly above the floors.

@@ -31,7 +31,7 @@ task: str = "docs"  # docs, one of SuperGLUE's seven, or a file that describes y
 reference: str = "google-bert/bert-base-uncased"  # the speed reference
 left_out: list[str] = []  # techniques to leave out, one at a time; empty: each
 threads: int = 0  # threads of every engine; 0 takes all cores
-usd_per_hour: float = 0.677  # price of this machine, for the cost columns
+usd_per_hour: float = 0.677  # of the paper's machine with 8 cores, for the cost columns; set yours
 watts_per_core: float = 4.0  # of a busy core, where the processor does not count its energy
 requests_per_day: float = 1.0e8  # the traffic of a fleet
 n_requests: int = 8  # requests that are timed one by one
@@ -591,7 +591,8 @@ Markdown(
 # The price is a parameter of the hardware (`usd_per_hour`). Energy is counted by the processor where it allows that; the column *energy* says so. Otherwise it
 # is an estimate, busy cores times a typical power, and then it simply follows the money. Both are computed with the factors of the
 # ladder, starting from the padded reference, and for the last rung with the measured one. So no drift of the machine between chapters
-# is in them. `ladder.csv` has the same quantities from each rung's own requests per second.
+# is in them. `ladder.csv`, and the column *USD/100M* wherever the ladder is shown, have the same quantities from each rung's own
+# requests per second. So they are other dollars wherever the machine was faster or slower when a rung was timed.
 
 # %%
 costs = bill.bill(ladder, rungs_taken)
@@ -613,8 +614,8 @@ else:
     remark = "*Chapter 7 found no fleet that keeps its promise about waiting.*"
 bench.facts["machines"] = fleet and fleet["machines"]
 Markdown(
-    f"{requests_per_day:,.0f} requests a day keep {always_busy:.1f} such machines busy all day, at {usd_per_hour:g} USD an "
-    f"hour each. {remark}"
+    f"{requests_per_day:,.0f} requests a day keep {always_busy:.1f} such machines busy all day. {remark} "
+    f"All prices are at {bill.price_words(usd_per_hour, bench.machine['cores_available'])}."
 )
 
 # %% [markdown]
@@ -630,6 +631,7 @@ Markdown(
 # kind of teacher has 75.99.
 #
 # The second table recomputes the paper's price column from its seconds, at one price per hour, which is the default of this book.
+# It is the rent of the paper's eight cores, so its bill and that of 9.10 are like for like only on a machine of that price.
 
 # %%
 comparison = factors.beside_the_paper(steps)

@@ -34,8 +34,8 @@ card_batch: int = 8  # requests in a large batch
 n_card_requests: int = 16  # requests that are timed in batches
 bucket_step: int = 64  # a recorded graph is for texts of up to a multiple of so many tokens
 min_agreement: float = 0.9  # a file that keeps fewer of the original's labels is not served
-usd_per_hour: float = 0.677  # price of this machine, for the cost columns
-cpu_usd_per_hour: float = 0.677  # price of a machine like this one without its card
+usd_per_hour: float = 0.677  # of this machine, for the cost columns; set yours
+cpu_usd_per_hour: float = 0.677  # without a card, here the paper's 8 cores; set yours
 n_requests: int = 8  # requests that are timed one by one
 rounds: int = 2  # interleaved timing rounds
 # Seldom changed:

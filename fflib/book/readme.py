@@ -23,7 +23,7 @@ from fflib.files import ROOT, InputError, shown, write_text
 from fflib.runs import cli
 from fflib.runs import ladder as rungs
 from fflib.runs.params import BASELINE
-from fflib.story import headline_told
+from fflib.story import bill, headline_told
 from fflib.story.factors import AGAINST
 
 README = ROOT / "README.md"
@@ -83,7 +83,10 @@ def section(reference: Reference, further: Sequence[Reference] = (), sweeps: Seq
     ladder = rungs.ladder_markdown(reference.way())
     told = headline_told.sentence(reference.headline)
     certificate = retention.certificate(_retention(reference))
+    price = record_of(reference.records, BASELINE)["parameters"].get("usd_per_hour")
+    dollars = bill.two_prices(price, reference.about["machine"]["cores_available"]) if price else ""
     parts = [f"{_measured(reference)} `make book` measures yours.", ladder, f"{told} {certificate}".strip()]
+    parts += [dollars] if dollars else []
     if further:
         rows = pd.DataFrame([_summary(each) for each in further])
         table = rows.to_markdown(index=False, disable_numparse=True)

@@ -44,6 +44,26 @@ def machines_always_busy(ladder: pd.DataFrame, last: str, requests_per_day: floa
     return requests_per_day / SECONDS_A_DAY / per_s
 
 
+def price_words(usd_per_hour: float, cores: int) -> str:
+    """Write a price with whose it is: the default is that of the paper's machine, whatever machine a run is on."""
+    words = f"{usd_per_hour:g} USD an hour"
+    if usd_per_hour != fastformers.USD_PER_HOUR:
+        return words
+    here = f", and not of this one with {cores}" if cores != fastformers.CORES else ""
+    return (
+        f"{words}, the price of the paper's machine with {fastformers.CORES} cores{here}; set `usd_per_hour` to yours"
+    )
+
+
+def two_prices(usd_per_hour: float, cores: int) -> str:
+    """Say what a ladder's column of costs is counted by, and how it differs from `bill`."""
+    return (
+        f"*USD/100M* takes each rung's own requests per second, at {price_words(usd_per_hour, cores)}. "
+        "The bill of chapter 9 multiplies those of the padded reference by the factors instead, so it has other "
+        "dollars wherever the machine was faster or slower when a rung was timed."
+    )
+
+
 def papers_bill() -> list[dict[str, Any]]:
     """Return the paper's price column beside what follows from its seconds at one price per hour, a row a rung."""
     return [

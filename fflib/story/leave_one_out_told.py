@@ -37,7 +37,7 @@ def served_otherwise(
     return (
         f"When they were added, {', '.join(unlike)} were timed with other batches or cores than here "
         f"(then: {'; '.join(dict.fromkeys(then))}; the full stack: {_serving(full)}). So what lies between their bars "
-        "and diamonds is in part this change of serving, and not the company of the other techniques."
+        "and diamonds may in part be this change of serving, and not the company of the other techniques."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fflib.runs import ladder
-from fflib.story import bill
+from fflib.story import bill, fastformers
 
 
 def rung(name, below, per_s, usd, wh, anchor=None):
@@ -34,6 +34,17 @@ def test_costs_follow_the_factors_and_not_the_drift_of_the_machine():
 
 def test_how_many_machines_a_day_keeps_busy():
     assert bill.machines_always_busy(LADDER, "last", 10 * 86_400) == pytest.approx(1), "it answers 2 x 5 a second"
+
+
+def test_a_price_says_whose_it_is():
+    default = fastformers.USD_PER_HOUR
+    assert "0.677 USD an hour, the price of the paper's machine with 8 cores, and not of this one with 2; set" in (
+        bill.price_words(default, 2)
+    )
+    assert "not of this one" not in bill.price_words(default, 8)
+    assert bill.price_words(1.2, 2) == "1.2 USD an hour", "whoever set a price knows whose it is"
+    told = bill.two_prices(default, 2)
+    assert "own requests per second, at 0.677" in told and "bill of chapter 9" in told
 
 
 def test_the_papers_prices_follow_from_its_seconds():
