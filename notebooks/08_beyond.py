@@ -478,17 +478,14 @@ text_race = bench.compare_at_once(both, busy, right, plans=plan_of, tolerance=to
 
 # %% tags=["hide-input"]
 model_ms = 1e3 * count * threads_each / text_race[below].throughput_per_s
-bench.facts["from_text"] = {"tokenizing_core_ms": tokenizing_ms, "model_core_ms": model_ms}
+of_text = from_text.cost(tokenizing_ms, model_ms, text_race.speedup("the model, from text", below))
+bench.facts["from_text"] = dict(of_text)
 for name in with_text:
     ratio = text_race.speedup(name, like[name])
     bench.facts["from_text"][name] = {"of the speed from token ids": ratio}
     add_system(name, text_race, name, like[name])
-share = tokenizing_ms / (tokenizing_ms + model_ms)
 show(text_race.ratios(over=below))
-Markdown(
-    f"To cut a text into tokens takes **{tokenizing_ms:.2f} core-ms**, the model {model_ms:.2f}: from text, {share:.0%} of a "
-    "request is not the model."
-)
+Markdown(from_text.told(of_text))
 
 # %% [markdown]
 # From text a cascade can gain less than from token ids. It saves work of the model and none of the tokenizer, which
@@ -690,14 +687,8 @@ show(Markdown(words))
 # **3.** How fast could a request be, from text, if the model took no time at all? What does that say about the next thing to improve?
 
 # %% tags=["answer"]
-bound = 1e3 * count * threads_each / tokenizing_ms
 now = text_race["the model, from text"].throughput_per_s
-show(
-    Markdown(
-        f"Cutting into tokens alone allows {bound:,.0f} requests a second on these cores; from text the served model "
-        f"answers {now:,.0f}. Even an infinitely fast model would gain no more than {bound / now:.1f} times."
-    )
-)
+show(Markdown(from_text.bound(of_text, now)))
 
 # %% tags=["hide-input"]
 running.close()

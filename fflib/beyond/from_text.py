@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -102,3 +102,55 @@ def same_tokens(encode: Encoder, texts: Split, tokens: TokenizedSplit) -> bool:
     pairs = [*zip(made.input_ids, tokens.input_ids, strict=True)]
     pairs += zip(made.token_type_ids, tokens.token_type_ids, strict=True)
     return all(np.array_equal(one, other) for one, other in pairs)
+
+
+def cost(tokenizing_core_ms: float, model_core_ms: float, speed_left: float) -> dict[str, float]:
+    """Return what text adds to a request, as it was measured on the whole and not put together from its parts.
+
+    Args:
+        tokenizing_core_ms: of a text by itself, see `core_ms`.
+        model_core_ms: of a request that arrives as token ids.
+        speed_left: requests per second from text over those from token ids, timed side by side.
+
+    Returns:
+        Both, the ``added_core_ms`` of a request from text, and the ``added_share`` of such a request; 0 or less where
+        the rounds were too noisy to see it.
+    """
+    return {
+        "tokenizing_core_ms": tokenizing_core_ms,
+        "model_core_ms": model_core_ms,
+        "added_core_ms": model_core_ms / speed_left - model_core_ms,
+        "added_share": 1 - speed_left,
+    }
+
+
+def told(found: Mapping[str, float]) -> str:
+    """Say what a `cost` means."""
+    alone, model, added = (found[f"{what}_core_ms"] for what in ("tokenizing", "model", "added"))
+    words = f"From token ids a request takes {model:.2f} core-ms. "
+    if added <= 0:
+        return (
+            words
+            + f"To cut a text into tokens takes {alone:.2f} by itself; beside the model these rounds cannot see it."
+        )
+    words += f"From text it takes **{added:.2f} more**: {found['added_share']:.0%} of such a request is not the model. "
+    if alone >= added:
+        return words + f"Cutting into tokens by itself takes {alone:.2f}, so no other cost can be seen."
+    return words + (
+        f"Cutting into tokens, timed by itself, is {alone:.2f} of that; the rest is what the two cost each other when "
+        "they run side by side."
+    )
+
+
+def bound(found: Mapping[str, float], from_text_per_s: float) -> str:
+    """Say how fast requests from text could be at most with a model that takes no time; ``from_text_per_s``: now."""
+    share, alone = found["added_share"], found["tokenizing_core_ms"]
+    if share <= 0:
+        return "In these rounds text costs nothing that can be seen, so they set no bound. More `rounds` may."
+    parts = 1 + found["model_core_ms"] / alone
+    return (
+        f"What text adds, as it was measured, allows {from_text_per_s / share:,.0f} requests a second on these cores; "
+        f"from text the served model answers {from_text_per_s:,.0f}. Even an infinitely fast model would gain no more "
+        f"than **{1 / share:.1f} times**. (The parts timed one by one, {alone:.2f} core-ms beside "
+        f"{found['model_core_ms']:.2f}, would promise {parts:.1f} times.)"
+    )

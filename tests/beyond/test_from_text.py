@@ -67,3 +67,18 @@ def test_every_batch_is_cut_by_one_thread_and_answered_in_its_place(monkeypatch)
     assert from_text.VARIABLE not in os.environ
     monkeypatch.setenv(from_text.VARIABLE, "true")
     assert from_text.core_ms(encode, asked, plan, 2) > 0 and os.environ[from_text.VARIABLE] == "true"
+
+
+def test_what_text_adds_is_told_as_measured_and_not_as_its_parts_timed_alone():
+    found = from_text.cost(0.15, 1.0, 0.8)
+    assert found["added_core_ms"] == pytest.approx(0.25) and found["added_share"] == pytest.approx(0.2)
+    told = from_text.told(found)
+    assert "**0.25 more**: 20% of such a request" in told and "by itself, is 0.15 of that" in told
+    bound = from_text.bound(found, 1600.0)
+    assert "8,000 requests" in bound and "**5.0 times**" in bound and "promise 7.7 times" in bound
+
+
+def test_noise_that_hides_the_cost_of_text_is_told_as_such():
+    assert "no other cost" in from_text.told(from_text.cost(0.3, 1.0, 0.8))
+    hidden = from_text.cost(0.15, 1.0, 1.1)
+    assert "cannot see it" in from_text.told(hidden) and "no bound" in from_text.bound(hidden, 900.0)
