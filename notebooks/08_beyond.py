@@ -565,9 +565,11 @@ bench.table(rows, keep="same_cut")
 # ## 8.10 The limit, and the budget of a request
 #
 # How much is there still to gain? Two bounds are easy to work out. A *perfect engine* in [fp32](glossary.md#fp32) would
-# do the operations of a model at the highest fp32 rate that this processor reaches in any product, and nothing else.
-# And integer products can be faster than that by as much as their instructions do more (5.2). Both are limits for the
-# *products alone*. The fp32 peak is measured here again, since the machine may have changed since chapter 1.
+# do the operations of a model at the fp32 rate of one large product in PyTorch, the *fp32 peak*, and nothing else. And
+# integer products can be faster than that by as much as their instructions do more (5.2). Both are limits for the
+# *products alone*, and only as good as that peak: another library may multiply faster on this processor (1.11). It is
+# measured here again, on all threads and on one thread times their number, since integer rates are counted so too. The
+# served model has the throughput of its rung in the ladder: one configuration has one number in this book.
 #
 # Where does the rest of the time go? The *budget* takes one batch apart, as it is served: ONNX Runtime's own profile of
 # its operators, the call itself, and the padding. A budget is *closed* if its parts add up to the whole; otherwise it
@@ -576,14 +578,14 @@ bench.table(rows, keep="same_cut")
 # can make *not explained* negative.)
 
 # %%
-peaks = [bench.facts_of("01_baseline")["ceiling"]["fp32_gflop_per_s"]]
-peaks += [ceiling.measure_ceiling(0.2).fp32_gflop_per_s for _ in range(rounds)]
+peaks = [ceiling.fp32_peak_gflop_per_s(0.2) for _ in range(rounds)]
 of_model, of_reference = (
     request_budget.mean_operations(each, test.lengths, is_first)
     for each, is_first in ((model.encoder.config, served_file["first_token"]), (config, False))
 )
 integers = request_budget.integer_rates(bench.facts_of("06_runtime"), bench.threads, recipe)
-served_per_s = race[below].throughput_per_s, *race[below].throughput_interval()
+of_rung = bench.rung(below)
+served_per_s = of_rung["throughput_per_s"], *of_rung["evidence"]["throughput_interval_per_s"]
 limits = request_budget.against_the_limit(served_per_s, of_model, of_reference, peaks, *integers)
 
 # %% tags=["hide-input"]
@@ -595,6 +597,7 @@ told = [
     for row in limits
 ]
 show(bench.table(told, decimals=3))
+show(Markdown(request_budget.peak_that_is_no_limit(limits)))
 
 middle = plans[below][len(plans[below]) // 2]
 found = request_budget.budget(path, busy, middle, threads_each, bool(recipe))
@@ -609,10 +612,11 @@ Markdown(
 )
 
 # %% [markdown]
-# The first line of the first table is the strictest speed-up of this book: against an engine that nobody has. In the
-# other lines a factor below one is the share of the limit that the served model reaches; in eight bits it may be above
-# one against a perfect engine in fp32. Where an instruction set has tiles (AMX), the limit by instructions is far above
-# what an engine reaches for small products, so look at the last line.
+# The first line of the first table sets the served model beside an engine that nobody has, with the *reference* on it.
+# A smaller model is a stricter yardstick: chapter 9 (9.2) also starts from this run's own teacher. In the other lines a
+# factor below one is the share of the limit that the served model reaches; in eight bits it may be above one against a
+# perfect engine in fp32. Where an instruction set has tiles (AMX), the limit by instructions is far above what an engine
+# reaches for small products, so look at the last line.
 #
 # In the second table, *products of tokens and weights* contains the rounding of what flows in, because every integer
 # product needs it. An engine that multiplied these products infinitely fast would still need the time of all the other

@@ -22,6 +22,7 @@ from fflib.measure.operators import group_operators
 from fflib.model import flops
 from fflib.model.config import EncoderConfig
 
+BY_INSTRUCTIONS, BY_RATE = "times the fp32 peak", "at the best integer rate measured"  # how two limits end
 CLOSED = 0.1  # parts that add up to the whole within this share of it close the budget
 CALL, PADDING = "the call", "padding the batch"
 # The operators of ONNX Runtime's profiler, by what a request pays for; whatever is not named here is "other".
@@ -126,7 +127,7 @@ def against_the_limit(
         per_s: requests per second of the served stack: the value and its interval.
         operations: of the served model, for a mean request.
         reference_operations: of the reference.
-        peaks_gflop_per_s: the fp32 rate of the processor, as measured several times; the highest counts, and an
+        peaks_gflop_per_s: the fp32 rate that a product reached, as measured several times; the highest counts, and an
             interval goes from the lowest to the highest.
         integer_ratio: how many times as many products the instruction set does in integers, see `int8_support`; 1 for a
             model in fp32.
@@ -145,12 +146,26 @@ def against_the_limit(
     rows = [line("the reference on a perfect fp32 engine", peak, least, reference_operations)]
     rows.append(line("the served model on a perfect fp32 engine", peak, least, operations))
     if integer_ratio > 1:
-        name = f"the served model, products alone, at {integer_ratio:g} times the fp32 peak"
+        name = f"the served model, products alone, at {integer_ratio:g} {BY_INSTRUCTIONS}"
         rows.append(line(name, peak * integer_ratio, least * integer_ratio, operations))
     if integer_gop_per_s:
         best = integer_gop_per_s * 1e9
-        rows.append(line("the served model, products alone, at the best integer rate measured", best, best, operations))
+        rows.append(line(f"the served model, products alone, {BY_RATE}", best, best, operations))
     return rows
+
+
+def peak_that_is_no_limit(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say so if integers, measured, went faster than `against_the_limit` allows them by the fp32 peak; else ''."""
+    ends = {end: row["requests/s"] for row in rows for end in (BY_INSTRUCTIONS, BY_RATE) if row["limit"].endswith(end)}
+    if len(ends) < 2 or ends[BY_RATE] <= ends[BY_INSTRUCTIONS]:
+        return ""
+    by_rate, by_instructions = ends[BY_RATE], ends[BY_INSTRUCTIONS]
+    return (
+        f"Integer products that were measured allow {by_rate:,.0f} requests a second, more than the limit by "
+        f"instructions ({by_instructions:,.0f}): so **the fp32 peak is no limit of this processor**, only what a large "
+        "product reaches in PyTorch. By the same instructions a perfect fp32 engine would be at least "
+        f"{by_rate / by_instructions:.2f} times as fast as the first two lines say. The last line alone is a limit."
+    )
 
 
 def integer_rates(runtime_facts: Mapping[str, Any], threads: int, recipe: str) -> tuple[float, float | None]:

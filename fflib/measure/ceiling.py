@@ -38,6 +38,23 @@ def measure_ceiling(seconds: float = 0.5) -> Ceiling:
     )
 
 
+@spent.on("timing")
+def fp32_peak_gflop_per_s(seconds: float) -> float:
+    """Return the higher of two fp32 rates of that product: of all threads, and of one thread times their number.
+
+    Integer rates on one thread are multiplied in the same way (`beyond.request_budget`), and several instances of one
+    thread each never wait for one another. So only the higher one is a limit for them.
+    """
+    together, threads = product_gflop_per_s(torch.float32, seconds), threads_in_use()
+    if device.is_card() or threads == 1:
+        return together
+    torch.set_num_threads(1)
+    try:
+        return max(together, threads * product_gflop_per_s(torch.float32, seconds))
+    finally:
+        torch.set_num_threads(threads)
+
+
 def product_gflop_per_s(dtype: torch.dtype, seconds: float) -> float:
     """Return the best rate of a matrix product in 1e9 operations a second, of the tries within ``seconds``.
 

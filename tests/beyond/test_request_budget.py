@@ -55,6 +55,17 @@ def test_a_factor_is_what_is_served_over_the_limit():
     assert len(in_fp32) == 2
 
 
+def test_an_fp32_peak_below_what_integers_reached_is_told_to_be_no_limit():
+    """Four times the peak allow fewer requests than the integers that were measured, so a faster fp32 has to exist."""
+
+    def told(integer_gop_per_s):
+        rows = request_budget.against_the_limit((2.0, 2.0, 2.0), 1e9, 1e10, [100.0], 4.0, integer_gop_per_s)
+        return request_budget.peak_that_is_no_limit(rows)
+
+    assert "no limit of this processor" in told(500.0) and "at least 1.25 times" in told(500.0)
+    assert told(400.0) == told(300.0) == told(None) == ""
+
+
 def test_integer_rates_count_for_integers_alone_and_in_proportion_to_the_threads():
     rates = {1: 5.0, 2: 8.0}
     facts = {"int8_products": [{"threads": n, "best rate measured, GOP/s": rate} for n, rate in rates.items()]}
