@@ -597,7 +597,8 @@ told = [
     for row in limits
 ]
 show(bench.table(told, decimals=3))
-show(Markdown(request_budget.peak_that_is_no_limit(limits)))
+if said := request_budget.peak_that_is_no_limit(limits):
+    show(Markdown(said))
 
 middle = plans[below][len(plans[below]) // 2]
 found = request_budget.budget(path, busy, middle, threads_each, bool(recipe))
@@ -644,7 +645,8 @@ bench.rungs_table()
 # ## 8.12 When it does not pay
 #
 # - **Short texts.** Where most texts are hardly longer than the first reading, every second reading is a loss.
-# - **Where the slowest requests count.** They are read twice: the median may gain, the 95th percentile does not.
+# - **Where the slowest requests count.** Those that are read twice come later than without a cascade. Whether the 95th
+#   percentile gains depends on how many they are and how long; 8.11 says what it did here.
 # - **Traffic that changes.** The threshold was chosen for texts like those of dev; 8.6 shows what happens with others.
 # - **A cheap front on a task that words do not give away** answers too few texts to pay for itself.
 # - **In a comparison of models.** The factor of a system belongs to this mix of texts, so it must not be multiplied
