@@ -14,8 +14,8 @@ from fflib.data import metrics
 from fflib.data.metrics import Gold
 from fflib.data.retention import Retention, rule_holds
 
-NEAR = 0.1
-CASCADE, ALL_HARD = "cascade", "cascade, all hard"
+NEAR, CASCADE, ALL_HARD = 0.1, "cascade", "cascade, all hard"
+THIRDS = ("the shortest third", "the middle third", "the longest third")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +59,9 @@ def row(
 
     Returns:
         ``first`` and ``threshold``; ``sent``, the share that is read again; ``agreement``, the share of labels that
-        the whole reading gives too; ``retention``, and what is left of it `cascade.without_luck`, with the lower end
-        of its interval, ``without_luck_low``, each NaN where there is none; ``n`` texts; ``factor``, the operations of
-        whole readings over the cascade's.
+        the whole reading gives too; ``n`` texts; ``factor``, the operations of whole readings over the cascade's;
+        ``retention``, and what is left of it ``without_luck``, both also with the ends of the interval, as ``.._low``
+        and ``.._high``, each NaN where there is none.
     """
     logits, again = seen.answers(first, threshold)
     price = {length: operations(int(length)) for length in {*seen.lengths.tolist(), first}}
@@ -73,12 +73,16 @@ def row(
         "threshold": float(threshold),
         "sent": float(again.mean()),
         "agreement": metrics.kept(logits, seen.whole, seen.gold),
-        "retention": keeps.value if keeps else math.nan,
-        "without_luck": surely.value if surely else math.nan,
-        "without_luck_low": surely.low if surely else math.nan,
         "n": len(seen.lengths),
         "factor": float(whole.sum() / (little.sum() + whole[again].sum())),
+        **_shares("retention", keeps),
+        **_shares("without_luck", surely),
     }
+
+
+def _shares(name: str, keeps: Retention | None) -> dict[str, float]:
+    value, low, high = (keeps.value, keeps.low, keeps.high) if keeps else [math.nan] * 3
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def grid(
@@ -126,10 +130,7 @@ def frontier(rows: Sequence[Mapping[str, Any]], levels: Sequence[float]) -> list
 def to_time(
     rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], levels: Sequence[float]
 ) -> dict[str, Mapping[str, Any]]:
-    """Return by their names the rows of a `grid` that are worth timing.
-
-    The chosen one; the same where all texts are hard; each first reading without a second; and the `frontier`.
-    """
+    """Return by names the chosen row, also where all texts are hard, each first reading alone, and the `frontier`."""
     found: dict[str, Mapping[str, Any]] = {CASCADE: chosen, ALL_HARD: {**chosen, "threshold": np.inf}}
     for each in [*(each for each in rows if each["threshold"] == -np.inf), *frontier(rows, levels)]:
         again = f", {each['sent']:.0%} again" if each["threshold"] > -np.inf else " alone"
@@ -167,9 +168,8 @@ class Confidence:
 
     def agreement(self, seen: Readings, first: int, threshold: float) -> float:
         """Predict the share of labels that a cascade keeps on a split: those read again are kept for certain."""
-        of_first = self(cascade.margins(seen.first[first]))
         certain = (seen.lengths <= first) | seen.answers(first, threshold)[1]
-        return float(np.where(certain, 1.0, of_first).mean())
+        return float(np.where(certain, 1.0, self(cascade.margins(seen.first[first]))).mean())
 
 
 def by_length(
@@ -182,11 +182,8 @@ def by_length(
 
     ``kept_of`` is what logits [m, classes] of the texts at indices [m] keep of the teacher's score.
     """  # fmt: skip
-    order = np.argsort(seen.lengths, kind="stable")
-    rows = []
-    for name, third in zip(
-        ("the shortest third", "the middle third", "the longest third"), np.array_split(order, 3), strict=True
-    ):
+    order, rows = np.argsort(seen.lengths, kind="stable"), []
+    for name, third in zip(THIRDS, np.array_split(order, 3), strict=True):
         if len(third):
             keeps = lambda logits, third=third: kept_of(logits, third)  # noqa: E731
             part = row(seen.take(third), chosen["first"], chosen["threshold"], keeps, operations)

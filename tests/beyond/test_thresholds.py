@@ -35,6 +35,7 @@ def cost(length):
 def test_a_row_is_what_can_be_counted_by_hand():
     row = thresholds.row(seen(), 4, 0.3, kept, cost)
     assert row["sent"] == 0.25 and row["agreement"] == 1 and row["retention"] == 1
+    assert row["retention_low"] == row["retention_high"] == 1
     assert row["factor"] == pytest.approx(34 / (4 * 4 + 10))
     alone = thresholds.row(seen(), 4, -np.inf, kept, cost)
     assert alone["sent"] == 0 and alone["retention"] == alone["agreement"] == 0.75
