@@ -66,6 +66,7 @@ from fflib.beyond import (
     from_text,
     frontier,
     request_budget,
+    same_cut,
     thresholds,
 )
 from fflib.beyond.cascade import Cascade
@@ -536,36 +537,27 @@ Markdown(frontier.told(points, best, below))
 # ### The same cut for both sides
 #
 # If you cut texts, cut them for the reference as well. Otherwise the cut is taken for a merit of the model. The table
-# sets the first reading *alone*, without a cascade, beside a reference that reads as little. The last column, the first
-# gain over the second, is the fair one.
+# sets the first reading *alone*, without a cascade, beside a reference that reads as little. Both sides answer the same
+# few requests, one by one; of the served model one instance does. So its gains are others than in 8.5, where all
+# instances answer more requests at once. *What is left*, the first gain over the second, is the fair number, if its
+# range leaves out one.
 
 # %%
 few = requests.take(batching.evenly_by_length(requests.lengths, max(2, n_requests // 8)))
-stock = predictors.torch_predictor(large)
-cut = {"whole": stock}
-for tokens in first_reads:
-    cut[f"first {tokens} alone"] = Cascade(stock, tokens, -np.inf)
-in_turn = batching.in_order(few.lengths, 1)
-right = {name: Variant(name, way, in_turn).logits(few) for name, way in cut.items()}
-reference_race = bench.compare(cut, few, right, rounds=max(2, rounds - 1))
+sides = several[0], predictors.torch_predictor(large)
+side_rounds = 10 * rounds, rounds  # those of the served model take next to no time
+races = []
+for predict, times in zip(sides, side_rounds, strict=True):
+    cut, right = same_cut.ways(predict, first_reads, few)
+    races.append(bench.compare(cut, few, right, rounds=times, tolerance=tolerance))
+cuts = same_cut.rows(*races)
 
 # %% tags=["hide-input"]
-by_system = {row["system"]: row["measured"] for row in measured} | {"whole": 1.0}
-gains = {
-    name: (by_system[name], reference_race.speedup(name, "whole"))
-    for name in cut
-    if name in by_system
-}
-rows = [
-    {
-        "both read": name,
-        f"gain of {below}": own,
-        "gain of the reference": theirs,
-        "what is left": own / theirs,
-    }
-    for name, (own, theirs) in gains.items()
-]
-bench.table(rows, keep="same_cut")
+bench.facts["same_cut"] = cuts
+heads = {"own": f"gain of {below}, one instance", "reference": "gain of the reference"}
+heads |= {"left": "what is left", "low": "from", "high": "to"}
+show(display.table(cuts, heads=heads))
+Markdown(same_cut.told(cuts, len(few), side_rounds))
 
 # %% [markdown]
 # ## 8.10 The limit, and the budget of a request
