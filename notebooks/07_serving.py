@@ -623,7 +623,7 @@ bench.facts["simulation_checks"] = [
 ]
 holds = {name: simulation_check.holds(rows) for name, rows in checks.items()}
 missed = [name for name, it_holds in holds.items() if not it_holds]
-bench.facts |= {"simulation_holds": holds[best_policy], "simulation_misses": missed}
+bench.facts["simulation_holds"], bench.facts["simulation_misses"] = holds[best_policy], missed
 caption = f"{bench.caption}; at most {n_load_requests} requests a load, {queue_limit} may wait"
 show(bench.figure(figures.load(curve, knee, capacity_per_s, simulated, caption), "server"))
 show(bench.table(simulation_check.table(bench.facts["simulation_checks"])))

@@ -76,6 +76,7 @@ def keep(
     note: str = "",
     hardware: str = "",
     folder: Path = REFERENCES,
+    notebooks: bool = True,
 ) -> Path:
     """Keep a finished run as the reference ``name`` and return its folder; an old one is replaced whole or not at all.
 
@@ -83,11 +84,12 @@ def keep(
         splits: all of train, dev and test of the run's task, without a limit: no text of theirs may be in what is kept.
         note: one sentence that readers need beside the numbers, such as that the data are a subset.
         hardware: the name of the run's file in params/hardware.
+        notebooks: keep them too; without them its numbers alone, of which other runs' chapters make their tables.
 
     Raises:
         InputError: a chapter is missing or was made with other code, a text of ``splits`` shows, or it is too large.
     """
-    return write(contents_of(run_folder, splits, note, hardware), name, folder)
+    return write(contents_of(run_folder, splits, note, hardware, notebooks), name, folder)
 
 
 def contents_of(
@@ -112,7 +114,7 @@ def write(contents: Mapping[str, str | bytes], name: str, folder: Path = REFEREN
     size = sum(len(content if isinstance(content, bytes) else content.encode()) for content in contents.values())
     if size > MAX_BYTES:
         limit = f"more than {MAX_BYTES / 1e6:.0f} MB"
-        raise InputError(f"the reference would take {size / 1e6:.1f} MB, {limit}; keep a run of a smaller size")
+        raise InputError(f"the reference would take {size / 1e6:.1f} MB, {limit}; keep its numbers alone (--numbers)")
     with swapped_in(folder / name) as new:
         for path, content in contents.items():
             (new / path).parent.mkdir(parents=True, exist_ok=True)
@@ -279,13 +281,15 @@ def main(arguments: list[str] | None = None) -> int:
     params.add_run_options(parser)
     parser.add_argument("--as", dest="name", default="", help="the reference's name; empty: the run's folder")
     parser.add_argument("--note", default="", help="a sentence that stands beside the numbers")
+    parser.add_argument("--numbers", action="store_true", help="keep its numbers alone, without its notebooks")
     options = parser.parse_args(arguments)
 
     def keep_run() -> None:
         run = params.run_of(options)
         values = run.chapter_values(BASELINE)
         splits = [data.load_split(values["task"], split, values["data_source"], None) for split in data.SPLITS]
-        kept = keep(run.folder, options.name or run.folder.name, splits, options.note, run.hardware, REFERENCES)
+        name, notebooks = options.name or run.folder.name, not options.numbers
+        kept = keep(run.folder, name, splits, options.note, run.hardware, REFERENCES, notebooks)
         print(f"kept: {shown(kept)}")
 
     return cli.ended(keep_run)

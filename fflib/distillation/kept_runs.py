@@ -24,7 +24,7 @@ RUNS: Mapping[str, str] = {  # and how their task differs from that of the defau
 }
 HOW_TO = (
     f"`make book RUN={LONGER}` measures the longer table (hours on two cores, in a folder of its own), and "
-    f"`.venv/bin/python -m fflib.book.reference --run {LONGER}` keeps it; from then on it stands here."
+    f"`.venv/bin/python -m fflib.book.reference --run {LONGER} --numbers` keeps it; from then on it stands here."
 )
 
 

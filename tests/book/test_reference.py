@@ -35,6 +35,7 @@ from fflib import files
 from fflib.book import readme, redaction, reference
 from fflib.data import splits as data
 from fflib.data.retention import Retention
+from fflib.distillation import kept_runs
 from fflib.files import ROOT, InputError, write_json
 from fflib.runs import ladder as rungs
 from fflib.runs import params, provenance
@@ -110,6 +111,12 @@ def test_it_holds_the_run_and_nothing_else(run, kept):
     wanted += [f"{name}.ipynb" for name in CHAPTERS] + [f"results/{name}.json" for name in CHAPTERS]
     assert folder == kept / "one" and sorted(files_of(folder)) == sorted(wanted)
     assert [path.name for path in kept.iterdir()] == ["one"]
+
+
+def test_its_numbers_alone_are_kept_without_notebooks_and_figures(run, kept):
+    folder = reference.keep(run, "one", splits(), folder=kept, notebooks=False)
+    assert not [path for path in files_of(folder) if path.endswith((".ipynb", ".png"))]
+    assert [record["chapter"] for record in reference.read("one", kept).records] == CHAPTERS
 
 
 def test_a_race_of_engines_is_kept_with_the_run_it_is_of(run, kept):
@@ -590,7 +597,10 @@ def test_a_committed_reference_is_small_honest_and_of_no_machine(name):
     contents = files_of(folder)
     assert sum(map(len, contents.values())) <= reference.MAX_BYTES
     assert tuple(read.ladder.columns) == rungs.COLUMNS and read.about["machine"]["cpu"]
-    assert read.about["run"] and read.about["task"] and (folder / "figures" / "ladder.png").exists()
+    assert read.about["run"] and read.about["task"]
+    with_notebooks = (folder / "01_baseline.ipynb").exists()
+    assert (folder / "figures" / "ladder.png").exists() == with_notebooks
+    assert with_notebooks or name == kept_runs.LONGER, "its numbers alone are kept of what makes tables of others"
     for path, content in contents.items():
         assert path.endswith((".json", ".csv", ".md", ".ipynb", ".png")), path
         if not path.endswith(".png"):
