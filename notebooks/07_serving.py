@@ -495,7 +495,8 @@ policies = {
 }
 order = np.random.default_rng(seed).choice(len(test), n_server_requests)
 right_labels = answers["in order", 1].logits.argmax(1)
-load_test = LoadTest(several, test, order, right_labels, labels_to_keep, queue_limit, seed)
+enough = partial(served.labels_to_keep, recipe, min_agreement)  # of the labels of so many requests
+load_test = LoadTest(several, test, order, right_labels, enough, queue_limit, seed)
 display.source(scheduling.adaptive)
 
 # %% [markdown]

@@ -38,10 +38,9 @@ def rows(served: Race, reference: Race) -> list[dict[str, Any]]:
     found = []
     for name in reference:
         own, theirs = (race.speedup(name, WHOLE) for race in (served, reference))
-        ends = [race[name].speedup_interval(race[WHOLE]) for race in (served, reference)]
-        (own_low, own_high), (low, high) = ends
-        found.append({"both read": name, "own": own, "reference": theirs, "left": own / theirs})
-        found[-1] |= {"low": own_low / high, "high": own_high / low}
+        (own_low, own_high), (low, high) = (race[name].speedup_interval(race[WHOLE]) for race in (served, reference))
+        gains = {"own": own, "reference": theirs, "left": own / theirs}
+        found.append({"both read": name} | gains | {"low": own_low / high, "high": own_high / low})
     return found
 
 

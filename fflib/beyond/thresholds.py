@@ -14,7 +14,8 @@ from fflib.data import metrics
 from fflib.data.metrics import Gold
 from fflib.data.retention import Retention, rule_holds
 
-NEAR, CASCADE, ALL_HARD = 0.1, "cascade", "cascade, all hard"
+NEAR = 0.1
+CASCADE, ALL_HARD = "cascade", "cascade, all hard"
 THIRDS = ("the shortest third", "the middle third", "the longest third")
 
 

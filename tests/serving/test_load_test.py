@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ ORDER = np.random.default_rng(1).integers(0, len(EXAMPLES), 30)
 
 
 def load_test(predict=PREDICT, at_least=1.0, queue_limit=50):
-    return LoadTest([predict], EXAMPLES, ORDER, LABELS, at_least, queue_limit, seed=3)
+    return LoadTest([predict], EXAMPLES, ORDER, LABELS, lambda n: at_least, queue_limit, seed=3)
 
 
 def test_each_scenario_asks_the_same_requests_and_keeps_the_log():
@@ -119,3 +120,17 @@ def test_a_process_that_dies_under_load_costs_no_request(tmp_path, monkeypatch):
         assert restarts == [1, 0] and pair[0].pid != victim
     assert load.answered == len(order) and not load.failed.any() and not load.refused.any()
     np.testing.assert_array_equal(load.answers, right[order])
+
+
+def test_how_many_answers_have_to_be_right_goes_by_how_many_were_answered():
+    """A load of a few dozen parts is not judged by what chance does to thousands."""
+    asked = []
+
+    def enough(n: int) -> float:
+        asked.append(n)
+        return 0.9
+
+    test = replace(load_test(), at_least=enough)
+    test.offline(scheduling.one_by_one)
+    test.anew(7, seed=5).offline(scheduling.one_by_one)
+    assert asked == [len(ORDER), 7]
